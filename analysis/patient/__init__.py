@@ -1,0 +1,1 @@
+"""One dual-tracer pair: align, anatomy, lesions, match, measure, check. Only `pipeline` names the steps."""

@@ -1,0 +1,134 @@
+"""The nouns of headers: Instance, Series, Study, TracerStudy, DualTracerPair."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydicom import Dataset
+
+from analysis.values import Tracer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Instance:
+    """One received object: its file and its header. header: the dataset without pixel data, file meta included."""
+
+    path: Path
+    header: Dataset = field(repr=False)
+
+    @property
+    def sop_class_uid(self) -> str:
+        return str(self.header.SOPClassUID)
+
+    @property
+    def sop_instance_uid(self) -> str:
+        return str(self.header.SOPInstanceUID)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Series:
+    """The instances of one SeriesInstanceUID, in order of position along the slice normal, then of instance number."""
+
+    instances: tuple[Instance, ...]
+
+    @property
+    def header(self) -> Dataset:
+        """The header of the first instance, for what all instances share."""
+        return self.instances[0].header
+
+    @property
+    def series_instance_uid(self) -> str:
+        return str(self.header.SeriesInstanceUID)
+
+    @property
+    def modality(self) -> str:
+        return str(self.header.get("Modality", ""))
+
+    @property
+    def description(self) -> str:
+        return str(self.header.get("SeriesDescription", ""))
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        return str(self.header.get("FrameOfReferenceUID", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientIdentity:
+    """Who the header says it is; birth_date as YYYYMMDD or "", sex as the header writes it or ""."""
+
+    patient_id: str
+    issuer: str = ""
+    name: str = field(default="", repr=False)
+    birth_date: str = field(default="", repr=False)
+    sex: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study:
+    """All series of one StudyInstanceUID. started: StudyDate and StudyTime (naive local time of the scanner)."""
+
+    patient: PatientIdentity
+    series: tuple[Series, ...]
+    started: datetime
+
+    @property
+    def study_instance_uid(self) -> str:
+        return str(self.series[0].header.StudyInstanceUID)
+
+    @property
+    def description(self) -> str:
+        return next((d for s in self.series if (d := str(s.header.get("StudyDescription", "")))), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TracerStudy:
+    """A study of which is known: the tracer, when it was injected, which PET to measure and which CT belongs to it."""
+
+    study: Study
+    tracer: Tracer
+    injected: datetime
+    pet: Series
+    ct: Series
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DualTracerPair:
+    """One patient's FDG and PentixaFor studies, close enough in time to be compared."""
+
+    fdg: TracerStudy
+    pentixafor: TracerStudy
+
+    @property
+    def gap(self) -> timedelta:
+        """Time between the two injections, never negative."""
+        return abs(self.pentixafor.injected - self.fdg.injected)
+
+    @property
+    def gap_days(self) -> int:
+        """Calendar days between the two studies."""
+        return abs((self.pentixafor.study.started.date() - self.fdg.study.started.date()).days)
+
+    @property
+    def patient(self) -> PatientIdentity:
+        return self.fdg.study.patient
+
+    @property
+    def uid(self) -> str:
+        """Derived from the set of SOP instance UIDs that are measured: the same images always give the same UID."""
+        series = (self.fdg.pet, self.fdg.ct, self.pentixafor.pet, self.pentixafor.ct)
+        return stable_uid(*sorted(i.sop_instance_uid for s in series for i in s.instances))
+
+    def study(self, tracer: Tracer) -> TracerStudy:
+        return self.fdg if tracer is Tracer.FDG else self.pentixafor
+
+
+def stable_uid(*parts: str) -> str:
+    """A DICOM UID (2.25 root, RFC 4122 version 5 style) that depends on nothing but the given words."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
+    return f"2.25.{uuid.UUID(bytes=digest, version=5).int}"
