@@ -1,0 +1,120 @@
+"""What all tests share: the inputs nobody of this project made, and the programs from outside Python ("peers").
+
+A test that needs a peer says so: `@pytest.mark.peer("dciodvfy")`. Where the peer is absent the test is skipped and the
+closing summary names it; with DUET_REQUIRE_PEERS=1 it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+# Name of the peer > where it comes from. The first group are Debian's packages, the second sits beside the interpreter.
+SYSTEM_PEERS = {
+    "dciodvfy": "dicom3tools",
+    "dcentvfy": "dicom3tools",
+    "storescu": "dcmtk",
+    "storescp": "dcmtk",
+    "echoscu": "dcmtk",
+    "findscu": "dcmtk",
+    "movescu": "dcmtk",
+    "dcmdump": "dcmtk",
+    "dsrdump": "dcmtk",
+    "Orthanc": "orthanc",
+    "OrthancDicomWeb": "orthanc-dicomweb",
+}
+PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "tid1500reader": "dcmqi"}
+GROUPS = {"dcmqi": ("segimage2itkimage", "tid1500reader")}
+
+missing_peers = pytest.StashKey[dict[str, int]]()
+NO_INPUTS = "inputs absent: ../shared/data"
+
+
+def find_program(name: str) -> Path | None:
+    """Where a peer lies.
+
+    pynetdicom puts a storescu of its own beside the interpreter; dcmtk's is meant, so that folder is left out.
+    """
+    if name == "OrthancDicomWeb":
+        plugins = (Path("/usr/lib/orthanc"), Path("/usr/share/orthanc/plugins"))
+        return next((found for folder in plugins for found in sorted(folder.glob("libOrthancDicomWeb.so*"))), None)
+    beside = name in PYTHON_PEERS or name == "duet"
+    where = [str(SCRIPTS)] if beside else [*_outside_folders(), "/usr/sbin", "/usr/local/sbin"]
+    found = shutil.which(name, path=os.pathsep.join(where))
+    return Path(found) if found else None
+
+
+def _outside_folders() -> list[str]:
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return [folder for folder in folders if folder and Path(folder).resolve() != SCRIPTS.resolve()]
+
+
+def absent(name: str) -> list[str]:
+    """The programs of a peer, or of a group like "dcmqi", that are not on this machine."""
+    return [program for program in GROUPS.get(name, (name,)) if find_program(program) is None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Peers called by bare name are the peers; without TCP_NODELAY dcmtk and Orthanc take 40 ms more for each instance."""
+    config.stash[missing_peers] = {}
+    os.environ["PATH"] = os.pathsep.join([*_outside_folders(), "/usr/sbin", str(SCRIPTS)])
+    os.environ.setdefault("TCP_NODELAY", "1")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("peer"):
+        for name in mark.args:
+            if name not in SYSTEM_PEERS | PYTHON_PEERS | GROUPS:
+                pytest.fail(f"unknown peer {name!r}: tests/conftest.py lists the known ones", pytrace=False)
+            if absent(name):
+                _without(item.config, name)
+
+
+def _without(config: pytest.Config, name: str) -> None:
+    source = (SYSTEM_PEERS | PYTHON_PEERS).get(name, name)
+    counts = config.stash[missing_peers]
+    label = f"{name} (package {source})"
+    counts[label] = counts.get(label, 0) + 1
+    if os.environ.get("DUET_REQUIRE_PEERS", "") == "1":
+        pytest.fail(f"peer absent: {label}, and DUET_REQUIRE_PEERS=1", pytrace=False)
+    pytest.skip(f"peer absent: {label}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    without_inputs = sum(NO_INPUTS in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if config.stash[missing_peers] or without_inputs:
+        terminalreporter.section("not on this machine")
+    for label, count in sorted(config.stash[missing_peers].items()):
+        terminalreporter.line(f"peer {label}: {count} test(s) not run")
+    if without_inputs:
+        terminalreporter.line(f"{NO_INPUTS}: {without_inputs} test(s) not run")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real inputs beside the project; the test is skipped where it is absent."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(NO_INPUTS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """The full path of a peer, or of `duet`: dcmtk's storescu and not the one that pynetdicom installs."""
+
+    def locate(name: str) -> str:
+        found = find_program(name)
+        if found is None:
+            pytest.skip(f"program absent: {name}")
+        return str(found)
+
+    return locate
