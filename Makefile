@@ -1,0 +1,64 @@
+# make demo   everything on this machine: phantoms, a stand-in archive, the node, the results
+# make test   the tests, with the real peers (dcmtk, Orthanc, dicom3tools, dcmqi)
+# make lint   ruff, mypy --strict, import-linter
+# make bench  time and memory of one pair
+# make clean  takes away what the others made
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench peers clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := deploy/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := $(shell find service dicom_io analysis -type f -not -path '*/__pycache__/*')
+
+help:
+	@grep -E '^# make' Makefile | cut -c 3-
+
+# torch goes in first and alone, as the build that this machine's index offers; every later install is held by the pins.
+$(VENV)/.torch: $(PINS)
+	$(PYTHON) -c 'import sys; sys.exit("duet needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint $(PINS) pip setuptools
+	$(PIP) install --constraint $(PINS) torch
+	touch $@
+
+$(VENV)/.runtime: $(VENV)/.torch pyproject.toml
+	rm -rf build
+	$(PIP) install --no-build-isolation --constraint $(PINS) .
+	touch $@
+
+# The tests run against a wheel, not against this folder: what a wheel forgets must be seen here. A stale build/ would hide it.
+$(VENV)/.package: $(VENV)/.runtime $(SOURCES) README.md
+	rm -rf build
+	$(PIP) install --quiet --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install --constraint $(PINS) --group dev
+	touch $@
+
+demo: $(VENV)/.package
+	$(BIN)/duet demo
+
+test: $(VENV)/.package $(VENV)/.dev peers
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.package $(VENV)/.dev
+	$(BIN)/python tests/bench/pair.py
+
+peers:
+	@deploy/install-peers.sh
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
