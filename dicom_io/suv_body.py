@@ -1,0 +1,101 @@
+"""The patient's measures from a header, and what turns other forms of SUV into SUVbw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from analysis.errors import NotQuantifiable
+from analysis.values import Body
+from dicom_io.elements import number, text
+from dicom_io.studies import Series
+
+
+def body(series: Series) -> Body:
+    """Weight in kg, height in m, sex. Weights above 1000 are in grams, heights above 3 in centimetres.
+
+    Raises NotQuantifiable: there is no weight, or none of a person.
+    """
+    weight = number(series.header, "PatientWeight")
+    if weight is None or weight <= 0:
+        raise NotQuantifiable(
+            "PatientWeight is missing or zero: SUV needs the patient's weight; correct the header at its source."
+        )
+    weight = weight / 1000 if weight > 1000 else weight
+    if not 1 <= weight <= 500:
+        raise NotQuantifiable(f"PatientWeight is {weight:g} kg, which is no person's; correct the header at its source.")
+    height = number(series.header, "PatientSize") or 0.0
+    height = height / 100 if height > 3 else height
+    sex = text(series.header, "PatientSex").upper()
+    return Body(
+        weight_kg=weight,
+        height_m=height if 0.3 <= height <= 2.8 else None,
+        sex=sex if sex in {"M", "F", "O"} else None,
+    )
+
+
+def surface_m2(weight_kg: float, height_m: float) -> float:
+    """Body surface by Du Bois and Du Bois (1916)."""
+    return float(0.007184 * weight_kg**0.425 * (height_m * 100) ** 0.725)
+
+
+def _lean_120(weight: float, height: float, male: bool) -> float:
+    """DICOM's LBM: James' formula with the 120 that the standard's own definition carries for men."""
+    return 1.10 * weight - 120 * (weight / (height * 100)) ** 2 if male else _lean_james(weight, height, male)
+
+
+def _lean_james(weight: float, height: float, male: bool) -> float:
+    """James (1976)."""
+    ratio = (weight / (height * 100)) ** 2
+    return 1.10 * weight - 128 * ratio if male else 1.07 * weight - 148 * ratio
+
+
+def _lean_janmahasatian(weight: float, height: float, male: bool) -> float:
+    """Janmahasatian et al. (2005)."""
+    index = weight / height**2
+    return 9270 * weight / (6680 + 216 * index) if male else 9270 * weight / (8780 + 244 * index)
+
+
+def _ideal(weight: float, height: float, male: bool) -> float:
+    """Ideal body weight as in Sugawara et al. (1999)."""
+    del weight
+    excess = height * 100 - 152
+    return 48.0 + 1.06 * excess if male else 45.5 + 0.91 * excess
+
+
+_FORMS: dict[str, Callable[[float, float, bool], float]] = {
+    "LBM": _lean_120,
+    "LBMJAMES128": _lean_james,
+    "LBMJANMA": _lean_janmahasatian,
+    "IBW": _ideal,
+}
+
+
+def to_body_weight(suv_type: str, patient: Body) -> dict[str, float]:
+    """What a value of the given SUVType is to be multiplied with to be SUVbw: name of the formula > factor, first the one to use.
+
+    Raises NotQuantifiable: the type is unknown, or needs a height or sex that the header lacks.
+    """
+    kind = suv_type.upper() or "BW"
+    if kind == "BW":
+        return {"SUVbw": 1.0}
+    if kind not in _FORMS and kind != "BSA":
+        raise NotQuantifiable(f"SUVType is {kind}, which is not known here; send the series in Bq/ml.")
+    if patient.height_m is None:
+        raise NotQuantifiable(f"SUVType is {kind}: turning it into SUVbw needs PatientSize; send the series in Bq/ml.")
+    if kind == "BSA":
+        return {"SUVbsa": patient.weight_kg * 1000 / (surface_m2(patient.weight_kg, patient.height_m) * 10_000)}
+    if patient.sex not in {"M", "F"}:
+        raise NotQuantifiable(f"SUVType is {kind}: turning it into SUVbw needs PatientSex M or F; send the series in Bq/ml.")
+    factors = {name: _factor(name, patient.weight_kg, patient.height_m, patient.sex == "M") for name in _FORMS}
+    if kind == "LBM":  # the standard's 120 is James' 128 in most programs
+        return {"LBM": factors["LBM"], "LBMJAMES128": factors["LBMJAMES128"]}
+    return {kind: factors[kind]}
+
+
+def _factor(kind: str, weight: float, height: float, male: bool) -> float:
+    other = _FORMS[kind](weight, height, male)
+    if other <= 0:
+        raise NotQuantifiable(
+            f"SUVType is {kind}, but its formula gives no positive mass for this patient; send the series in Bq/ml."
+        )
+    return weight / other

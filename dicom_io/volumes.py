@@ -1,0 +1,160 @@
+"""Slices to volumes on a regular grid: PET in SUV, CT in HU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.pixels import pixel_array
+from pydicom.uid import JPEGLSLossless, JPEGLSNearLossless
+
+from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
+from analysis.values import FloatArray, PetCt, Unit, Volume
+from dicom_io.elements import number, text
+from dicom_io.headers import UNREADABLE
+from dicom_io.slices import SliceGrid, slice_grid
+from dicom_io.studies import Instance, Series, TracerStudy
+from dicom_io.suv import SuvConversion, suv_conversion
+from dicom_io.suv_times import frame_duration_s
+
+# Below air there is only padding outside the scanner's field of view.
+AIR_HU = -1024.0
+
+# The plugin that is fastest on slices, where pydicom would ask another first.
+_PLUGIN = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
+
+
+def read_pet(series: Series) -> Volume:
+    """The PET in SUVbw; slice k is Series.instances[k].
+
+    Raises IncompleteSeries, NotQuantifiable, UnusableImage.
+    """
+    return _pet(series, suv_conversion(series), slice_grid(series))
+
+
+def read_ct(series: Series) -> Volume:
+    """The CT in HU, padding below air set to air; slice k is Series.instances[k].
+
+    Raises IncompleteSeries, UnusableImage.
+    """
+    return _ct(series, slice_grid(series))
+
+
+def load(study: TracerStudy) -> PetCt:
+    """PET and CT of a study with everything that quality checks and results need of the acquisition.
+
+    Raises IncompleteSeries, NotQuantifiable, UnusableImage.
+    """
+    conversion = suv_conversion(study.pet)
+    pet_slices, ct_slices = slice_grid(study.pet), slice_grid(study.ct)
+    return PetCt(
+        tracer=study.tracer,
+        pet=_pet(study.pet, conversion, pet_slices),
+        ct=_ct(study.ct, ct_slices),
+        body=conversion.body,
+        uptake_min=conversion.uptake_min,
+        facts=_suv_facts(conversion) | _series_facts(study) | _geometry_facts(pet_slices, ct_slices),
+    )
+
+
+def _pet(series: Series, conversion: SuvConversion, slices: SliceGrid) -> Volume:
+    values = np.empty(slices.grid.shape, np.float32)
+    for k, (instance, factor) in enumerate(zip(series.instances, conversion.factors, strict=True)):
+        slope = number(instance.header, "RescaleSlope")
+        if slope is None or slope <= 0:
+            raise NotQuantifiable(
+                f"{_slice(instance)} of the PET has no RescaleSlope above 0; correct the header at its source."
+            )
+        stored = stored_values(instance)
+        values[k] = stored * np.float64(slope * factor)
+        padding = number(instance.header, "PixelPaddingValue")
+        if padding is not None:
+            values[k][stored == padding] = 0.0
+    return Volume(grid=slices.grid, values=values, unit=Unit.SUV)
+
+
+def _ct(series: Series, slices: SliceGrid) -> Volume:
+    values = np.empty(slices.grid.shape, np.float32)
+    for k, instance in enumerate(series.instances):
+        slope, intercept = number(instance.header, "RescaleSlope"), number(instance.header, "RescaleIntercept")
+        if slope is None or intercept is None or slope == 0:
+            raise UnusableImage(
+                f"{_slice(instance)} of the CT has no RescaleSlope and RescaleIntercept, so its values are not HU."
+            )
+        values[k] = stored_values(instance) * np.float32(slope) + np.float32(intercept)
+    np.maximum(values, AIR_HU, out=values)
+    return Volume(grid=slices.grid, values=values, unit=Unit.HU)
+
+
+def stored_values(instance: Instance) -> npt.NDArray[Any]:
+    """The decoded slice (rows, columns) as stored. Raises IncompleteSeries: it is damaged, or no single grey slice."""
+    syntax = instance.header.file_meta.TransferSyntaxUID
+    try:
+        decoded = pixel_array(instance.path, decoding_plugin=_PLUGIN.get(syntax, ""))
+    except (*UNREADABLE, RuntimeError) as error:
+        detail = "" if not isinstance(error, NotImplementedError) else f" (compression {syntax.name} is not supported)"
+        raise IncompleteSeries(
+            f"The pixel data of {_slice(instance).lower()} cannot be decoded{detail}: the file is damaged; send it again."
+        ) from error
+    shape = number(instance.header, "Rows"), number(instance.header, "Columns")
+    if decoded.shape != shape:
+        raise IncompleteSeries(f"{_slice(instance)} decodes to {decoded.shape}, where one grey slice of {shape} was announced.")
+    return decoded
+
+
+def _slice(instance: Instance) -> str:
+    return f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid}"
+
+
+def _suv_facts(conversion: SuvConversion) -> dict[str, Any]:
+    """suv_* and the amounts behind them; times in ISO 8601, scanner's local time."""
+    return {
+        "units": conversion.units,
+        "decay_correction": conversion.decay_correction,
+        "suv_rule": conversion.rule,
+        "suv_factor": conversion.factor,
+        "suv_reference_time": conversion.reference_time.isoformat() if conversion.reference_time else None,
+        "suv_alternatives": dict(conversion.alternatives),
+        "suv_warnings": conversion.warnings,
+        "administered": conversion.administered.isoformat() if conversion.administered else None,
+        "uptake_min": conversion.uptake_min,
+        "dose_bq": conversion.dose_bq,
+        "half_life_s": conversion.half_life_s,
+        "weight_kg": conversion.weight_kg,
+        "height_m": conversion.height_m,
+    }
+
+
+def _series_facts(study: TracerStudy) -> dict[str, Any]:
+    pet, ct = study.pet, study.ct
+    facts: dict[str, Any] = {
+        "manufacturer": text(pet.header, "Manufacturer"),
+        "model": text(pet.header, "ManufacturerModelName"),
+        "station": text(pet.header, "StationName"),
+        "software_versions": text(pet.header, "SoftwareVersions"),
+        "reconstruction": text(pet.header, "ReconstructionMethod"),
+        "frame_duration_s": frame_duration_s(pet.instances[0]) or None,
+        "kvp": number(ct.header, "KVP"),
+        "ct_kernel": text(ct.header, "ConvolutionKernel"),
+        "study_instance_uid": study.study.study_instance_uid,
+        "study_description": study.study.description,
+        "study_started": study.study.started.isoformat(),
+        "injected": study.injected.isoformat(),
+        "remarks": study.remarks,
+    }
+    for label, series in (("pet", pet), ("ct", ct)):
+        facts[f"{label}_series_instance_uid"] = series.series_instance_uid
+        facts[f"{label}_series_description"] = series.description
+        facts[f"{label}_frame_of_reference_uid"] = series.frame_of_reference_uid
+        facts[f"{label}_slices"] = len(series.instances)
+    return facts
+
+
+def _geometry_facts(pet: SliceGrid, ct: SliceGrid) -> dict[str, Any]:
+    return {
+        "pet_spacing_mm": pet.grid.spacing,
+        "ct_spacing_mm": ct.grid.spacing,
+        "pet_slice_irregularity_mm": pet.irregularity_mm,
+        "ct_slice_irregularity_mm": ct.irregularity_mm,
+    }
