@@ -1,0 +1,95 @@
+"""One pair from images to numbers: align, find anatomy, find lesions twice, match, measure, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+
+from analysis.patient.anatomy import find_anatomy
+from analysis.patient.features import patient_features
+from analysis.patient.lesions import find_lesions
+from analysis.patient.matching import match
+from analysis.patient.measures import MeasurementSettings
+from analysis.patient.quality import QualitySettings, check
+from analysis.patient.registration import RegistrationSettings, align
+from analysis.segmenters.rules import RuleAnatomy, RuleLesions, RuleSettings
+from analysis.values import AnatomySegmenter, LesionSegmenter, PatientAnalysis, PetCt, Progress, Tracer, silent
+
+SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisSettings:
+    """What steers each step; kept with the result."""
+
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    segmentation: RuleSettings = field(default_factory=RuleSettings)
+    measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmenters:
+    """Who finds the anatomy and the lesions."""
+
+    anatomy: AnatomySegmenter
+    lesions: LesionSegmenter
+
+
+def segmenters(settings: AnalysisSettings) -> Segmenters:
+    """The segmenters that the settings name: rules, which need no weights."""
+    return Segmenters(anatomy=RuleAnatomy(), lesions=RuleLesions(settings.segmentation))
+
+
+def analyse(
+    fdg: PetCt,
+    pentixafor: PetCt,
+    settings: AnalysisSettings | None = None,
+    *,
+    by: Segmenters | None = None,
+    progress: Progress = silent,
+) -> PatientAnalysis:
+    """Everything known of one pair. by: other segmenters than those of the settings. Raises UnusableImage."""
+    settings = settings or AnalysisSettings()
+    by = by or segmenters(settings)
+
+    progress("Bringing both CTs together", 0.0)
+    pair = align(fdg, pentixafor, settings.registration)
+    progress("Finding bones and organs", 0.5)
+    anatomy = find_anatomy(pair, by.anatomy)
+    progress("Finding lesions on both tracers", 0.75)
+    lesions = {t: find_lesions(pair.study(t), anatomy[t], by.lesions, settings.measurement) for t in Tracer}
+    progress("Matching lesions of both tracers", 0.85)
+    matches = match(pair, lesions, settings.measurement)
+    progress("Measuring", 0.9)
+    features = patient_features(pair, anatomy, lesions, matches, settings.measurement)
+    progress("Checking quality", 0.95)
+    findings = check(pair, anatomy, lesions, matches, settings.quality, settings.measurement)
+    progress("Done", 1.0)
+
+    return PatientAnalysis(
+        aligned=pair,
+        anatomy=anatomy,
+        lesions=MappingProxyType(lesions),
+        matches=matches,
+        features=features,
+        findings=findings,
+        settings=MappingProxyType(asdict(settings)),
+        software=software(),
+    )
+
+
+@cache
+def software() -> Mapping[str, str]:
+    """Name and version of what computes the numbers."""
+    return MappingProxyType({name: _version(name) for name in SOFTWARE})
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
