@@ -1,0 +1,259 @@
+"""What all written objects share: patient and study modules, references, equipment and stable UIDs.
+
+The same pair analysed by the same software with the same settings gives the same bytes: UIDs are derived, and dates are
+those of the images, never of the clock. So a run that was cut off can be repeated, and sending twice is harmless.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import highdicom
+import numpy as np
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom import Dataset
+from pydicom.dataelem import DataElement
+
+from analysis.values import Lesion, Model, PatientAnalysis, Tracer
+from dicom_io import codes
+from dicom_io.studies import DualTracerPair, Instance, Series, TracerStudy, stable_uid
+
+MANUFACTURER = "duet"
+RESEARCH = "research use only"
+RESEARCH_SENTENCE = (
+    "Research use only: not a medical device, not for diagnosis or treatment. Lesions were found by software and were not "
+    "verified by a reader."
+)
+
+# Attributes that highdicom reads from a source image and that real sources lack; empty is allowed for each (type 2).
+_MAY_BE_EMPTY = (
+    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName"
+).split()
+_KEPT_GROUPS = {0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038}
+_IDENTITY = {"PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID"}
+_LENGTHS = {"LO": 64, "SH": 16}
+
+
+class Kind(Enum):
+    """The written objects: file name without ending, series number and series description."""
+
+    SEG_FDG = ("seg-fdg", 7001, "duet FDG lesions")
+    SEG_PENTIXAFOR = ("seg-pentixafor", 7002, "duet PentixaFor lesions")
+    SR_FDG = ("sr-fdg", 7011, "duet FDG report")
+    SR_PENTIXAFOR = ("sr-pentixafor", 7012, "duet PentixaFor report")
+    SR_PAIR = ("sr-pair", 7013, "duet dual-tracer report")
+    FUSION = ("fusion", 7021, "duet FDG and PentixaFor rotating view")
+
+    @property
+    def stem(self) -> str:
+        return self.value[0]
+
+    @property
+    def series_number(self) -> int:
+        return self.value[1]
+
+    @property
+    def description(self) -> str:
+        """At most 64 characters, as SeriesDescription."""
+        return f"{self.value[2]}, {RESEARCH}"
+
+    @classmethod
+    def seg(cls, tracer: Tracer) -> Kind:
+        return cls.SEG_FDG if tracer is Tracer.FDG else cls.SEG_PENTIXAFOR
+
+    @classmethod
+    def sr(cls, tracer: Tracer) -> Kind:
+        return cls.SR_FDG if tracer is Tracer.FDG else cls.SR_PENTIXAFOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One pair with its analysis: what every writer is given."""
+
+    pair: DualTracerPair
+    analysis: PatientAnalysis
+
+    @property
+    def version(self) -> str:
+        return self.analysis.software.get("duet", "unknown")
+
+    def uid(self, *parts: str) -> str:
+        """A UID that depends on the images, the settings and versions, and the given words."""
+        return stable_uid(self.pair.uid, digest(self.analysis), *parts)
+
+    def series_uid(self, kind: Kind, part: int = 1) -> str:
+        return self.uid("series", kind.stem, str(part))
+
+    def sop_uid(self, kind: Kind, part: int = 1) -> str:
+        return self.uid("instance", kind.stem, str(part))
+
+    def tracking_uid(self, lesion: Lesion) -> str:
+        """The lesion's UID, the same in SEG, SR, results.json and lesions.csv."""
+        return self.uid("lesion", lesion.id)
+
+
+def plain(value: Any) -> Any:
+    """Any value of settings and results as JSON knows it; NaN and infinity become null."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(plain(k)): plain(v) for k, v in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(v) for v in value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def models(analysis: PatientAnalysis, tracers: Iterable[Tracer] = tuple(Tracer)) -> dict[str, Model]:
+    """What contributed to the result: the role, as shown to the reader > the algorithm."""
+    found: dict[str, Model] = {}
+    for tracer in tracers:
+        found[f"{tracer} lesion segmentation"] = analysis.lesions[tracer].model
+        found[f"{tracer} anatomy"] = analysis.anatomy[tracer].model
+    method = analysis.aligned.quality.method
+    found["registration of the CTs"] = Model(name=f"registration {method}", version=analysis.software.get("duet", "unknown"))
+    return found
+
+
+def digest(analysis: PatientAnalysis) -> str:
+    """SHA-256 of everything that decides a result beside the images: settings, versions and models."""
+    parts = [analysis.settings, analysis.software, models(analysis)]
+    return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()
+
+
+def device_uid(model: Model) -> str:
+    """Changes with the version and with the weights."""
+    return stable_uid("device", model.manufacturer, model.name, model.version, model.weights_sha256)
+
+
+def ascii_text(text: str, length: int = 64) -> str:
+    """Text that every character set can carry, at most `length` long."""
+    return text.encode("ascii", "replace").decode()[:length]
+
+
+def contributing_equipment(analysis: PatientAnalysis, tracers: Iterable[Tracer]) -> list[highdicom.ContributingEquipment]:
+    """One item for each algorithm, with manufacturer, model, version and DeviceUID."""
+    items = []
+    for role, model in models(analysis, tracers).items():
+        item = highdicom.ContributingEquipment(
+            ascii_text(model.manufacturer),
+            codes.PROCESSING_EQUIPMENT,
+            manufacturer_model_name=ascii_text(model.name),
+            software_versions=ascii_text(model.version),
+            contribution_description=ascii_text(role, 1024),
+        )
+        item.DeviceUID = device_uid(model)
+        items.append(item)
+    return items
+
+
+def coding_scheme() -> CodingSchemeIdentificationItem:
+    """Declares the codes that are our own."""
+    return CodingSchemeIdentificationItem(
+        codes.OWN_SCHEME, name="duet dual-tracer PET/CT concepts", version="1", responsible_organization="duet"
+    )
+
+
+def _copied(element: DataElement) -> DataElement:
+    """An element of our own, as pydicom changes elements in place; text beyond its VR's length is cut, the identity never."""
+    limit = None if element.keyword in _IDENTITY else _LENGTHS.get(element.VR)
+    value = element.value[:limit] if isinstance(element.value, str) else element.value
+    return DataElement(element.tag, element.VR, value)
+
+
+def source(instance: Instance) -> Dataset:
+    """The instance's header as highdicom wants it: no private elements, no character set, empty type 2 attributes added.
+
+    Name and character set are put back by `finish`: highdicom writes unusual names into its warnings, which end in logs, and
+    refuses some legal character sets, an empty first value for instance.
+    """
+    ds = Dataset()
+    for tag in instance.header.keys():  # noqa: SIM118 - iterating a Dataset would decode every element
+        if tag.group in _KEPT_GROUPS and not tag.is_private:
+            ds.add(_copied(instance.header[tag]))
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in ds:
+            setattr(ds, keyword, "")
+    ds.PatientName = ""
+    if ds.PatientSex not in ("", "F", "M", "O"):
+        ds.PatientSex = ""
+    if "SpecificCharacterSet" in ds:
+        del ds.SpecificCharacterSet
+    ds.file_meta = instance.header.file_meta
+    return ds
+
+
+def sources(series: Series) -> list[Dataset]:
+    """The headers of a series in slice order, each ready for highdicom."""
+    return [source(x) for x in series.instances]
+
+
+def reference(instance: Instance) -> Dataset:
+    """What a reference to an instance needs."""
+    ds = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(ds, keyword, str(instance.header[keyword].value))
+    return ds
+
+
+def content_moment(studies: Iterable[TracerStudy]) -> tuple[str, str]:
+    """ContentDate and ContentTime of an object made from these studies: when the latest PET was acquired."""
+    moments = []
+    for study in studies:
+        header = study.pet.header
+        fallback = study.study.started
+        date = str(header.get("SeriesDate") or fallback.strftime("%Y%m%d"))
+        time = str(header.get("SeriesTime") or fallback.strftime("%H%M%S"))
+        moments.append((date, time))
+    return max(moments)
+
+
+def description(case: Case, kind: Kind, studies: Iterable[TracerStudy], part: int = 1) -> dict[str, Any]:
+    """The arguments that highdicom's objects have in common."""
+    date, time = content_moment(studies)
+    return {
+        "series_instance_uid": case.series_uid(kind, part),
+        "series_number": kind.series_number + 100 * (part - 1),
+        "sop_instance_uid": case.sop_uid(kind, part),
+        "instance_number": 1,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": "duet",
+        "software_versions": ascii_text(case.version),
+        "device_serial_number": ascii_text(f"duet-{case.version}"),
+        "content_date": date,
+        "content_time": time,
+        "series_date": date,
+        "series_time": time,
+        "content_qualification": "RESEARCH",
+        "coding_schemes": [coding_scheme()],
+        "series_description": kind.description,
+    }
+
+
+def finish(ds: Dataset, study: TracerStudy) -> Dataset:
+    """Puts back the source's character set and name, and takes out what the clock has written."""
+    header = study.pet.header
+    for keyword in ("SpecificCharacterSet", "PatientName"):
+        if keyword in header:
+            ds.add(_copied(header[keyword]))
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+        if keyword in ds:
+            delattr(ds, keyword)
+    for item in ds.get("ContributingEquipmentSequence", []):
+        if item.get("ManufacturerModelName") == "highdicom" and "ContributionDateTime" in item:
+            del item.ContributionDateTime
+    return ds

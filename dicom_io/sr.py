@@ -1,0 +1,135 @@
+"""The reports: TID 1500 in Comprehensive 3D SR, one for each tracer and one for the pair, each in its own series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import highdicom
+from highdicom.sr import (
+    Comprehensive3DSR,
+    ContainerContentItem,
+    ContentSequence,
+    DeviceObserverIdentifyingAttributes,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+    RelationshipTypeValues,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes as standard
+
+from analysis.values import Model, PatientAnalysis, Tracer, Verdict
+from dicom_io import codes
+from dicom_io.derived import (
+    MANUFACTURER,
+    RESEARCH_SENTENCE,
+    Case,
+    Kind,
+    ascii_text,
+    contributing_equipment,
+    description,
+    device_uid,
+    finish,
+    reference,
+    source,
+)
+from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_group
+from dicom_io.studies import DualTracerPair, TracerStudy
+
+
+def write_tracer_sr(pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer, segs: Sequence[Dataset]) -> Dataset:
+    """The report of one tracer, in its own study; segs: all that write_segs gave, empty without lesions."""
+    case = Case(pair=pair, analysis=analysis)
+    lesions = analysis.lesions[tracer].lesions
+    groups: list[Group] = [lesion_group(case, lesion, segs) for lesion in lesions]
+    groups += [total_group(case, tracer), *feature_groups(case, tracer)]
+    texts = [_count_sentence(tracer, len(lesions))]
+    if len(segs) > 1:
+        texts.append(f"The lesions lie in {len(segs)} segmentation series, as viewers show at most 255 segments of one.")
+    return _document(case, Kind.sr(tracer), [tracer], segs, groups, texts)
+
+
+def write_pair_sr(pair: DualTracerPair, analysis: PatientAnalysis, segs: Mapping[Tracer, Sequence[Dataset]]) -> Dataset:
+    """The report of both tracers, in the PentixaFor study: sites of disease, features, quality of the data."""
+    case = Case(pair=pair, analysis=analysis)
+    order = [Tracer.PENTIXAFOR, Tracer.FDG]
+    groups: list[Group] = [site_group(case, match) for match in analysis.matches]
+    groups += [total_group(case, tracer) for tracer in Tracer]
+    groups += [group for tracer in Tracer for group in feature_groups(case, tracer)]
+    groups += [finding_group(case, finding) for finding in analysis.findings]
+    texts = [_count_sentence(t, len(analysis.lesions[t].lesions)) for t in Tracer]
+    texts += _uncertain_sentence(analysis) + _quality_sentence(analysis)
+    objects = [seg for tracer in order for seg in segs.get(tracer, ())]
+    return _document(case, Kind.SR_PAIR, order, objects, groups, texts)
+
+
+def _count_sentence(tracer: Tracer, count: int) -> str:
+    if count == 0:
+        return f"No {tracer} lesion was found (0 lesions)."
+    return f"{count} {tracer} lesion{'s were' if count > 1 else ' was'} found."
+
+
+def _uncertain_sentence(analysis: PatientAnalysis) -> list[str]:
+    names = [m.name for m in analysis.matches if not m.certain]
+    if not names:
+        return []
+    return [f"Concordance is uncertain within the registration error of {analysis.aligned.quality.error_mm:.1f} mm: {_list(names)}."]
+
+
+def _list(names: Sequence[str], most: int = 40) -> str:
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _quality_sentence(analysis: PatientAnalysis) -> list[str]:
+    found = [f for f in analysis.findings if f.verdict is not Verdict.OK]
+    if not found:
+        return [f"All {len(analysis.findings)} quality checks are fine."] if analysis.findings else []
+    return [f"Quality, {f.verdict}: {f.name}: {f.message}" for f in found]
+
+
+def _document(
+    case: Case, kind: Kind, tracers: Sequence[Tracer], segs: Sequence[Dataset], groups: Sequence[Group], texts: Sequence[str]
+) -> Dataset:
+    """The SR of these groups and sentences, in the study of the first tracer."""
+    studies = [case.pair.study(t) for t in tracers]
+    report = MeasurementReport(
+        _observer(case),
+        [codes.PROCEDURES[t] for t in tracers],
+        imaging_measurements=groups,
+        title=codes.PET_MEASUREMENT_REPORT,
+    )
+    report[0].ContentSequence.append(_statements(texts))
+    ds = Comprehensive3DSR(
+        _evidence(studies, segs),
+        report[0],
+        is_complete=True,
+        contributing_equipment=contributing_equipment(case.analysis, tracers),
+        **description(case, kind, studies),
+    )
+    return finish(ds, studies[0])
+
+
+def _evidence(studies: Sequence[TracerStudy], segs: Sequence[Dataset]) -> list[Dataset]:
+    """All images that were measured, and the segmentations; the first is the source of patient and study."""
+    first = source(studies[0].pet.instances[0])
+    others = [x for study in studies for series in (study.pet, study.ct) for x in series.instances][1:]
+    return [first, *(reference(x) for x in others), *segs]
+
+
+def _observer(case: Case) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        device_uid(Model(name="duet", version=case.version)),
+        name="duet",
+        manufacturer_name=MANUFACTURER,
+        model_name="duet",
+        serial_number=ascii_text(f"duet-{case.version}"),
+    )
+    return ObservationContext(observer_device_context=ObserverContext(standard.DCM.Device, device))
+
+
+def _statements(texts: Sequence[str]) -> highdicom.sr.ContainerContentItem:
+    """The sentences that every reader must see, the intended use first."""
+    container = ContainerContentItem(codes.QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS)
+    items = [text_item(codes.INTENDED_USE, RESEARCH_SENTENCE), *(text_item(codes.LESION_TOTAL, text) for text in texts)]
+    container.ContentSequence = ContentSequence(items)
+    return container

@@ -1,0 +1,238 @@
+"""The measurement groups of the reports: lesions (TID 1411), and sites, subsets, totals and quality findings (TID 1501)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import highdicom
+from highdicom.sr import (
+    AlgorithmIdentification,
+    FindingSite,
+    Measurement,
+    MeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    ReferencedSegment,
+    RelationshipTypeValues,
+    SourceSeriesForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom import Dataset
+from pydicom.sr.coding import Code
+
+from analysis.values import Concordance, Finding, Lesion, LesionMatch, Model, Site, Tracer
+from dicom_io import codes
+from dicom_io.derived import Case, ascii_text
+from dicom_io.seg import segment_of
+
+Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+
+# Measure in a feature's name > concept, unit, derivation
+_MEASURES: Mapping[str, tuple[Code, Code, Code | None]] = {
+    "SUVmean": (codes.SUVBW, codes.SUV, codes.MEAN),
+    "SUVmax": (codes.SUVBW, codes.SUV, codes.MAXIMUM),
+    "SUVpeak": (codes.SUVBW, codes.SUV, codes.PEAK),
+    "MTV": (codes.METABOLIC_VOLUME, codes.MILLILITRE, codes.TOTAL),
+    "TLG": (codes.TOTAL_LESION_GLYCOLYSIS, codes.GRAM, codes.TOTAL),
+    "TLC": (codes.TOTAL_LESION_CXCR4, codes.GRAM, codes.TOTAL),
+    "Count": (codes.LESION_COUNT, codes.LESIONS, None),
+    "sDmax": (codes.DISSEMINATION, codes.PER_METRE, None),
+}
+_ORGANS = {"spleen": codes.SPLEEN, "liver": codes.LIVER, "blood pool": codes.AORTA}
+_SUBSET = re.compile(r"^(?P<measure>\w+)\[(?P<subset>(FDG|CXCR4) (extra)?medullary (con|dis)cordant)\]$")
+
+
+def measured(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> list[Measurement]:
+    """One measurement; none where the value is undefined, since NaN is not written."""
+    if not math.isfinite(value):
+        return []
+    sites = [FindingSite(site)] if site is not None else None
+    method = codes.SUVBW_METHOD if name == codes.SUVBW else None
+    return [Measurement(name, float(value), unit, derivation=derivation, method=method, finding_sites=sites)]
+
+
+def text_item(name: Code, value: str) -> TextContentItem:
+    return TextContentItem(name=name, value=ascii_text(value, 1024), relationship_type=RelationshipTypeValues.CONTAINS)
+
+
+def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Group:
+    """One lesion with its segment, place, SUV, volume, burden and class."""
+    match = case.analysis.match_of(lesion)
+    part, number = segment_of(lesion)
+    seg = segs[part]
+    series = case.pair.study(lesion.tracer).pet.series_instance_uid
+    region, side = codes.region_code(lesion.region, lesion.site)
+    group = VolumetricROIMeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=case.tracking_uid(lesion), identifier=lesion.id),
+        referenced_segment=ReferencedSegment(
+            seg.SOPClassUID, seg.SOPInstanceUID, number, source_series=SourceSeriesForSegmentation(series)
+        ),
+        finding_category=codes.ABNORMAL_STRUCTURE,
+        finding_type=codes.LESION,
+        finding_sites=[FindingSite(region, laterality=side)],
+        algorithm_id=_algorithm(case.analysis.lesions[lesion.tracer].model),
+        measurements=_lesion_measurements(lesion, match),
+        qualitative_evaluations=_evaluations(lesion.site, match),
+    )
+    return _with_texts(group, [text_item(codes.DISEASE_SITE, f"{match.name}, {lesion.region}")])
+
+
+def _lesion_measurements(lesion: Lesion, match: LesionMatch) -> list[Measurement]:
+    burden = codes.BURDENS[lesion.tracer]
+    return [
+        *measured(codes.SUVBW, lesion.suv_mean, codes.SUV, codes.MEAN),
+        *measured(codes.SUVBW, lesion.suv_max, codes.SUV, codes.MAXIMUM),
+        *measured(codes.SUVBW, lesion.suv_peak, codes.SUV, codes.PEAK),
+        *measured(codes.METABOLIC_VOLUME, lesion.volume_ml, codes.MILLILITRE),
+        *measured(burden, lesion.burden_g, codes.GRAM),
+        *measured(codes.BONE_FRACTION, lesion.bone_fraction, codes.RATIO),
+        *_overlap(match),
+    ]
+
+
+def _overlap(match: LesionMatch) -> list[Measurement]:
+    if match.concordance is Concordance.NOT_COMPARABLE:
+        return []
+    found = measured(codes.OVERLAP, match.overlap, codes.RATIO)
+    if match.certain:
+        return found
+    low, high = match.overlap_range
+    return [*found, *measured(codes.OVERLAP_LOW, low, codes.RATIO), *measured(codes.OVERLAP_HIGH, high, codes.RATIO)]
+
+
+def _evaluations(site: Site | None, match: LesionMatch) -> list[QualitativeEvaluation]:
+    found = [QualitativeEvaluation(codes.SITE, codes.SITES[site])] if site is not None else []
+    found.append(QualitativeEvaluation(codes.CONCORDANCE, codes.CONCORDANCES[match.concordance]))
+    if match.concordance is not Concordance.NOT_COMPARABLE:
+        found.append(QualitativeEvaluation(codes.CERTAINTY, codes.CERTAINTIES[match.certain]))
+    return found
+
+
+def _algorithm(model: Model) -> AlgorithmIdentification:
+    return AlgorithmIdentification(
+        ascii_text(model.name),
+        ascii_text(model.version),
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=ascii_text(model.manufacturer),
+    )
+
+
+def site_group(case: Case, match: LesionMatch) -> Group:
+    """One site of disease: which lesions of either tracer it holds, and whether they agree."""
+    lesions = [case.analysis.lesions[t].lesions[label - 1] for t in Tracer for label in match.labels(t)]
+    largest = max(lesions, key=lambda x: x.volume_ml)
+    region, side = codes.region_code(largest.region, largest.site)
+    counts = [
+        Measurement(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer
+    ]
+    sites = {x.site for x in lesions}
+    group = MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=case.uid("site", match.name), identifier=match.name),
+        finding_type=codes.DISEASE_SITE,
+        finding_sites=[FindingSite(region, laterality=side)],
+        measurements=[*_overlap(match), *counts],
+        qualitative_evaluations=_evaluations(sites.pop() if len(sites) == 1 else None, match),
+    )
+    return _with_texts(group, [text_item(codes.MEMBERS, ", ".join(x.id for x in lesions))])
+
+
+def total_group(case: Case, tracer: Tracer) -> Group:
+    """Number, volume, burden and highest SUV of all lesions of a tracer."""
+    lesions = case.analysis.lesions[tracer].lesions
+    highest = max((x.suv_max for x in lesions), default=math.nan)
+    name = f"{tracer.bracket} all lesions"
+    return MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=case.uid("total", tracer), identifier=name),
+        finding_type=codes.LESION,
+        measurements=[
+            *measured(codes.LESION_COUNT, float(len(lesions)), codes.LESIONS),
+            *measured(codes.METABOLIC_VOLUME, sum(x.volume_ml for x in lesions), codes.MILLILITRE, codes.TOTAL),
+            *measured(codes.BURDENS[tracer], sum(x.burden_g for x in lesions), codes.GRAM, codes.TOTAL),
+            *measured(codes.SUVBW, highest, codes.SUV, codes.MAXIMUM),
+        ],
+        qualitative_evaluations=[QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer])],
+    )
+
+
+def feature_groups(case: Case, tracer: Tracer) -> list[Group]:
+    """The patient's features of one tracer: a group for each subset of lesions, and one for all others."""
+    subsets: dict[str, dict[str, float]] = {}
+    others: dict[str, float] = {}
+    for name, value in case.analysis.features.items():
+        if f"[{tracer.bracket}" not in name:
+            continue
+        match = _SUBSET.match(name)
+        if match and match["measure"] in _MEASURES:
+            subsets.setdefault(match["subset"], {})[name] = value
+        else:
+            others[name] = value
+    groups = [_subset_group(case, subset, features) for subset, features in subsets.items()]
+    return [*groups, _other_group(case, tracer, others)] if others else groups
+
+
+def _subset_group(case: Case, subset: str, features: Mapping[str, float]) -> Group:
+    bracket, site, kind = subset.split()
+    tracer = next(t for t in Tracer if t.bracket == bracket)
+    group = MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=case.uid("subset", subset), identifier=subset),
+        finding_type=codes.SUBSET,
+        measurements=[m for name, value in features.items() for m in _feature(name, value)],
+        qualitative_evaluations=[
+            QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer]),
+            QualitativeEvaluation(codes.SITE, codes.SITES[Site(site)]),
+            QualitativeEvaluation(codes.CONCORDANCE, codes.CONCORDANCES[Concordance(kind)]),
+        ],
+    )
+    return _with_texts(group, _undefined(features, "the subset holds no lesion"))
+
+
+def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> Group:
+    group = MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=case.uid("features", tracer), identifier=f"{tracer.bracket} patient"),
+        finding_type=codes.FEATURES,
+        measurements=[m for name, value in features.items() for m in _feature(name, value)],
+        qualitative_evaluations=[QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer])],
+    )
+    return _with_texts(group, _undefined(features, "what it needs was not found in the images"))
+
+
+def _feature(name: str, value: float) -> list[Measurement]:
+    """A feature by its bracket name; a measure without a standard concept bears the whole name as its own code."""
+    measure, _, inside = name.partition("[")
+    words = inside.removesuffix("]").split(" ", 1)
+    organ = words[1] if len(words) > 1 else ""
+    if measure not in _MEASURES or (organ and organ not in _ORGANS and not _SUBSET.match(name)):
+        return measured(codes.own_code(name, name), value, codes.NO_UNITS)
+    concept, unit, derivation = _MEASURES[measure]
+    return measured(concept, value, unit, derivation, _ORGANS.get(organ))
+
+
+def _undefined(features: Mapping[str, float], reason: str) -> list[TextContentItem]:
+    names = [name for name, value in features.items() if not math.isfinite(value)]
+    return [text_item(codes.UNDEFINED, f"{name} is undefined: {reason}.") for name in names]
+
+
+def finding_group(case: Case, finding: Finding) -> Group:
+    """One quality check: verdict, value, limit and the sentence for the reader."""
+    value = finding.value
+    number = measured(codes.FINDING_VALUE, float(value), codes.NO_UNITS) if isinstance(value, (int, float)) else []
+    group = MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=case.uid("finding", finding.name), identifier=ascii_text(finding.name)),
+        finding_type=codes.QUALITY,
+        measurements=number,
+        qualitative_evaluations=[QualitativeEvaluation(codes.VERDICT, codes.VERDICTS[finding.verdict])],
+    )
+    texts = [text_item(codes.COMMENT, finding.message)]
+    if finding.limit:
+        texts.append(text_item(codes.QUALITY_LIMIT, finding.limit))
+    return _with_texts(group, texts)
+
+
+def _with_texts(group: Group, texts: Iterable[TextContentItem]) -> Group:
+    """Adds TEXT evaluations, which the templates allow and highdicom's constructors do not offer."""
+    content: highdicom.sr.ContentSequence = group[0].ContentSequence
+    content.extend(list(texts))
+    return group
