@@ -113,6 +113,17 @@ def inverse(transform: Transform, points: npt.ArrayLike, *, tolerance_mm: float 
     return np.asarray(guess)
 
 
+def inverted(transform: Transform, onto: Grid, *, step_mm: float = 12.0) -> Transform:
+    """The transform of the other direction (moving to fixed points), its displacement sampled over the box of `onto`."""
+    back = np.linalg.inv(transform.rigid)
+    if not transform.deformable:
+        return Transform(rigid=back)
+    coarse = regrid(onto, (step_mm, step_mm, step_mm))
+    points = centres(coarse).reshape(-1, 3)
+    shift = inverse(transform, points, tolerance_mm=0.1, rounds=20) - (points @ back[:3, :3].T + back[:3, 3])
+    return Transform(rigid=back, grid=coarse, displacement=shift.reshape(*coarse.shape, 3))
+
+
 def centres(grid: Grid) -> FloatArray:
     """(nk, nj, ni, 3) positions of all voxel centres in LPS mm."""
     index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)

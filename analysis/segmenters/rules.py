@@ -1,0 +1,131 @@
+"""Segmenters that need no weights: thresholds for lesions, CT and uptake rules for anatomy.
+
+A first look on a new machine, not a trained model; every object that is made with them says "rules, no weights".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from analysis.grids import inverted, resample
+from analysis.segmenters.morphology import crop_to, dilate
+from analysis.segmenters.rules_ct import CtStructures, read_ct
+from analysis.segmenters.rules_organs import find_organs, look, tidy
+from analysis.values import AlignedPair, Anatomy, BoolArray, FloatArray, LabelArray, Labelmap, Model, PetCt, Tracer
+
+RULES_VERSION = "1"
+ANATOMY = Model(name="duet anatomy (rules, no weights)", version=RULES_VERSION)
+EXCRETION = frozenset({"kidney_left", "kidney_right", "ureter", "urinary_bladder"})
+PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | {"brain", "heart"}, Tracer.PENTIXAFOR: EXCRETION}
+WARM = ("liver", "spleen")
+OUTSIDE = -1e6  # SUV of no patient: marks what a PET does not reach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """How rules find lesions. Thresholds are SUV; none is agreed for PentixaFor.
+
+    organ_factor: inside liver and spleen a lesion must also exceed this times the organ's median. margin_mm: how far urine's
+    uptake may spill on PET.
+    """
+
+    fdg_threshold: float = 4.0
+    pentixafor_threshold: float = 4.0
+    organ_factor: float = 1.5
+    margin_mm: float = 8.0
+
+    def threshold(self, tracer: Tracer) -> float:
+        return self.fdg_threshold if tracer is Tracer.FDG else self.pentixafor_threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleAnatomy:
+    """AnatomySegmenter from CT density, position and what is hot on both tracers."""
+
+    def segment_anatomy(self, pair: AlignedPair) -> Mapping[Tracer, Anatomy]:
+        """Regions and bone fraction on each study's PET grid."""
+        return {tracer: self._one(pair, tracer) for tracer in Tracer}
+
+    def _one(self, pair: AlignedPair, tracer: Tracer) -> Anatomy:
+        study, other = pair.study(tracer), pair.study(tracer.other)
+        ct = read_ct(study.ct)
+        across = inverted(pair.transform, ct.grid) if tracer is Tracer.FDG else pair.transform
+        suv = {
+            tracer: resample(study.pet.grid, study.pet.values, ct.grid, outside=OUTSIDE),
+            tracer.other: resample(other.pet.grid, other.pet.values, ct.grid, transform=across, outside=OUTSIDE),
+        }
+        organs = tidy(find_organs(look(ct, {t: np.where(v < -1.0, np.nan, v) for t, v in suv.items()})))
+        return Anatomy(
+            regions=regions(study, ct, organs),
+            bone=resample(ct.grid, ct.skeleton, study.pet.grid),
+            model=ANATOMY,
+            physiological=PHYSIOLOGICAL[tracer],
+        )
+
+
+def regions(study: PetCt, ct: CtStructures, organs: Mapping[str, BoolArray]) -> Labelmap:
+    """Organs and skeleton as one label map on the PET grid; bone goes before organs."""
+    names = {n: name for n, name in enumerate([*organs, "skeleton"], start=1)}
+    labels = np.zeros(ct.grid.shape, dtype=np.int32)
+    for n, name in names.items():
+        labels[ct.skeleton if name == "skeleton" else organs[name]] = n
+    return Labelmap(grid=study.pet.grid, labels=resample(ct.grid, labels, study.pet.grid, nearest=True), names=names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleLesions:
+    """LesionSegmenter by fixed threshold; hills of uptake whose top lies in a physiological organ are left out whole."""
+
+    settings: RuleSettings = RuleSettings()
+
+    @property
+    def model(self) -> Model:
+        return Model(name="duet lesions (rules, no weights)", version=RULES_VERSION)
+
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:
+        """Bool mask on the PET grid."""
+        grid, suv = study.pet.grid, study.pet.values
+        limit = np.full(grid.shape, self.settings.threshold(study.tracer), dtype=np.float32)
+        for name in WARM:
+            organ = anatomy.regions.mask(name)
+            if organ.any():
+                limit[organ] = np.maximum(limit[organ], self.settings.organ_factor * float(np.median(suv[organ])))
+        candidate = suv > limit
+        if not candidate.any():
+            return candidate
+        organs = anatomy.regions.mask(*anatomy.physiological)
+        excreting = anatomy.regions.mask(*EXCRETION)
+        spill = dilate(grid, excreting, self.settings.margin_mm) & (anatomy.bone < 0.5)
+        box = crop_to(grid, candidate, 2 * max(grid.spacing))
+        hill = hills(suv[box], candidate[box])
+        keep = ~physiological_hills(suv[box], hill, organs[box], spill[box])
+        mask = np.zeros(grid.shape, dtype=bool)
+        mask[box] = keep[hill]
+        return mask
+
+
+def hills(suv: FloatArray, candidate: BoolArray) -> LabelArray:
+    """The candidate voxels divided among the tops of uptake (0 elsewhere).
+
+    A watershed on log SUV: two tops are two hills where the saddle between them is at least a quarter lower than both.
+    """
+    smooth = ndimage.gaussian_filter(suv, 0.5)
+    height = -np.log(np.maximum(smooth, 0.1)).astype(np.float32)
+    basins = sitk.MorphologicalWatershed(sitk.GetImageFromArray(height), level=0.3, markWatershedLine=False, fullyConnected=True)
+    return np.where(candidate, sitk.GetArrayFromImage(basins).astype(np.int32), 0)
+
+
+def physiological_hills(suv: FloatArray, hill: LabelArray, organs: BoolArray, spill: BoolArray) -> BoolArray:
+    """For each hill number (from 0) whether it is no lesion: its top lies in an organ's reach, or half of it in the organ."""
+    count = int(hill.max()) + 1
+    numbers = np.unique(hill[hill > 0])
+    tops = ndimage.maximum_position(suv, hill, numbers)
+    out = np.ones(count, dtype=bool)
+    out[numbers] = [bool(spill[t] or organs[t]) for t in tops]
+    out[numbers] |= np.asarray(ndimage.mean(organs.astype(np.float32), hill, numbers)) > 0.5
+    return out
