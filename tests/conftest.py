@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,7 @@ PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "tid1500reader": "dcmqi"}
 GROUPS = {"dcmqi": ("segimage2itkimage", "tid1500reader")}
 
 missing_peers = pytest.StashKey[dict[str, int]]()
+left_running = pytest.StashKey[list[str]]()
 NO_INPUTS = "inputs absent: ../shared/data"
 
 
@@ -67,6 +70,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[missing_peers] = {}
     os.environ["PATH"] = os.pathsep.join([*_outside_folders(), "/usr/sbin", str(SCRIPTS)])
     os.environ.setdefault("TCP_NODELAY", "1")
+    os.environ["DUET_TEST_RUN"] = uuid.uuid4().hex  # inherited by every process of this run, however far removed
+    config.stash[left_running] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No server outlives the tests: what still runs is ended, by its own number, and named in the summary."""
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("DUET_TEST_RUN") == os.environ["DUET_TEST_RUN"] and process.pid != os.getpid()
+            command = " ".join(process.cmdline())
+            if ours and "multiprocessing.resource_tracker" not in command:
+                session.config.stash[left_running].append(f"{process.pid}: {command[:120]}")
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -96,6 +114,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"peer {label}: {count} test(s) not run")
     if without_inputs:
         terminalreporter.line(f"{NO_INPUTS}: {without_inputs} test(s) not run")
+    for label in config.stash[left_running]:
+        terminalreporter.line(f"left running by a test, ended now: {label}")
 
 
 @pytest.fixture(scope="session")

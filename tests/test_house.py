@@ -174,7 +174,8 @@ def commands_of(help_text: str) -> set[str]:
 def test_readme_shows_the_commands_that_exist_and_no_others(program: Callable[[str], str]) -> None:
     ran = subprocess.run([program("duet"), "--help"], capture_output=True, text=True, check=True, timeout=60)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"`duet ([a-z]+)", readme)) | set(re.findall(r"^duet ([a-z]+)", readme, re.MULTILINE))
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL))
+    shown = set(re.findall(r"`duet ([a-z]+)", readme)) | set(re.findall(r"^duet ([a-z]+)", blocks, re.MULTILINE))
     assert shown == commands_of(ran.stdout)
 
 
