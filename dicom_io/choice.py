@@ -55,8 +55,8 @@ def choose_pet(study: Study) -> Chosen:
     others = [s for s in usable if s is not best]
     if others:
         remarks.append(
-            f"Of {len(usable)} attenuation-corrected PET series, {name(best)} was taken (longest axial range, then most voxels, "
-            f"then newest); not measured: {', '.join(name(s) for s in others)}."
+            f"Of {len(usable)} attenuation-corrected PET series, {name(best)} was taken (longest axial range, then most "
+            f"voxels, then newest); not measured: {', '.join(name(s) for s in others)}."
         )
     return Chosen(series=best, remarks=tuple(remarks))
 

@@ -86,8 +86,8 @@ def _meta(header: Dataset) -> FileMetaDataset:
     """The meta information of a dataset that came without, so that its pixels can be decoded later."""
     implicit, little = header.original_encoding
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = text(header, "SOPClassUID")
-    meta.MediaStorageSOPInstanceUID = text(header, "SOPInstanceUID")
+    meta.MediaStorageSOPClassUID = UID(text(header, "SOPClassUID"))
+    meta.MediaStorageSOPInstanceUID = UID(text(header, "SOPInstanceUID"))
     explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return meta
@@ -114,9 +114,10 @@ def once(instances: Iterable[Instance]) -> list[Instance]:
     for instance in instances:
         first = kept.setdefault(instance.sop_instance_uid, instance)
         if first is not instance and not same_content(first.path, instance.path):
+            series = text(instance.header, "SeriesInstanceUID")
             raise IncompleteSeries(
-                f"The SOP instance {instance.sop_instance_uid} of series {text(instance.header, 'SeriesInstanceUID')} came twice with "
-                "different content; find out which is right and remove the other."
+                f"The SOP instance {instance.sop_instance_uid} of series {series} came twice with different content; "
+                "find out which is right and remove the other."
             )
     return list(kept.values())
 
@@ -149,7 +150,8 @@ def _study(instances: Sequence[Instance]) -> Study:
     for patient in patients:
         if patient.patient_id and patient.patient_id != reference.patient_id:
             raise IdentityConflict(
-                f"The study {text(instances[0].header, 'StudyInstanceUID')} holds images with two PatientIDs; it must be corrected at its source."
+                f"The study {text(instances[0].header, 'StudyInstanceUID')} holds images with two PatientIDs; "
+                "it must be corrected at its source."
             )
     return Study(patient=reference, series=tuple(series), started=_started(instances))
 
@@ -165,7 +167,7 @@ def _started(instances: Sequence[Instance]) -> datetime:
         if found:
             return min(found)
     dates = [day for i in instances if (day := read_date(text(i.header, "StudyDate"))) is not None]
-    return min(dates, default=datetime.min)
+    return min(dates, default=datetime(1, 1, 1))
 
 
 def identity(header: Dataset) -> PatientIdentity:
@@ -199,17 +201,23 @@ def same_patient_id(one: PatientIdentity, other: PatientIdentity) -> bool:
 
 
 def _require_one_person(studies: Sequence[Study]) -> None:
-    people = [(identity(series.header), study) for study in studies for series in study.series]
-    for (one, first), (other, second) in itertools.combinations(people, 2):
-        if same_patient_id(one, other) and (differing := differences(one, other)):
-            raise IdentityConflict(conflict_sentence(differing, first, second))
+    by_id: dict[str, dict[PatientIdentity, Study]] = {}
+    for study in studies:
+        for series in study.series:
+            who = identity(series.header)
+            by_id.setdefault(who.patient_id, {}).setdefault(who, study)
+    for people in by_id.values():
+        for (one, first), (other, second) in itertools.combinations(people.items(), 2):
+            if same_patient_id(one, other) and (differing := differences(one, other)):
+                raise IdentityConflict(conflict_sentence(differing, first, second))
 
 
 def conflict_sentence(differing: Sequence[str], first: Study, second: Study) -> str:
     """Says that two studies bear one PatientID and describe two people, without naming either."""
     uids = sorted({first.study_instance_uid, second.study_instance_uid})
     where = f"The studies {uids[0]} and {uids[1]} bear" if len(uids) == 2 else f"The series of study {uids[0]} bear"
-    return f"{where} one PatientID but differ in {' and '.join(differing)}: two people may be mixed up; correct them at their source."
+    what = " and ".join(differing)
+    return f"{where} one PatientID but differ in {what}: two people may be mixed up; correct them at their source."
 
 
 # Letters that are written in two ways where accents are not at hand.

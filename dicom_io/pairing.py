@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,9 +34,12 @@ DEFAULT = PairingSettings()
 def pair(studies: Sequence[TracerStudy], settings: PairingSettings = DEFAULT) -> Pairing:
     """Pairs of one patient at most max_days apart; the nearest in time first, each study in one pair at most.
 
-    The same study given twice counts once. Two studies of one PatientID and two people are never paired; both wait.
+    The same study given twice counts once. Raises IdentityConflict: one PatientID, two people; ask patient by patient to
+    hold back no one else.
     """
     distinct = list({study.study.study_instance_uid: study for study in studies}.values())
+    for one, other in itertools.combinations(distinct, 2):
+        _require_one_person(one, other)
     used: set[str] = set()
     pairs: list[DualTracerPair] = []
     for candidate in sorted(_candidates(distinct, settings), key=_nearness):
@@ -67,7 +71,7 @@ def one_pair(
             "The FDG and the PentixaFor study bear different PatientIDs (or none); only studies of one patient are compared."
         )
     for candidate in same:
-        _require_one_person(candidate)
+        _require_one_person(candidate.fdg, candidate.pentixafor)
     nearest = min(same, key=_nearness)
     if nearest.gap_days > settings.max_days:
         raise NotAPair(
@@ -87,10 +91,9 @@ def _require_tracers(fdg_studies: Sequence[TracerStudy], pentixafor_studies: Seq
     raise NotAPair(f"The {place} folder holds no {tracer} study.")
 
 
-def _require_one_person(candidate: DualTracerPair) -> None:
-    one, other = candidate.fdg.study, candidate.pentixafor.study
-    if differing := differences(one.patient, other.patient):
-        raise IdentityConflict(conflict_sentence(differing, one, other))
+def _require_one_person(one: TracerStudy, other: TracerStudy) -> None:
+    if _same_id(one, other) and (differing := differences(one.study.patient, other.study.patient)):
+        raise IdentityConflict(conflict_sentence(differing, one.study, other.study))
 
 
 def _same_id(one: TracerStudy, other: TracerStudy) -> bool:
@@ -108,9 +111,7 @@ def _candidates(studies: Sequence[TracerStudy], settings: PairingSettings) -> li
         for p in group
         if f.tracer is Tracer.FDG and p.tracer is Tracer.PENTIXAFOR and _same_id(f, p)
     ]
-    return [
-        c for c in found if c.gap_days <= settings.max_days and not differences(c.fdg.study.patient, c.pentixafor.study.patient)
-    ]
+    return [candidate for candidate in found if candidate.gap_days <= settings.max_days]
 
 
 def _nearness(candidate: DualTracerPair) -> tuple[timedelta, str, str]:
@@ -123,9 +124,6 @@ def _waits_for(study: TracerStudy, studies: Sequence[TracerStudy], settings: Pai
     if not study.study.patient.patient_id:
         return f"The study has no PatientID, so no {tracer} study can be found for it; correct the header at its source."
     partners = [s for s in studies if s.tracer is tracer and _same_id(s, study)]
-    for other in partners:
-        if differing := differences(study.study.patient, other.study.patient):
-            return conflict_sentence(differing, study.study, other.study)
     day, span = study.study.started.date(), timedelta(days=settings.max_days)
     wanted = f"a {tracer} study of the same patient between {day - span} and {day + span} ({settings.max_days} days)"
     apart = [abs((s.study.started.date() - day).days) for s in partners]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.errors import IncompleteSeries
 from analysis.values import FloatArray, Grid
@@ -131,8 +132,8 @@ def _require_one_kind(series: Series) -> None:
         differing = [name for name, same in kinds.items() if not same]
         if differing:
             raise IncompleteSeries(
-                f"{_name(series)} is mixed: instance {_number(instance)} differs from the first slice in {', '.join(differing)}; "
-                "send the parts as series of their own."
+                f"{_name(series)} is mixed: instance {_number(instance)} differs from the first slice in "
+                f"{', '.join(differing)}; send the parts as series of their own."
             )
 
 
@@ -153,7 +154,7 @@ def _require_no_shear(series: Series, points: FloatArray, direction: FloatArray)
 
 
 def _regular_spacing(series: Series, places: FloatArray) -> float:
-    """Mean gap in mm. places: sorted, mm along the normal. Raises IncompleteSeries for doubled, missing and irregular slices."""
+    """Mean gap in mm. places: sorted, mm along the normal. Raises IncompleteSeries: doubled, missing or irregular slices."""
     gaps = np.diff(places)
     if not len(gaps):
         thickness = number(series.header, "SliceThickness") or 0.0
@@ -184,12 +185,12 @@ def _listed(places: Sequence[float]) -> str:
 def _doubled(series: Series, places: FloatArray) -> str:
     distinct = sorted({round(float(place), 1) for place in places})
     return (
-        f"{_name(series)} has more than one slice at {_listed(distinct)}; it may hold several phases or was sent twice in two forms, "
-        "and must be sorted out at its source."
+        f"{_name(series)} has more than one slice at {_listed(distinct)}; it may hold several phases or was sent twice "
+        "in two forms, and must be sorted out at its source."
     )
 
 
-def _missing(series: Series, places: FloatArray, wide: FloatArray, usual: float) -> str:
+def _missing(series: Series, places: FloatArray, wide: npt.NDArray[np.intp], usual: float) -> str:
     lost: list[float] = []
     for index in wide:
         count = round(float(places[index + 1] - places[index]) / usual) - 1
@@ -203,6 +204,6 @@ def _require_announced_count(series: Series) -> None:
     announced = number(series.header, "NumberOfSlices")
     if series.modality == "PT" and announced is not None and len(series.instances) < announced:
         raise IncompleteSeries(
-            f"{_name(series)} is incomplete: {len(series.instances)} of the {announced:.0f} slices that its header announces are here; "
-            "send the series again."
+            f"{_name(series)} is incomplete: {len(series.instances)} of the {announced:.0f} slices that its header "
+            "announces are here; send the series again."
         )

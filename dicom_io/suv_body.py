@@ -71,7 +71,7 @@ _FORMS: dict[str, Callable[[float, float, bool], float]] = {
 
 
 def to_body_weight(suv_type: str, patient: Body) -> dict[str, float]:
-    """What a value of the given SUVType is to be multiplied with to be SUVbw: name of the formula > factor, first the one to use.
+    """What turns a value of the given SUVType into SUVbw: name of the formula > factor, the one to use first.
 
     Raises NotQuantifiable: the type is unknown, or needs a height or sex that the header lacks.
     """

@@ -59,9 +59,9 @@ def nuclide(series: Series) -> Nuclide:
     """The series' one radiopharmaceutical. Raises NotQuantifiable: there is none or several, or no half-life or dose."""
     found = items(series.header, "RadiopharmaceuticalInformationSequence")
     if len(found) != 1:
-        number_of = "no item" if not found else f"{len(found)} items"
         raise NotQuantifiable(
-            f"RadiopharmaceuticalInformationSequence has {number_of} where SUV needs exactly one; correct the header at its source."
+            f"RadiopharmaceuticalInformationSequence has {len(found)} items where SUV needs exactly one; "
+            "correct the header at its source."
         )
     half_life = number(found[0], "RadionuclideHalfLife") or 0.0
     dose = number(found[0], "RadionuclideTotalDose") or 0.0
@@ -103,7 +103,8 @@ def administered(tracer: Nuclide, reference: datetime) -> tuple[datetime, tuple[
     if tracer.administered_clock is None:
         if exact is None:
             raise NotQuantifiable(
-                "Neither RadiopharmaceuticalStartDateTime nor RadiopharmaceuticalStartTime is given; correct the header at its source."
+                "Neither RadiopharmaceuticalStartDateTime nor RadiopharmaceuticalStartTime is given; "
+                "correct the header at its source."
             )
         raise NotQuantifiable(_impossible(reference - exact, tracer))
     midnight = reference.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -123,8 +124,8 @@ def administered(tracer: Nuclide, reference: datetime) -> tuple[datetime, tuple[
 def _impossible(decay: timedelta, tracer: Nuclide) -> str:
     hours = decay.total_seconds() / 3600
     return (
-        f"From administration to scan the header gives {hours:.1f} h, where 0 to {tracer.longest_h:.0f} h can be believed for a half-life of "
-        f"{tracer.half_life_s:.0f} s; correct the times at their source."
+        f"From administration to scan the header gives {hours:.1f} h, where 0 to {tracer.longest_h:.0f} h can be believed "
+        f"for a half-life of {tracer.half_life_s:.0f} s; correct the times at their source."
     )
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from analysis.errors import BadSettings, NotQuantifiable, UnknownTracer
+from analysis.errors import BadSettings, UnknownTracer
 from analysis.values import Tracer
 from dicom_io.choice import choose_ct, choose_pet, name
 from dicom_io.correction import GE_CREATOR
 from dicom_io.elements import codes, described, items, number, private, text
+from dicom_io.slices import slice_grid
 from dicom_io.studies import Series, Study, TracerStudy
-from dicom_io.suv_times import administered, nuclide, started
+from dicom_io.suv import suv_conversion
+from dicom_io.suv_times import started
 
 
 class Isotope(StrEnum):
@@ -109,19 +110,23 @@ NO_RULES = TracerRules()
 def recognise(study: Study, rules: TracerRules = NO_RULES) -> TracerStudy:
     """The study with its tracer, the PET to be measured, its CT, and when the tracer was injected.
 
-    Raises NoUsablePet, UnknownTracer, NoUsableCt, in this order of looking.
+    Raises NoUsablePet, UnknownTracer, NoUsableCt, and, where the chosen series cannot be measured, IncompleteSeries or
+    NotQuantifiable; in this order of looking.
     """
     pet = choose_pet(study)
     identified = identify(pet.series, rules)
     ct = choose_ct(study, pet.series)
-    injected, remarks = _injected(study, pet.series)
+    for series in (pet.series, ct.series):
+        slice_grid(series)
+    conversion = suv_conversion(pet.series)
+    unknown = "" if conversion.administered else "The time of injection is unknown; the scan's start stands for it."
     return TracerStudy(
         study=study,
         tracer=identified.tracer,
-        injected=injected,
+        injected=conversion.administered or started(pet.series) or study.started,
         pet=pet.series,
         ct=ct.series,
-        remarks=(f"{identified.tracer}: {identified.evidence}.", *pet.remarks, *ct.remarks, *remarks),
+        remarks=(f"{identified.tracer}: {identified.evidence}.", *pet.remarks, *ct.remarks, *((unknown,) if unknown else ())),
     )
 
 
@@ -217,14 +222,6 @@ def _isotope(pet: Series) -> tuple[Isotope, str]:
             if pattern.search(said):
                 return isotope, f"{where} {said!r}"
     raise UnknownTracer(
-        f"{name(pet)} does not show its isotope: RadionuclideHalfLife, RadionuclideCodeSequence and Radiopharmaceutical say nothing of it."
+        f"{name(pet)} does not show its isotope: RadionuclideHalfLife, RadionuclideCodeSequence and Radiopharmaceutical "
+        "say nothing of it."
     )
-
-
-def _injected(study: Study, pet: Series) -> tuple[datetime, tuple[str, ...]]:
-    """When the tracer was given; where the header does not tell, the scan's start, and a remark."""
-    begun = started(pet) or study.started
-    try:
-        return administered(nuclide(pet), begun)
-    except NotQuantifiable as error:
-        return begun, (f"The time of injection is unknown, the scan's start stands for it: {error}",)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEGLSLossless, JPEGLSNearLossless
 
 from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
-from analysis.values import FloatArray, PetCt, Unit, Volume
+from analysis.values import PetCt, Unit, Volume
 from dicom_io.elements import number, text
 from dicom_io.headers import UNREADABLE
 from dicom_io.slices import SliceGrid, slice_grid
