@@ -1,0 +1,100 @@
+"""What `duet check` looks at, one line each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.errors import Rejected
+from service.config import Settings, load
+from service.journal import open_journal
+from service.node import analysis_of, destinations_of, rules_of
+from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
+from service.receiver import ReceiverSettings
+
+Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
+
+
+def run_checks(config: Path | None) -> Iterator[Line]:
+    """Check one thing after the other; nothing more is checked where the settings are wrong."""
+    try:
+        settings = load(config)
+        source = _settings(settings)
+    except Rejected as error:
+        yield "settings", True, str(error)
+        return
+    yield "settings", False, source
+    yield _tell("disk", lambda: _disk(settings))
+    yield _tell("journal", lambda: _journal(settings))
+    yield _tell("door", lambda: _door(settings))
+    destinations = destinations_of(settings)
+    if not destinations:
+        yield "destinations", False, "none is set; results stay in the case folders"
+    for destination in destinations:
+        yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
+    yield "weights", False, "none are needed: lesions and organs are found by rules"
+    yield "GPU", False, _gpu()
+
+
+def _tell(name: str, look: Callable[[], str]) -> Line:
+    try:
+        return name, False, look()
+    except (Rejected, OSError, SQLAlchemyError, UndeliveredError) as error:
+        return name, True, str(error).splitlines()[0]
+
+
+def _settings(settings: Settings) -> str:
+    settings.section("receiver", ReceiverSettings)
+    settings.section("delivery", DeliverySettings)
+    rules_of(settings)
+    destinations_of(settings)
+    analysis_of(settings)
+    return f"{settings.source}; AE title {settings.node.ae_title}"
+
+
+def _disk(settings: Settings) -> str:
+    data = settings.node.data.absolute()
+    data.mkdir(parents=True, exist_ok=True)
+    if not os.access(data, os.W_OK):
+        raise OSError(f"{data} cannot be written")
+    free, floor = shutil.disk_usage(data).free / 1e9, settings.section("receiver", ReceiverSettings).free_gb
+    if free < floor:
+        raise OSError(f"{free:.1f} GB free in {data}; below {floor:g} GB nothing is received")
+    return f"{free:.0f} GB free in {data}"
+
+
+def _journal(settings: Settings) -> str:
+    open_journal(settings.node.journal, settings.node.data).close()
+    return settings.node.journal.partition("@")[2] or "SQLite below the data folder"
+
+
+def _door(settings: Settings) -> str:
+    """Whether the port answers (a node runs) or is free (one can be started)."""
+    receiver = settings.section("receiver", ReceiverSettings)
+    here = "127.0.0.1" if receiver.host == "0.0.0.0" else receiver.host  # noqa: S104
+    try:
+        echo(
+            Destination(name="this node", url=f"dicom://{settings.node.ae_title}@{here}:{receiver.port}"),
+            settings.node.ae_title,
+        )
+    except UndeliveredError:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((receiver.host, receiver.port))
+        return f"no node runs; port {receiver.port} is free"
+    return f"the node answers C-ECHO on port {receiver.port}"
+
+
+def _peer(destination: Destination, settings: Settings) -> str:
+    echo(destination, settings.node.ae_title)
+    return f"answers C-ECHO at {destination.url}"
+
+
+def _gpu() -> str:
+    found = shutil.which("nvidia-smi")
+    return "found" if found else "none; not needed by the rules"

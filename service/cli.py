@@ -1,0 +1,157 @@
+"""The command `duet`: the one place where things are built, and the one that prints.
+
+Everything heavy is imported inside the command that needs it, so that `duet --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analysis.errors import Rejected
+
+REJECTED = 2  # exit status: the data or the settings were turned away
+
+app = typer.Typer(
+    name="duet",
+    help="Dual-tracer ([18F]FDG and [68Ga]PentixaFor) PET/CT in multiple myeloma. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path | None, typer.Option("--config", help="duet.toml; without it the defaults hold, below ./duet-data.")]
+
+
+def main() -> None:
+    """Run a command; bad data end in one sentence and exit status 2."""
+    try:
+        app()
+    except Rejected as error:
+        typer.echo(f"duet: {error}", err=True)
+        sys.exit(REJECTED)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """The node: receives studies, analyses pairs, returns results."""
+    import signal
+    from types import FrameType
+
+    from service import logs
+    from service.config import load
+    from service.node import Node
+
+    settings = load(config)
+    logs.set_up(settings.node.data / "logs")
+    node = Node(settings)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        node.stop()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    if not node.run(typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    patient: Annotated[str | None, typer.Argument(help="Patient ID; without it all patients.")] = None,
+    config: Config = None,
+) -> None:
+    """What the node knows: received, waiting (for what), held (why), running, returned, delivered."""
+    from service.config import load
+    from service.render import show_overview
+
+    show_overview(load(config), patient)
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Settings, disk, database, door, destinations, weights, GPU: one line each, exit status 1 on a fault."""
+    from service.checks import run_checks
+
+    faults = 0
+    for name, fault, message in run_checks(config):
+        typer.echo(f"{'FAULT' if fault else 'ok   '}  {name}: {message}")
+        faults += fault
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def analyse(
+    fdg_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with the FDG study.")],
+    pentixafor_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with the PentixaFor study.")],
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the results go.")],
+    nifti: Annotated[bool, typer.Option("--nifti", help="Also write volumes, lesions and anatomy as NIfTI.")] = False,
+    config: Config = None,
+) -> None:
+    """One pair from two folders of mixed DICOM files, without a network."""
+    from service.config import load
+    from service.folders import analyse_folders
+    from service.render import progress_bar
+
+    with progress_bar() as tell:
+        done = analyse_folders(load(config), (fdg_dir, pentixafor_dir), out, nifti=nifti, progress=tell)
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(done.summary)
+    typer.echo(f"Results in {out}; the picture to open first is {out / 'fusion.png'}. Research use only.")
+
+
+@app.command()
+def suv(
+    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with one PET series.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    nifti: Annotated[Path | None, typer.Option("--nifti", dir_okay=False, help="Write the SUV volume to this file.")] = None,
+    config: Config = None,
+) -> None:
+    """Tracer, SUV factor, reference times and warnings of a PET series; exit status 2 and a reason where it must refuse."""
+    from service.config import load
+    from service.folders import suv_of_folder
+
+    report = suv_of_folder(series_dir, load(config), nifti)
+    typer.echo(report.as_json() if as_json else report.as_text())
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the studies go.")],
+    patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first patient's seed.")] = 1,
+) -> None:
+    """DICOM studies of digital patients, with truth.json."""
+    from service.folders import write_phantoms
+    from service.render import progress_bar
+
+    with progress_bar() as tell:
+        folders = write_phantoms(out, patients, seed, progress=tell)
+    for folder in folders:
+        typer.echo(str(folder))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where everything goes.")] = Path("duet-demo"),
+) -> None:
+    """All of it on this machine in a few minutes: phantoms, a stand-in archive, the node, what came back."""
+    from service.demo import run_demo
+    from service.render import progress_bar
+
+    with progress_bar() as tell:
+        pictures = run_demo(out, progress=tell)
+    typer.echo("The archive has received everything. Pictures to open:")
+    for picture in pictures:
+        typer.echo(f"  {picture}")
+    typer.echo("Digital patients, research use only.")
+
+
+if __name__ == "__main__":
+    main()

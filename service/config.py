@@ -1,0 +1,124 @@
+"""One TOML file > Settings. A section is a frozen dataclass owned by the module that it steers; an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from analysis.errors import BadSettings
+
+T = TypeVar("T")
+
+TABLES = ("node", "receiver", "intake", "tracers", "pairing", "delivery")
+ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
+LISTS = ("destination",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """[node]. data: inbox, cases, journal and logs lie below; journal, scheduler: empty for SQLite and a local Dask cluster."""
+
+    ae_title: str = "DUET"
+    data: Path = Path("duet-data")
+    journal: str = ""
+    scheduler: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.ae_title.strip()) <= 16:
+            raise ValueError("ae_title has 1 to 16 characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings file, section by section. source: its name, for messages."""
+
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lists: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    source: str = "the defaults"
+
+    @property
+    def node(self) -> NodeSettings:
+        return self.section("node", NodeSettings)
+
+    def section(self, name: str, kind: type[T]) -> T:
+        """One section as the dataclass of its owner, with that one's defaults. Raises BadSettings."""
+        return build(kind, self.tables.get(name, {}), where=f"{self.source}: [{name}]")
+
+    def sections(self, name: str, kind: type[T]) -> tuple[T, ...]:
+        """Every [[name]] of the file. Raises BadSettings."""
+        return tuple(build(kind, table, where=f"{self.source}: [[{name}]]") for table in self.lists.get(name, ()))
+
+    def group(self, kind: type[T], names: tuple[str, ...]) -> T:
+        """Several sections as the fields of one dataclass, for instance the settings of the analysis. Raises BadSettings."""
+        types = {f.name: _field_type(kind, f.name) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        return kind(**{name: self.section(name, types[name]) for name in names if name in types})
+
+
+def load(path: Path | None) -> Settings:
+    """The settings in a TOML file, or the defaults where none is named. Raises BadSettings."""
+    if path is None:
+        return Settings()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"The settings file {path} is no valid TOML: {error}.") from None
+    known = (*TABLES, *ANALYSIS_TABLES, *LISTS)
+    for name, value in document.items():
+        _check_section(path, name, value, known)
+    return Settings(
+        tables={name: document[name] for name in document if name not in LISTS},
+        lists={name: tuple(document[name]) for name in document if name in LISTS},
+        source=str(path),
+    )
+
+
+def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
+    """The dataclass from a TOML table; unknown keys and wrong values are told in a sentence."""
+    _check_keys(kind, table, where)
+    try:
+        return TypeAdapter(kind).validate_python(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BadSettings(f"{where}: {place}{': ' if place else ''}{first['msg']} (given: {first['input']!r}).") from None
+
+
+def _check_section(path: Path, name: str, value: Any, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise BadSettings(f"{path}: unknown section {name!r}{_suggestion(name, known)}.")
+    wanted = list if name in LISTS else dict
+    if not isinstance(value, wanted):
+        brackets = f"[[{name}]]" if name in LISTS else f"[{name}]"
+        raise BadSettings(f"{path}: {name} is to be written as a section {brackets}.")
+
+
+def _check_keys(kind: type[Any], table: Mapping[str, Any], where: str) -> None:
+    """Raises BadSettings for a key that the dataclass, or a dataclass within it, does not have."""
+    names = [f.name for f in dataclasses.fields(kind)]
+    for key, value in table.items():
+        if key not in names:
+            raise BadSettings(f"{where}: unknown key {key!r}{_suggestion(key, names)}.")
+        field_type = _field_type(kind, key)
+        inner = next((t for t in (field_type, *typing.get_args(field_type)) if dataclasses.is_dataclass(t)), None)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(inner, type) and isinstance(each, Mapping):
+                _check_keys(inner, each, f"{where} {key}")
+
+
+def _suggestion(word: str, known: tuple[str, ...] | list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+
+
+def _field_type(kind: type[Any], name: str) -> type[Any]:
+    return typing.get_type_hints(kind)[name]  # type: ignore[no-any-return]

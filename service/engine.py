@@ -1,0 +1,174 @@
+"""Runs jobs on Dask: a local cluster of one process, or the scheduler that is set. The journal is the truth, Dask only runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from service import casebook
+from service.casebook import HELD_BY_QUALITY, JobRow
+from service.journal import Journal
+from service.logs import logger
+from service.postings import posting_of
+from service.tables import JobState
+from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_case
+
+if TYPE_CHECKING:
+    from analysis.patient.pipeline import AnalysisSettings
+    from dicom_io.pairing import PairingSettings
+    from dicom_io.tracers import TracerRules
+
+FAILURES = 5  # so often duet itself may fail on a job before an operator must look
+TOPIC = "duet-progress"
+
+
+class Pending(Protocol):
+    """A job that was handed to a runner."""
+
+    def done(self) -> bool: ...
+    def result(self) -> CaseResult: ...
+
+
+class Runner(Protocol):
+    """Where jobs run."""
+
+    @property
+    def slots(self) -> int: ...
+    def submit(self, job: CaseJob) -> Pending: ...
+    def progress(self, pair_uid: str) -> str: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the engine needs to turn a row into work and results into postings. destinations: their names."""
+
+    data: Path
+    tracers: TracerRules
+    pairing: PairingSettings
+    analysis: AnalysisSettings
+    destinations: Sequence[str]
+    deliver_held: bool = False
+    first_retry_s: float = 5.0
+
+
+class Engine:
+    """Claims jobs, watches them, and writes down how they ended."""
+
+    def __init__(self, journal: Journal, plan: Plan, runner: Runner) -> None:
+        self._journal, self._plan, self._runner = journal, plan, runner
+        self._running: list[tuple[JobRow, Pending]] = []
+
+    def step(self) -> None:
+        """Reap what has ended, start what is due."""
+        for job, pending in list(self._running):
+            if pending.done():
+                self._running.remove((job, pending))
+                self._settle(job, attempt(pending.result))
+            else:
+                self._tell(job)
+        while len(self._running) < self._runner.slots and (row := casebook.claim(self._journal, time.time())):
+            logger().info("case started", case=row.pair_uid, version=row.version)
+            submitted = attempt(partial(self._runner.submit, self._job(row)))
+            if isinstance(submitted, Refusal):
+                self._settle(row, submitted)
+            else:
+                self._running.append((row, submitted))
+
+    def _job(self, row: JobRow) -> CaseJob:
+        data = self._plan.data
+        return CaseJob(
+            pair_uid=row.pair_uid,
+            fdg=tuple(data / path for path in row.paths("fdg")),
+            pentixafor=tuple(data / path for path in row.paths("pentixafor")),
+            folder=data / "cases" / row.pair_uid,
+            settings=self._plan.analysis,
+            tracers=self._plan.tracers,
+            pairing=self._plan.pairing,
+        )
+
+    def _tell(self, job: JobRow) -> None:
+        casebook.report_progress(self._journal, job.id, self._runner.progress(job.pair_uid))
+
+    def _settle(self, job: JobRow, outcome: CaseResult | Refusal) -> None:
+        if isinstance(outcome, Refusal):
+            self._refused(job, outcome)
+        elif outcome.held and not self._plan.deliver_held:
+            sentence = "Not delivered, look at the case folder first: " + " ".join(outcome.held)
+            casebook.set_aside(self._journal, job.id, JobState.HELD, HELD_BY_QUALITY, sentence)
+        else:
+            self._done(job, outcome)
+
+    def _done(self, job: JobRow, result: CaseResult) -> None:
+        names = self._plan.destinations
+        post = [posting_of(path, self._plan.data, name) for name in names for path in result.objects]
+        casebook.finish(self._journal, job.id, post, time.time())
+        logger().info("case done", case=job.pair_uid, objects=len(result.objects))
+
+    def _refused(self, job: JobRow, why: Refusal) -> None:
+        if not why.system:
+            casebook.set_aside(self._journal, job.id, JobState.HELD, why.reason, why.sentence)
+        elif job.failures + 1 >= FAILURES:
+            casebook.set_aside(self._journal, job.id, JobState.PARKED, why.reason, why.sentence)
+        else:
+            again = time.time() + backoff(job.failures, self._plan.first_retry_s, 600.0)
+            casebook.try_again(self._journal, job.id, why.sentence, again)
+
+
+class DaskRunner:
+    """A Dask client; with no address it brings a cluster of one worker process on this machine."""
+
+    def __init__(self, address: str = "") -> None:
+        import dask
+        from distributed import Client, LocalCluster
+
+        # A job that kills its worker is to be counted by the journal, not tried three times more by Dask.
+        dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.nanny.pre-spawn-environ": {}})
+        self._cluster = (
+            None
+            if address
+            else LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
+            )
+        )
+        self._client = Client(address or self._cluster)  # type: ignore[no-untyped-call]
+        self._messages: dict[str, str] = {}
+        self._guard = threading.Lock()
+        self._client.subscribe_topic(TOPIC, self._hear)  # type: ignore[no-untyped-call]
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may run at once: one on a local cluster, one for each worker of a remote one."""
+        return 1 if self._cluster else max(1, len(self._client.scheduler_info()["workers"]))
+
+    def submit(self, job: CaseJob) -> Any:
+        return self._client.submit(run_on_worker, job, key=f"{job.pair_uid}-{time.time()}", pure=False)
+
+    def progress(self, pair_uid: str) -> str:
+        with self._guard:
+            return self._messages.get(pair_uid, "")
+
+    def close(self) -> None:
+        self._client.close(timeout=2)  # type: ignore[no-untyped-call]
+        if self._cluster is not None:
+            self._cluster.close(timeout=2)
+
+    def _hear(self, event: Any) -> None:
+        _, message = event
+        with self._guard:
+            self._messages[message["case"]] = message["text"]
+
+
+def run_on_worker(job: CaseJob) -> CaseResult:
+    """run_case inside a Dask worker, telling the node how far it is."""
+    from distributed import get_worker
+
+    def tell(message: str, fraction: float) -> None:
+        get_worker().log_event(TOPIC, {"case": job.pair_uid, "text": f"{message} ({fraction:.0%})"})
+
+    return run_case(job, tell)

@@ -1,0 +1,121 @@
+"""The commands that work on folders, without a network: a pair of studies, a PET's SUV, phantoms."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.errors import BadSettings, NotDicom
+from analysis.values import Concordance, PatientAnalysis, Progress, Tracer
+from dicom_io.headers import group, read_folder
+from dicom_io.inspection import save_nifti, suv_report
+from dicom_io.pairing import one_pair
+from dicom_io.studies import DualTracerPair, TracerStudy
+from dicom_io.tracers import recognise
+from dicom_io.volumes import read_pet
+from service.config import Settings
+from service.inbox import seal
+from service.node import analysis_of, rules_of
+from service.worker import write_pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysed:
+    """What a person is told after an analysis: one summary, and notes on what was left out or looks odd."""
+
+    summary: str
+    notes: tuple[str, ...]
+
+
+def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, *, nifti: bool, progress: Progress) -> Analysed:
+    """Analyse the FDG and the PentixaFor study of two folders into `out`. Raises Rejected."""
+    if out.exists() and any(out.iterdir()):
+        raise BadSettings(f"The folder {out} is not empty; name a new one, so that no older result is mixed with these.")
+    progress("Reading headers", 0.0)
+    pair, notes = _read_pair(settings, folders)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    analysis = write_pair(pair, analysis_of(settings), draft, progress=progress, nifti=nifti)
+    if out.exists():
+        out.rmdir()
+    seal(draft, out)
+    findings = tuple(f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict != "ok")
+    return Analysed(summary=_summary(pair, analysis), notes=(*notes, *findings))
+
+
+def _read_pair(settings: Settings, folders: tuple[Path, Path]) -> tuple[DualTracerPair, list[str]]:
+    rules = rules_of(settings)
+    found: list[list[TracerStudy]] = []
+    notes: list[str] = []
+    for folder in folders:
+        instances, unusable = read_folder(folder)
+        notes += [f"{path} was not used: {sentence}" for path, sentence in unusable]
+        if not instances:
+            reason = f" ({notes[-1]})" if unusable else ""
+            raise NotDicom(f"The folder {folder} holds no DICOM file{reason}.")
+        found.append([recognise(study, rules.tracers) for study in group(instances)])
+    return one_pair(found[0], found[1], rules.pairing), notes
+
+
+def _summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
+    counts = {tracer: f"{len(analysis.lesions[tracer].lesions)} {tracer} lesions" for tracer in (Tracer.FDG, Tracer.PENTIXAFOR)}
+    concordant = sum(match.concordance is Concordance.CONCORDANT for match in analysis.matches)
+    return f"{', '.join(counts.values())}; {concordant} sites on both tracers; {pair.gap_days} days between the studies."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuvText:
+    """What `duet suv` prints. facts: names and plain values."""
+
+    facts: dict[str, object]
+
+    def as_json(self) -> str:
+        return json.dumps(self.facts, indent=2)
+
+    def as_text(self) -> str:
+        width = max(len(name) for name in self.facts)
+        lines = [f"{name:<{width}}  {_shown(value)}" for name, value in self.facts.items() if name != "warnings"]
+        warnings = self.facts.get("warnings") or []
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in _words(warnings))])
+
+
+def suv_of_folder(folder: Path, settings: Settings, nifti: Path | None) -> SuvText:
+    """How the PET in a folder becomes SUV; writes the SUV volume where a file is named. Raises Rejected."""
+    report = suv_report(folder, rules_of(settings).tracers)
+    if nifti is not None:
+        if not nifti.name.endswith((".nii", ".nii.gz")):
+            raise BadSettings(f"{nifti}: the name of a NIfTI file ends in .nii or .nii.gz.")
+        save_nifti(read_pet(report.pet), nifti)
+    return SuvText(facts=report.as_dict())
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each:.6g}" for name, each in value.items()) or "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _words(values: object) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, Sequence) else []
+
+
+def write_phantoms(out: Path, patients: int, seed: int, *, progress: Progress) -> list[Path]:
+    """Digital patients as out/patient-001/{fdg,pentixafor,truth.json} and so on, with seeds counted up. Raises Rejected."""
+    from dicom_io.synthetic import write_patient
+
+    from analysis.phantom import PhantomSettings, make_patient
+
+    folders = [out / f"patient-{number:03d}" for number in range(1, patients + 1)]
+    taken = next((folder for folder in folders if folder.exists()), None)
+    if taken is not None:
+        raise BadSettings(f"The folder {taken} exists; name a new one.")
+    for index, folder in enumerate(folders):
+        progress(f"Patient {index + 1} of {patients}", index / patients)
+        write_patient(make_patient(PhantomSettings(seed=seed + index)), folder)
+    progress("Done", 1.0)
+    return folders

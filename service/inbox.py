@@ -1,0 +1,105 @@
+"""Where received files lie, and how a file or a folder gets onto the disk so that it stays there.
+
+A file is written under a temporary name, synced, renamed, and its folder synced: a reader never sees half a file, and what
+was acknowledged survives a power cut. Its name follows from its SOP instance UID and its content, so the same object sent
+twice is one file, and an object that came with two contents is two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PART = ".part"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One object as it came: what the network said of it, and its bytes, undecoded."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    meta: bytes  # preamble and file meta information
+    dataset: bytes
+
+    @property
+    def digest(self) -> str:
+        return content_digest(self.transfer_syntax_uid, self.dataset)
+
+
+class Inbox:
+    """The folder of received files below `data`; paths are given relative to `data`."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.root = data / "inbox"
+
+    def prepare(self) -> None:
+        """Make the folders and clear what a killed node left half written (it was never acknowledged)."""
+        for shard in range(256):
+            (self.root / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
+        for part in self.root.glob(f"*/*{PART}"):
+            part.unlink(missing_ok=True)
+        sync_folder(self.root)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def keep(self, received: Received, digest: str) -> str:
+        """Write the object for good; returns its path."""
+        owner = hashlib.sha256(received.sop_instance_uid.encode()).hexdigest()
+        path = self.root / owner[:2] / f"{owner[:24]}-{digest[:16]}.dcm"
+        write_durably(path, (received.meta, received.dataset))
+        return str(path.relative_to(self.data))
+
+    def files(self) -> Iterator[str]:
+        """Every finished file."""
+        for path in self.root.glob("*/*"):
+            if path.suffix != PART and path.is_file():
+                yield str(path.relative_to(self.data))
+
+
+def content_digest(transfer_syntax_uid: str, dataset: bytes) -> str:
+    """What two copies of an object must share to be the same; the file meta information may differ."""
+    return hashlib.sha256(transfer_syntax_uid.encode() + b"\0" + dataset).hexdigest()
+
+
+def write_durably(path: Path, chunks: Iterable[bytes]) -> None:
+    """The chunks as a file that is there as a whole or not at all; replaces an older one of that name."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PART}")
+    with part.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    sync_folder(path.parent)
+
+
+def seal(draft: Path, folder: Path) -> None:
+    """Turn a written draft folder into `folder` for good; where `folder` is there already, that one stays."""
+    for path in [*draft.rglob("*"), draft]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(draft, ignore_errors=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

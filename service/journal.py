@@ -1,0 +1,116 @@
+"""The only memory: instances, studies, jobs and deliveries in SQLite or PostgreSQL, and how it is opened and written.
+
+What is asked of it stands in arrivals.py, casebook.py and postings.py, by the part of the node that asks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from analysis.errors import BadSettings
+from service.tables import facts
+
+HEAD = "0001"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Journal:
+    """A journal that may be read by many at once and is written by one at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        # SQLite's own waiting for the write lock is a poll without order; fifty associations wait better here.
+        self._turn = threading.Lock()
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _set_up_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with self._engine.connect().execution_options(duet_reading=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction; when the block is left without an error it is on disk."""
+        with self._turn, self._engine.begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest revision, keeping what they hold."""
+        if self._revision() != HEAD:
+            _upgrade(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _revision(self) -> str | None:
+        with self.reading() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+
+    def fact(self, name: str) -> str | None:
+        """A remembered word, for instance the settings that the studies were last judged by."""
+        with self.reading() as connection:
+            return connection.execute(select(facts.c.value).where(facts.c.name == name)).scalar()
+
+    def remember(self, name: str, value: str) -> None:
+        with self.writing() as connection:
+            connection.execute(facts.delete().where(facts.c.name == name))
+            connection.execute(facts.insert().values(name=name, value=value))
+
+
+def journal_url(journal: str, data: Path) -> str:
+    """The database's address: the one that is set, else SQLite below the data folder."""
+    if journal and not journal.startswith(("sqlite:", "postgresql")):
+        raise BadSettings(f"[node] journal: {journal!r} is no sqlite: or postgresql: address; leave it empty for SQLite.")
+    return journal or f"sqlite:///{(data / 'journal.sqlite').absolute()}"
+
+
+def open_journal(journal: str, data: Path) -> Journal:
+    """The node's journal, created or upgraded where needed."""
+    opened = Journal(journal_url(journal, data))
+    opened.migrate()
+    return opened
+
+
+def insert_or_ignore(connection: Connection, table: Any) -> Any:
+    """An INSERT that leaves a row with the same key as it is."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, below
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that begins by reading and then writes can fail at once under WAL; a writer asks for the lock first.
+    reading = connection.get_execution_options().get("duet_reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _upgrade(engine: Engine) -> None:
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
+
+    def steps(revision: Any, _context: Any) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    with EnvironmentContext(Config(), script, fn=steps) as environment, engine.begin() as connection:
+        environment.configure(connection=connection, transactional_ddl=True)
+        environment.run_migrations()

@@ -1,0 +1,190 @@
+"""The node: the door first, then intake, engine and outbox, each in a thread of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.errors import BadSettings, Rejected
+from service import arrivals, casebook, intake
+from service.config import ANALYSIS_TABLES, Settings
+from service.inbox import Inbox
+from service.intake import IntakeSettings, Rules
+from service.journal import Journal, open_journal
+from service.logs import logger
+from service.outbox import DeliverySettings, Destination, Outbox
+from service.receiver import Receiver, ReceiverSettings
+
+if TYPE_CHECKING:
+    from analysis.patient.pipeline import AnalysisSettings
+    from service.engine import Engine
+
+PAUSE_S = 0.5  # between two looks at the journal
+RULES_FACT = "rules"
+
+
+def rules_of(settings: Settings) -> Rules:
+    """[intake], [tracers] and [pairing]. Raises BadSettings."""
+    from dicom_io.pairing import PairingSettings
+    from dicom_io.tracers import TracerRules
+
+    return Rules(
+        intake=settings.section("intake", IntakeSettings),
+        tracers=settings.section("tracers", TracerRules),
+        pairing=settings.section("pairing", PairingSettings),
+    )
+
+
+def analysis_of(settings: Settings) -> AnalysisSettings:
+    """[registration], [segmentation], [measurement] and [quality]; imports the whole analysis. Raises BadSettings."""
+    from analysis.patient.pipeline import AnalysisSettings
+
+    return settings.group(AnalysisSettings, ANALYSIS_TABLES)
+
+
+def destinations_of(settings: Settings) -> tuple[Destination, ...]:
+    """Every [[destination]]. Raises BadSettings where two bear one name."""
+    destinations = settings.sections("destination", Destination)
+    names = [destination.name for destination in destinations]
+    if len(set(names)) < len(names):
+        raise BadSettings(f"{settings.source}: two [[destination]] bear one name; deliveries are remembered by it.")
+    return destinations
+
+
+class Node:
+    """One node on one data folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._node = settings.node
+        self._receiver_settings = settings.section("receiver", ReceiverSettings)
+        self._delivery = settings.section("delivery", DeliverySettings)
+        self._destinations = destinations_of(settings)
+        self._rules = rules_of(settings)
+        self._data = self._node.data.absolute()
+        self._stop = threading.Event()
+        self._failed = False
+
+    def stop(self) -> None:
+        """Ask the node to end; what is unfinished goes on at the next start."""
+        self._stop.set()
+
+    def run(self, announce: Callable[[str], None]) -> bool:
+        """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
+        with only_node(self._data):
+            journal = open_journal(self._node.journal, self._data)
+            inbox = Inbox(self._data)
+            inbox.prepare()
+            arrivals.break_open_associations(journal, time.time())
+            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal)
+            door.start()
+            host, port = self._receiver_settings.host, self._receiver_settings.port
+            announce(
+                f"{self._node.ae_title} receives on {host}:{port}; data in {self._data}. Research use only. Ctrl-C ends it."
+            )
+            threads = self._start(journal, inbox)
+            self._stop.wait()
+            door.stop()
+            for thread in threads:
+                thread.join(timeout=10)
+            journal.close()
+        return not self._failed
+
+    def _start(self, journal: Journal, inbox: Inbox) -> list[threading.Thread]:
+        works: dict[str, Callable[[], None]] = {
+            "intake": lambda: self._take_in(journal, inbox),
+            "engine": lambda: self._work(journal),
+        }
+        for destination in self._destinations:
+            outbox = Outbox(destination, self._delivery, journal, self._data, self._node.ae_title)
+            works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
+        threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _watch(self, name: str, work: Callable[[], None]) -> None:
+        """Run one part of the node; where it ends in an error the whole node ends, so that its supervisor starts it anew."""
+        try:
+            work()
+        except Rejected as error:
+            logger().error("settings refused", error=str(error))
+        finally:
+            if not self._stop.is_set():
+                logger().error("a part of the node has ended", part=name)
+                self._failed = True
+                self._stop.set()
+
+    def _repeat(self, step: Callable[[], None]) -> None:
+        """One step after the other; a full disk or a database that is away is waited for."""
+        while not self._stop.wait(PAUSE_S):
+            try:
+                step()
+            except (OSError, SQLAlchemyError) as error:
+                logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
+                self._stop.wait(10 * PAUSE_S)
+
+    def _take_in(self, journal: Journal, inbox: Inbox) -> None:
+        recovered = intake.recover(journal, inbox, time.time())
+        if recovered:
+            logger().info("files without a row were entered", count=recovered)
+        judged_by = repr(self._rules)
+        if journal.fact(RULES_FACT) != judged_by:
+            casebook.unsettle_all(journal)
+            journal.remember(RULES_FACT, judged_by)
+        self._repeat(lambda: intake.step(journal, self._data, self._rules, time.time()))
+
+    def _work(self, journal: Journal) -> None:
+        casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held)
+        _clear_drafts(self._data / "cases")
+        with self._engine(journal) as engine:
+            self._repeat(engine.step)
+
+    @contextmanager
+    def _engine(self, journal: Journal) -> Iterator[Engine]:
+        from service.engine import DaskRunner, Engine, Plan
+
+        plan = Plan(
+            data=self._data,
+            tracers=self._rules.tracers,
+            pairing=self._rules.pairing,
+            analysis=analysis_of(self._settings),
+            destinations=[destination.name for destination in self._destinations],
+            deliver_held=self._delivery.deliver_held,
+        )
+        runner = DaskRunner(self._node.scheduler)
+        try:
+            yield Engine(journal, plan, runner)
+        finally:
+            runner.close()
+
+
+@contextmanager
+def only_node(data: Path) -> Iterator[None]:
+    """Keep a second node off the data folder; the lock ends with the process, however that ends. Raises BadSettings."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / "node.lock").open("w")
+    except OSError as error:
+        raise BadSettings(f"[node] data: {data} cannot be written: {error.strerror}.") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadSettings(f"[node] data: another node runs on {data}; each node needs a folder of its own.") from None
+        yield
+
+
+def _clear_drafts(cases: Path) -> None:
+    """Take away what a killed worker left half written."""
+    import shutil
+
+    for draft in cases.glob(".*"):
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""How the commands show things on a terminal, and in plain lines where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from analysis.errors import BadSettings
+from analysis.values import Progress as Tell
+from service.config import Settings
+from service.journal import journal_url, open_journal
+from service.overview import Overview, overview
+
+
+@contextmanager
+def progress_bar() -> Iterator[Tell]:
+    """A bar on standard error that is told a sentence and the part done; one line for each sentence where it is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (SpinnerColumn(), BarColumn(bar_width=30), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda message, fraction: bar.update(task, description=message, completed=fraction)
+
+
+class _Lines:
+    """Says each sentence once."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._last = console, ""
+
+    def __call__(self, message: str, fraction: float) -> None:
+        if message != self._last:
+            self._last = message
+            self._console.print(f"{fraction:4.0%}  {message}", highlight=False, markup=False)
+
+
+def show_overview(settings: Settings, patient_id: str | None) -> None:
+    """Print what the journal knows. Raises BadSettings where there is none, or it does not know the patient."""
+    node = settings.node
+    url = journal_url(node.journal, node.data)
+    if url.startswith("sqlite") and not (node.data / "journal.sqlite").exists() and not node.journal:
+        raise BadSettings(f"No node has run on {node.data} yet; name its settings with --config, or start it with: duet serve.")
+    journal = open_journal(node.journal, node.data)
+    known = overview(journal, patient_id)
+    journal.close()
+    if patient_id is not None and not known.lines:
+        raise BadSettings(f"The node has received nothing of a patient with the ID {patient_id}.")
+    _print(known, with_totals=patient_id is None)
+
+
+def _print(known: Overview, *, with_totals: bool) -> None:
+    console = Console()
+    width = console.width if console.is_terminal else 10_000
+    if console.is_terminal:
+        console.print(_table(known))
+    else:
+        for line in known.lines:
+            text = f"{line.patient_id or '-'}\t{line.what}\t{line.state}\t{line.sentence}"
+            console.print(text, highlight=False, markup=False, width=width, soft_wrap=True)
+    if with_totals:
+        total = sum(known.objects.values())
+        parts = ", ".join(f"{count} {state}" for state, count in sorted(known.objects.items()))
+        console.print(f"{total} objects received{': ' if parts else ''}{parts}.", highlight=False, soft_wrap=True)
+
+
+def _table(known: Overview) -> Table:
+    table = Table("Patient", "What", "State", "Why", box=None, header_style="bold")
+    colours = {"held": "red", "rejected": "red", "waiting": "yellow", "delivered": "green", "running": "cyan"}
+    for line in known.lines:
+        table.add_row(line.patient_id, line.what, line.state, line.sentence, style=colours.get(line.state.split(":")[0], ""))
+    return table

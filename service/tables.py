@@ -1,0 +1,148 @@
+"""The journal's tables, and the words for every state a thing can be in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+
+class Ending(StrEnum):
+    """How an association ended; an open one of a node that died was broken."""
+
+    OPEN = "open"
+    RELEASED = "released"
+    BROKEN = "broken"
+
+
+class InstanceState(StrEnum):
+    """NEW: header not read yet; FILED: part of a study; IGNORED: neither PET nor CT; REJECTED: not readable. All are kept."""
+
+    NEW = "new"
+    FILED = "filed"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+
+
+class StudyState(StrEnum):
+    """RECEIVING: slices may still come; WAITING: for a partner or for slices; HELD: cannot be used as it is;
+    PAIRED: part of a case; PARKED: duet itself failed on it."""
+
+    RECEIVING = "receiving"
+    WAITING = "waiting"
+    HELD = "held"
+    PAIRED = "paired"
+    PARKED = "parked"
+
+
+class JobState(StrEnum):
+    """HELD: the data or a quality check forbid delivery; PARKED: duet failed too often; WITHDRAWN: the pair no longer holds."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    HELD = "held"
+    PARKED = "parked"
+    WITHDRAWN = "withdrawn"
+
+
+class DeliveryState(StrEnum):
+    """An object is pending for a destination until that has said Success."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+
+
+metadata = MetaData()
+
+# Times are seconds since 1970 (UTC). Paths are relative to the node's data folder.
+associations = Table(
+    "associations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("calling_ae", String(16), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("ending", String(16), nullable=False),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of transfer syntax and dataset bytes
+    Column("path", String(255), nullable=False, unique=True),
+    Column("received_at", Float, nullable=False),
+    Column("association_id", Integer, ForeignKey("associations.id")),
+    Column("state", String(16), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("study_instance_uid", String(64)),
+    Column("series_instance_uid", String(64)),
+    Column("modality", String(16)),
+    UniqueConstraint("sop_instance_uid", "digest", name="one_row_per_content"),
+    Index("instances_by_state", "state"),
+    Index("instances_by_study", "study_instance_uid"),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_instance_uid", String(64), primary_key=True),
+    Column("patient_id", String(64), nullable=False),
+    Column("issuer", String(64), nullable=False),
+    Column("study_date", String(8), nullable=False),
+    Column("tracer", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("instances", Integer, nullable=False),  # filed so far
+    Column("settled_instances", Integer, nullable=False),  # how many of them the state above rests on
+    Column("last_received_at", Float, nullable=False),
+    Column("last_association_id", Integer, ForeignKey("associations.id")),
+    Index("studies_by_patient", "patient_id", "issuer"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("pair_uid", String(64), nullable=False, unique=True),
+    Column("patient_id", String(64), nullable=False),
+    Column("issuer", String(64), nullable=False),
+    Column("fdg_study", String(64), nullable=False),
+    Column("pentixafor_study", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("inputs", Text, nullable=False),  # JSON {"fdg": [path], "pentixafor": [path]}: the PET and CT that are measured
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("progress", String(128), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("next_try_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Index("jobs_by_state", "state"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False),
+    Column("position", Integer, nullable=False),  # order within the case
+    Column("destination", String(64), nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("path", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("next_try_at", Float, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("delivered_at", Float),
+    UniqueConstraint("destination", "sop_instance_uid", name="one_delivery_per_object"),
+    Index("deliveries_by_state", "state", "destination"),
+)
+
+facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))

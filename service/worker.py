@@ -1,0 +1,131 @@
+"""One job: read, analyse, write. Also the one place where any error is caught."""
+
+from __future__ import annotations
+
+import json
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from analysis.errors import Rejected
+from service.inbox import seal
+from service.logs import logger
+
+if TYPE_CHECKING:
+    from analysis.patient.pipeline import AnalysisSettings
+    from analysis.values import PatientAnalysis, Progress
+    from dicom_io.pairing import PairingSettings
+    from dicom_io.studies import DualTracerPair
+    from dicom_io.tracers import TracerRules
+
+T = TypeVar("T")
+
+# The order in which an archive gets them: what is referred to before what refers to it.
+OBJECTS = ("seg-fdg.dcm", "seg-pentixafor.dcm", "sr-fdg.dcm", "sr-pentixafor.dcm", "sr-pair.dcm", "fusion.dcm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why something was not done. reason: a stable word; system: duet failed, not the data."""
+
+    reason: str
+    sentence: str
+    system: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseJob:
+    """What a worker needs for one case; the paths lie where node and workers both see them."""
+
+    pair_uid: str
+    fdg: tuple[Path, ...]
+    pentixafor: tuple[Path, ...]
+    folder: Path
+    settings: AnalysisSettings
+    tracers: TracerRules
+    pairing: PairingSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """What lies in a case folder. objects: to be delivered, in order; held: the quality findings that forbid it."""
+
+    objects: tuple[Path, ...]
+    held: tuple[str, ...] = field(default=())
+
+
+def attempt(work: Callable[[], T]) -> T | Refusal:
+    """The result, or why there is none. An error of the data is told; any other is duet's own, and is logged."""
+    try:
+        return work()
+    except Rejected as error:
+        return Refusal(reason=error.reason, sentence=str(error), system=False)
+    except Exception as error:  # noqa: BLE001  the one place: whatever one case does, the node goes on
+        # The message may quote a header, so the log has only where it happened; `duet status` shows the message.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        logger().error("duet failed", error=type(error).__name__, where=frames)
+        sentence = f"duet itself failed ({type(error).__name__}: {error}); the log says where."
+        return Refusal(reason=type(error).__name__, sentence=sentence[:1000], system=True)
+
+
+def backoff(failures: int, first_s: float, longest_s: float) -> float:
+    """Seconds to wait after so many earlier failures: doubled each time, up to the longest."""
+    return min(first_s * 2.0 ** min(failures, 30), longest_s)
+
+
+def run_case(job: CaseJob, progress: Progress) -> CaseResult:
+    """The results of one case on disk, complete. A folder that is there was finished by an earlier run and is kept.
+
+    Raises Rejected.
+    """
+    if not job.folder.is_dir():
+        pair = read_pair(job)
+        draft = job.folder.with_name(f".{job.folder.name}.{uuid.uuid4().hex}")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        write_pair(pair, job.settings, draft, progress=progress)
+        seal(draft, job.folder)
+    return case_result(job.folder)
+
+
+def read_pair(job: CaseJob) -> DualTracerPair:
+    """The job's files as the pair that intake saw."""
+    from dicom_io.headers import group, read_instance
+    from dicom_io.pairing import one_pair
+    from dicom_io.tracers import recognise
+
+    fdg, pentixafor = (
+        [recognise(study, job.tracers) for study in group([read_instance(path) for path in paths])]
+        for paths in (job.fdg, job.pentixafor)
+    )
+    pair = one_pair(fdg, pentixafor, job.pairing)
+    if pair.uid != job.pair_uid:
+        raise RuntimeError("the files of the case are no longer those that it was made of")
+    return pair
+
+
+def write_pair(
+    pair: DualTracerPair, settings: AnalysisSettings, folder: Path, *, progress: Progress, nifti: bool = False
+) -> PatientAnalysis:
+    """Analyse a pair and write everything that belongs to it. Raises Rejected."""
+    from dicom_io.results import write_case
+
+    from analysis.patient.pipeline import analyse
+    from dicom_io.volumes import load
+
+    progress("Reading both studies", 0.0)
+    fdg, pentixafor = load(pair.fdg), load(pair.pentixafor)
+    analysis = analyse(fdg, pentixafor, settings, progress=lambda message, done: progress(message, 0.1 + 0.7 * done))
+    progress("Writing the results", 0.85)
+    write_case(folder, pair, analysis, nifti=nifti)
+    progress("Done", 1.0)
+    return analysis
+
+
+def case_result(folder: Path) -> CaseResult:
+    """What a finished case folder holds."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    held = tuple(finding["message"] for finding in results["quality"] if finding["verdict"] == "hold")
+    return CaseResult(objects=tuple(path for name in OBJECTS if (path := folder / name).is_file()), held=held)
