@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := deploy/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+QUIET := $(if $(MAKE_TERMOUT),,--quiet)
 SOURCES := $(shell find service dicom_io analysis -type f -not -path '*/__pycache__/*')
 
 help:
@@ -24,12 +25,12 @@ $(VENV)/.torch: $(PINS)
 	$(PYTHON) -c 'import sys; sys.exit("duet needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint $(PINS) pip setuptools
-	$(PIP) install --constraint $(PINS) torch
+	$(PIP) install $(QUIET) --constraint $(PINS) torch
 	touch $@
 
 $(VENV)/.runtime: $(VENV)/.torch pyproject.toml
 	rm -rf build
-	$(PIP) install --no-build-isolation --constraint $(PINS) .
+	$(PIP) install $(QUIET) --no-build-isolation --constraint $(PINS) .
 	touch $@
 
 # The tests run against a wheel, not against this folder: what a wheel forgets must be seen here. A stale build/ would hide it.
@@ -39,7 +40,7 @@ $(VENV)/.package: $(VENV)/.runtime $(SOURCES) README.md
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) install --constraint $(PINS) --group dev
+	$(PIP) install $(QUIET) --constraint $(PINS) --group dev
 	touch $@
 
 demo: $(VENV)/.package
