@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, map_coordinates
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from analysis.grids import apply, inverse
 from analysis.patient.measures import MeasurementSettings
+from analysis.patient.shapes import Shape, lesion_shapes
 from analysis.values import (
     AlignedPair,
-    BoolArray,
     Concordance,
     FloatArray,
     Grid,
     LabelArray,
-    Labelmap,
     LesionMatch,
     LesionSet,
     Overlap,
@@ -41,52 +39,41 @@ Key = tuple[Tracer, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Shape:
-    """One lesion with a smooth surface: where field, on grid (its own frame), is at least level. points (n, 3): its inside."""
-
-    grid: Grid
-    field: FloatArray
-    level: float
-    order: int
-    points: FloatArray
-    cell_ml: float
-
-    def contains(self, places: FloatArray) -> BoolArray:
-        """(n,) which of the places (n, 3), LPS mm of its own frame, lie in the lesion."""
-        return np.asarray(self._at(places) >= self.level)
-
-    def _at(self, places: FloatArray) -> FloatArray:
-        return np.asarray(map_coordinates(self.field, self.grid.to_index(places).T, order=self.order))
-
-    def near(self, places: FloatArray, margin_mm: float) -> LabelArray:
-        """Which of the places (n, 3) lie in its box or at most margin_mm beside it: their numbers."""
-        index = self.grid.to_index(places)
-        margin = margin_mm / np.array(self.grid.spacing)
-        return np.flatnonzero(np.all((index > -margin) & (index < np.array(self.grid.shape) - 1 + margin), axis=1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Points:
-    """Points of all lesions of one tracer. label (n,); elsewhere (n, 3): their places in the other tracer's frame, LPS mm."""
+    """Points of all lesions of one tracer.
+
+    label (n,), 1..m; elsewhere (n, 3): their places in the other tracer's frame, LPS mm; count (m + 1,): how many a lesion
+    has; inside (m + 1,): how many lie in the other's field of view under any shift; edge: the points for which it depends.
+    """
 
     label: LabelArray
     elsewhere: FloatArray
     count: LabelArray
+    inside: LabelArray
+    edge: LabelArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Near:
+    """An FDG lesion and the PentixaFor points around it: their labels (n,), and fractional indices (3, n) of its grid."""
+
+    shape: Shape
+    label: LabelArray
+    index: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Common:
     """Both tracers' lesions in the common space.
 
-    other: the grid that a tracer's points look into; ml: each lesion's volume; near: for each FDG lesion the PentixaFor
-    points around it; cell_ml: by PentixaFor label, the volume of a point.
+    other: the grid that a tracer's points look into; ml: each lesion's volume; cell_ml: by PentixaFor label, the volume of
+    a point.
     """
 
     points: Mapping[Tracer, _Points]
     other: Mapping[Tracer, Grid]
     ml: Mapping[Key, float]
-    fdg: Sequence[Shape]
-    near: Sequence[LabelArray]
+    near: Sequence[_Near]
     cell_ml: FloatArray
     rotation: FloatArray
 
@@ -112,34 +99,62 @@ def match(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: Meas
 
 
 def shifts(error_mm: float) -> list[FloatArray]:
-    """No shift, then one of error_mm in each of the 26 directions of the neighbourhood, in mm."""
+    """No shift, then one of error_mm in each of 14 directions, those of a cube's faces and corners, in mm."""
     none = np.zeros(3)
     if error_mm <= 0:
         return [none]
-    directions = [np.array(d, dtype=np.float64) for d in product((-1, 0, 1), repeat=3) if any(d)]
+    directions = [np.array(d, dtype=np.float64) for d in product((-1, 0, 1), repeat=3) if np.count_nonzero(d) in (1, 3)]
     return [none, *(error_mm * d / np.linalg.norm(d) for d in directions)]
 
 
 def _common(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: MeasurementSettings) -> _Common:
     shapes = {t: lesion_shapes(lesions[t].labelmap, settings) for t in Tracer}
-    points = {t: _points(t, shapes[t], pair.transform) for t in Tracer}
+    other = {t: lesions[t.other].labelmap.grid for t in Tracer}
     reach = pair.quality.error_mm + 1.0
+    own = {t: np.concatenate([np.empty((0, 3)), *(shape.points for shape in shapes[t])]) for t in Tracer}
+    elsewhere = {
+        Tracer.FDG: inverse(pair.transform, own[Tracer.FDG]),
+        Tracer.PENTIXAFOR: apply(pair.transform, own[Tracer.PENTIXAFOR]),
+    }
+    points = {t: _points(shapes[t], elsewhere[t], other[t], reach) for t in Tracer}
     return _Common(
         points=points,
-        other={t: lesions[t.other].labelmap.grid for t in Tracer},
+        other=other,
         ml=_volumes(shapes, points[Tracer.FDG], pair.transform),
-        fdg=shapes[Tracer.FDG],
-        near=[shape.near(points[Tracer.PENTIXAFOR].elsewhere, reach) for shape in shapes[Tracer.FDG]],
+        near=_near(shapes[Tracer.FDG], points[Tracer.PENTIXAFOR], reach),
         cell_ml=np.array([0.0, *(shape.cell_ml for shape in shapes[Tracer.PENTIXAFOR])]),
         rotation=pair.transform.rigid[:3, :3],
     )
 
 
-def _points(tracer: Tracer, shapes: Sequence[Shape], transform: Transform) -> _Points:
-    own = np.concatenate([np.empty((0, 3)), *(shape.points for shape in shapes)])
+def _points(shapes: Sequence[Shape], elsewhere: FloatArray, other: Grid, reach_mm: float) -> _Points:
     count = np.array([0, *(len(shape.points) for shape in shapes)])
-    elsewhere = inverse(transform, own) if tracer is Tracer.FDG else apply(transform, own)
-    return _Points(label=np.repeat(np.arange(len(count)), count), elsewhere=elsewhere, count=count)
+    label = np.repeat(np.arange(len(count)), count)
+    index, margin = other.to_index(elsewhere), reach_mm / np.array(other.spacing)
+    depth = np.minimum(index + 0.5, np.array(other.shape) - 0.5 - index)  # voxels behind the nearest border, along each axis
+    sure, never = np.all(depth > margin, axis=1), np.any(depth < -margin, axis=1)
+    return _Points(
+        label=label,
+        elsewhere=elsewhere,
+        count=count,
+        inside=np.bincount(label[sure], minlength=len(count)),
+        edge=np.flatnonzero(~sure & ~never),
+    )
+
+
+def _near(shapes: Sequence[Shape], points: _Points, reach_mm: float) -> list[_Near]:
+    """The FDG lesions, each with the PentixaFor points that it may meet."""
+    near = []
+    parts = np.split(points.elsewhere, np.cumsum(points.count)[1:-1]) if len(points.count) > 1 else []
+    boxes = np.array([[part.min(axis=0), part.max(axis=0)] for part in parts]).reshape(-1, 2, 3)
+    for shape in shapes:
+        low, high = shape.points.min(axis=0), shape.points.max(axis=0)
+        meet = np.all((boxes[:, 0] <= high + reach_mm) & (boxes[:, 1] >= low - reach_mm), axis=1)
+        labels = np.flatnonzero(meet) + 1
+        index = np.concatenate([np.empty((0, 3)), *(shape.grid.to_index(parts[p - 1]) for p in labels)]).T
+        chosen = shape.beside(index, reach_mm)
+        near.append(_Near(shape=shape, label=np.repeat(labels, points.count[labels])[chosen], index=index[:, chosen]))
+    return near
 
 
 def _volumes(shapes: Mapping[Tracer, Sequence[Shape]], fdg: _Points, transform: Transform) -> dict[Key, float]:
@@ -150,47 +165,6 @@ def _volumes(shapes: Mapping[Tracer, Sequence[Shape]], fdg: _Points, transform: 
     for n, shape in enumerate(shapes[Tracer.PENTIXAFOR], start=1):
         volumes[Tracer.PENTIXAFOR, n] = shape.cell_ml * len(shape.points)
     return volumes
-
-
-def lesion_shapes(labelmap: Labelmap, settings: MeasurementSettings) -> list[Shape]:
-    """The shape of each label 1..n."""
-    boxes = find_objects(labelmap.labels)
-    return [lesion_shape(labelmap.grid, labelmap.labels[box] == n, box, settings) for n, box in enumerate(boxes, start=1)]
-
-
-def lesion_shape(grid: Grid, mask: BoolArray, box: tuple[slice, slice, slice], settings: MeasurementSettings) -> Shape:
-    """A lesion (mask of a box of the grid) with its steps smoothed away and its volume kept.
-
-    The steps of a voxel mask alone change an overlap of 10 % of two spheres of 10 mm radius by +- 2 % (one standard deviation,
-    voxels of 3 to 4 mm); smoothed at PET's own resolution it is +- 1 %, without bias.
-    """
-    spacing = np.array(grid.spacing)
-    margin = np.ceil(3.0 * settings.surface_mm / spacing).astype(int) + 1
-    padded = np.pad(mask.astype(np.float32), [(int(m), int(m)) for m in margin])
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.to_world(np.array([s.start for s in box]) - margin)
-    around = Grid(shape=padded.shape, affine=affine)
-    field = gaussian_filter(padded, settings.surface_mm / spacing, mode="constant") if settings.surface_mm > 0 else padded
-    order = 1 if settings.surface_mm > 0 else 0
-    places, per_voxel = subdivided(around, binary_dilation(padded > 0, np.ones((3, 3, 3))), settings.common_spacing_mm)
-    heights = map_coordinates(field, around.to_index(places).T, order=order)
-    inside = np.argpartition(heights, -int(mask.sum()) * per_voxel)[-int(mask.sum()) * per_voxel :]
-    return Shape(
-        grid=around,
-        field=field,
-        level=float(heights[inside].min()),
-        order=order,
-        points=places[np.sort(inside)],
-        cell_ml=grid.voxel_ml / per_voxel,
-    )
-
-
-def subdivided(grid: Grid, mask: BoolArray, spacing_mm: float) -> tuple[FloatArray, int]:
-    """The voxels of a mask as points at most spacing_mm apart: places (n, 3) in LPS mm, and how many points a voxel is."""
-    parts = [max(1, int(np.ceil(s / spacing_mm - 1e-6))) for s in grid.spacing]
-    steps = [(np.arange(n) + 0.5) / n - 0.5 for n in parts]
-    offsets = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    return grid.to_world((np.argwhere(mask)[:, None, :] + offsets).reshape(-1, 3)), len(offsets)
 
 
 def volume_change(transform: Transform, points: FloatArray, step_mm: float = 2.0) -> FloatArray:
@@ -224,11 +198,12 @@ def _class(overlap: float, covered: float, settings: MeasurementSettings) -> Con
 
 def _overlaps(common: _Common, shift: FloatArray) -> dict[tuple[int, int], Overlap]:
     """Every pair of lesions that share some volume."""
-    points = common.points[Tracer.PENTIXAFOR]
     found: dict[tuple[int, int], Overlap] = {}
-    for f, (shape, near) in enumerate(zip(common.fdg, common.near, strict=True), start=1):
-        hit = near[shape.contains(points.elsewhere[near] + shift)] if len(near) else near
-        shared = np.bincount(points.label[hit]) if len(hit) else np.zeros(0)
+    for f, near in enumerate(common.near, start=1):
+        if not near.label.size:
+            continue
+        step = np.linalg.solve(near.shape.grid.affine[:3, :3], shift)
+        shared = np.bincount(near.label[near.shape.holds(near.index + step[:, None])])
         for p in np.flatnonzero(shared):
             found[f, int(p)] = _overlap(common, f, int(p), float(shared[p] * common.cell_ml[p]))
     return found
@@ -240,9 +215,10 @@ def _overlap(common: _Common, f: int, p: int, both_ml: float) -> Overlap:
 
 
 def _covered(points: _Points, other: Grid, move: FloatArray) -> FloatArray:
-    """(n + 1,) by label, the part of each lesion that lies in the other tracer's field of view."""
-    inside = other.contains(points.elsewhere + move)
-    return np.asarray(np.bincount(points.label, inside, minlength=len(points.count)) / np.maximum(1, points.count))
+    """(m + 1,) by label, the part of each lesion that lies in the other tracer's field of view."""
+    seen = points.edge[other.contains(points.elsewhere[points.edge] + move)]
+    inside = points.inside + np.bincount(points.label[seen], minlength=len(points.count))
+    return np.asarray(inside / np.maximum(1, points.count))
 
 
 def _groups(keys: list[Key], state: _State, settings: MeasurementSettings) -> list[tuple[Key, ...]]:

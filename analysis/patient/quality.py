@@ -70,7 +70,7 @@ class _Case:
     brain: Mapping[Tracer, float]
 
 
-def check(  # noqa: PLR0913, PLR0917 - six, as far as this project goes
+def check(
     pair: AlignedPair,
     anatomy: Mapping[Tracer, Anatomy],
     lesions: Mapping[Tracer, LesionSet],
