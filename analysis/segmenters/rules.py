@@ -13,10 +13,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from analysis.grids import inverted, resample
+from analysis.patient.measures import peak_at
 from analysis.segmenters.morphology import crop_to, dilate
 from analysis.segmenters.rules_ct import CtStructures, read_ct
 from analysis.segmenters.rules_organs import find_organs, look, tidy
-from analysis.values import AlignedPair, Anatomy, BoolArray, FloatArray, LabelArray, Labelmap, Model, PetCt, Tracer
+from analysis.values import AlignedPair, Anatomy, BoolArray, FloatArray, Grid, LabelArray, Labelmap, Model, PetCt, Tracer
 
 RULES_VERSION = "1"
 ANATOMY = Model(name="duet anatomy (rules, no weights)", version=RULES_VERSION)
@@ -30,8 +31,8 @@ OUTSIDE = -1e6  # SUV of no patient: marks what a PET does not reach
 class RuleSettings:
     """How rules find lesions. Thresholds are SUV; none is agreed for PentixaFor.
 
-    organ_factor: inside liver and spleen a lesion must also exceed this times the organ's median. margin_mm: how far urine's
-    uptake may spill on PET.
+    organ_factor: inside liver and spleen a lesion must also exceed this times the organ's median. margin_mm: how far the
+    uptake of urine, liver and spleen may spill on PET.
     """
 
     fdg_threshold: float = 4.0
@@ -94,7 +95,8 @@ class RuleLesions:
         for name in WARM:
             organ = anatomy.regions.mask(name)
             if organ.any():
-                limit[organ] = np.maximum(limit[organ], self.settings.organ_factor * float(np.median(suv[organ])))
+                reach = dilate(grid, organ, self.settings.margin_mm) & (anatomy.bone < 0.5)
+                limit[reach] = np.maximum(limit[reach], self.settings.organ_factor * float(np.median(suv[organ])))
         candidate = suv > limit
         if not candidate.any():
             return candidate
@@ -103,10 +105,24 @@ class RuleLesions:
         spill = dilate(grid, excreting, self.settings.margin_mm) & (anatomy.bone < 0.5)
         box = crop_to(grid, candidate, 2 * max(grid.spacing))
         hill = hills(suv[box], candidate[box])
-        keep = ~physiological_hills(suv[box], hill, organs[box], spill[box])
+        drop = physiological_hills(suv[box], hill, organs[box], spill[box]) | specks(suv[box], grid, hill, limit[box])
         mask = np.zeros(grid.shape, dtype=bool)
-        mask[box] = keep[hill]
+        mask[box] = ~drop[hill]
         return mask
+
+
+def specks(suv: FloatArray, grid: Grid, hill: LabelArray, limit: FloatArray) -> BoolArray:
+    """For each hill number (from 0) whether it is noise: nowhere does the mean of 1 ml around its voxels pass the limit.
+
+    The 1 ml sphere is that of SUVpeak. Only hills below 2 ml are asked: larger ones hold such a sphere.
+    """
+    voxels = np.bincount(hill.ravel())
+    small = voxels * grid.voxel_ml < 2.0
+    small[0] = False
+    index = np.argwhere(small[hill])
+    passes = peak_at(suv, grid.spacing, index) > limit[tuple(index.T)] if len(index) else np.zeros(0, dtype=bool)
+    small[np.unique(hill[tuple(index.T)][passes])] = False
+    return small
 
 
 def hills(suv: FloatArray, candidate: BoolArray) -> LabelArray:

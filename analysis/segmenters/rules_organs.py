@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from analysis.segmenters.morphology import closing, components, dilate, distance_to, erode, fill_slices, largest, opening
+from analysis.segmenters.morphology import closing, components, dilate, distance_to, erode, fill_slices, largest, opening, touching
 from analysis.segmenters.rules_ct import CtStructures
 from analysis.values import BoolArray, FloatArray, Tracer
 
@@ -131,9 +131,11 @@ def kidney(scene: Scene, side: int) -> BoolArray:
     grid = scene.ct.grid
     across = (18.0, 105.0) if side > 0 else (-105.0, -18.0)
     zone = scene.box(across, (-75.0, 55.0)) & ~scene.ct.lungs
-    bottom = scene.lungs_bottom()
+    bottom, crest = scene.lungs_bottom(), pelvis_top(scene)
     if bottom is not None:
         zone = zone & (scene.height < bottom + 50.0)
+    if crest is not None:
+        zone = zone & (scene.height > crest - 45.0)
     cluster = hottest(scene, closing(grid, scene.hot(HOT) & zone, 8.0), 4.0)
     if not cluster.any():
         return cluster
@@ -163,14 +165,15 @@ def organ_around(scene: Scene, seed: BoolArray, most_ml: float = 300.0) -> BoolA
 
 
 def pelvis_top(scene: Scene) -> float | None:
-    """z (mm) of the highest slice with thick bone on both sides of the spine below the lungs: the iliac crests."""
+    """z (mm) of the iliac crests: the highest slice with thick bone on both sides below the lungs, 15 ml of it a side."""
     thick = opening(scene.ct.grid, scene.ct.skeleton, 5.0)
     bottom = scene.lungs_bottom()
     if bottom is not None:
         thick = thick & (scene.height < bottom - 60.0)
     left = (thick & (scene.right_left > 45.0)).sum(axis=(1, 2))
     right = (thick & (scene.right_left < -45.0)).sum(axis=(1, 2))
-    rows = np.flatnonzero((left > 10) & (right > 10))
+    enough = 15.0 / scene.ct.grid.voxel_ml
+    rows = np.flatnonzero((left > 10) & (right > 10) & (np.cumsum(left) > enough) & (np.cumsum(right) > enough))
     return float(scene.height[rows[-1], 0, 0]) if rows.size else None
 
 
@@ -180,13 +183,9 @@ def find_bladder(scene: Scene, kidneys: BoolArray) -> BoolArray:
     if top is None:
         return np.zeros_like(kidneys)
     zone = scene.box((-60.0, 60.0), (-170.0, -15.0)) & (scene.height < top - 40.0) & ~kidneys
-    cluster = hottest(scene, scene.hot(URINE) & zone, 8.0)
-    if not cluster.any():
-        return cluster
-    water = erode(scene.ct.grid, (scene.ct.hu > -25) & (scene.ct.hu < 60) & scene.ct.body & ~scene.ct.skeleton, 4.5)
-    labels, _ = components(water & dilate(scene.ct.grid, cluster, 20.0))
-    inside = np.isin(labels, np.setdiff1d(np.unique(labels[cluster]), [0]))
-    return cluster | (dilate(scene.ct.grid, inside, 4.5) & zone & scene.soft & dilate(scene.ct.grid, cluster, 12.0))
+    hot = scene.hot(URINE) & (scene.height < top - 20.0) & (np.abs(scene.right_left) < 90.0) & ~kidneys
+    cluster = hottest(scene, hot & zone, 8.0)
+    return closing(scene.ct.grid, touching(hot, cluster), 6.0) & ~scene.ct.skeleton if cluster.any() else cluster
 
 
 def find_ureters(scene: Scene, kidneys: BoolArray, bladder: BoolArray) -> BoolArray:
@@ -299,7 +298,10 @@ def find_spleen(scene: Scene, kidneys: BoolArray, liver: BoolArray) -> BoolArray
         return organ
     warm = np.nan_to_num(ndimage.gaussian_filter(np.nan_to_num(uptake), 1.0)) > 1.3 * float(np.nanmedian(uptake[liver]))
     hot = hottest(scene, opening(grid, warm & zone, 6.0), 40.0)
-    return closing(grid, hot, 6.0) & zone if hot.any() else organ
+    if not hot.any():
+        return organ
+    around = warm & scene.soft & (scene.right_left > 25.0) & ~kidneys & ~liver & (distance_to(grid, hot) < 30.0)
+    return closing(grid, hot | touching(opening(grid, around, 4.0), hot), 6.0) & scene.soft
 
 
 def tidy(masks: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
