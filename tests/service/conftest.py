@@ -1,0 +1,192 @@
+"""A node's folder with its journal, and scans of a few small slices to put into it."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.sequence import Sequence as Items
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
+
+from analysis.values import Tracer
+from service import arrivals
+from service.arrivals import Arrival
+from service.inbox import Inbox, Received
+from service.journal import Journal, open_journal
+
+NAMES = {
+    Tracer.FDG: {"Radiopharmaceutical": "Fluorodeoxyglucose", "RadionuclideHalfLife": "6588", "RadionuclideTotalDose": "300000000"},
+    Tracer.PENTIXAFOR: {"Radiopharmaceutical": "68Ga-PentixaFor", "RadionuclideHalfLife": "4062.6", "RadionuclideTotalDose": "1e8"},
+}
+
+
+@dataclass(kw_only=True)
+class Scan:
+    """One study's PET and CT. words replace elements of both series (None removes), pet_words and item of the PET alone."""
+
+    tracer: Tracer = Tracer.FDG
+    slices: int = 5
+    words: dict[str, Any] = field(default_factory=dict)
+    pet_words: dict[str, Any] = field(default_factory=dict)
+    item: dict[str, Any] = field(default_factory=dict)
+    modalities: Sequence[str] = ("PT", "CT")
+
+    def datasets(self) -> list[Dataset]:
+        return [self._slice(modality, k) for modality in self.modalities for k in range(self.slices)]
+
+    def _slice(self, modality: str, k: int) -> Dataset:
+        date = "20260310" if self.tracer is Tracer.FDG else "20260312"
+        study = generate_uid(entropy_srcs=["study", self.tracer, str(self.words)])
+        series = generate_uid(entropy_srcs=[study, modality])
+        injected = {**NAMES[self.tracer], "RadiopharmaceuticalStartTime": "090000", **self.item}
+        words: dict[str, Any] = {
+            "PatientID": "P1",
+            "PatientName": "Muster^Maria",
+            "PatientBirthDate": "19600101",
+            "PatientSex": "F",
+            "PatientWeight": "70",
+            "StudyInstanceUID": study,
+            "SeriesInstanceUID": series,
+            "SOPInstanceUID": generate_uid(entropy_srcs=[series, str(k)]),
+            "FrameOfReferenceUID": generate_uid(entropy_srcs=[study, "frame"]),
+            **{f"{kind}Date": date for kind in ("Study", "Series", "Acquisition")},
+            **{f"{kind}Time": "100000" for kind in ("Study", "Series", "Acquisition")},
+            **(self._pet(injected) if modality == "PT" else self._ct()),
+            **_geometry(k),
+            **self.words,
+            **(self.pet_words if modality == "PT" else {}),
+        }
+        return _dataset(words, np.full((8, 10), k + 1, np.int16))
+
+    def _pet(self, injected: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "Modality": "PT",
+            "SOPClassUID": PositronEmissionTomographyImageStorage,
+            "ImageType": ["ORIGINAL", "PRIMARY"],
+            "SeriesType": ["STATIC", "IMAGE"],
+            "Units": "BQML",
+            "DecayCorrection": "START",
+            "CorrectedImage": ["DECY", "ATTN"],
+            "FrameReferenceTime": "0",
+            "ActualFrameDuration": "120000",
+            "RescaleSlope": "0.5",
+            "RescaleIntercept": "0",
+            "NumberOfSlices": self.slices,
+            "RadiopharmaceuticalInformationSequence": Items([_elements(injected)]),
+        }
+
+    def _ct(self) -> dict[str, Any]:
+        return {
+            "Modality": "CT",
+            "SOPClassUID": CTImageStorage,
+            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+            "RescaleSlope": "1",
+            "RescaleIntercept": "-1024",
+        }
+
+
+def _geometry(k: int) -> dict[str, Any]:
+    return {
+        "InstanceNumber": str(k + 1),
+        "ImagePositionPatient": [-20.0, -30.0, 4.0 * k],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [4, 5],
+        "SliceThickness": "4",
+        "Rows": 8,
+        "Columns": 10,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+    }
+
+
+def _elements(words: dict[str, Any]) -> Dataset:
+    ds = Dataset()
+    for keyword, value in words.items():
+        if value is not None:
+            setattr(ds, keyword, value)
+    return ds
+
+
+def _dataset(words: dict[str, Any], pixels: np.ndarray) -> Dataset:
+    ds = _elements(words)
+    ds.PixelData = pixels.tobytes()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return ds
+
+
+class NodeFolder:
+    """What a node has on disk, without the node."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.journal: Journal = open_journal("", data)
+        self.inbox = Inbox(data)
+        self.inbox.prepare()
+
+    def receive(self, datasets: Sequence[Dataset], now: float = 100.0, association_id: int | None = None) -> list[str]:
+        """As the door does it; returns the files' paths."""
+        return [self._one(_received(ds), now, association_id) for ds in datasets]
+
+    def _one(self, received: Received, now: float, association_id: int | None) -> str:
+        path = self.inbox.keep(received, received.digest)
+        arrival = Arrival(
+            sop_class_uid=received.sop_class_uid,
+            sop_instance_uid=received.sop_instance_uid,
+            digest=received.digest,
+            path=path,
+            received_at=now,
+            association_id=association_id,
+        )
+        arrivals.record(self.journal, arrival)
+        return path
+
+
+def _received(ds: Dataset) -> Received:
+    buffer = io.BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    content = buffer.getvalue()
+    start = 144 + int(dcmread(io.BytesIO(content)).file_meta.FileMetaInformationGroupLength)
+    return Received(
+        sop_class_uid=str(ds.SOPClassUID),
+        sop_instance_uid=str(ds.SOPInstanceUID),
+        transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+        meta=content[:start],
+        dataset=content[start:],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[NodeFolder]:
+    data = tmp_path / "data"
+    data.mkdir()
+    opened = NodeFolder(data)
+    yield opened
+    opened.journal.close()
+
+
+@pytest.fixture
+def scan() -> type[Scan]:
+    return Scan
+
+
+@pytest.fixture
+def port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
