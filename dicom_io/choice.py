@@ -192,7 +192,7 @@ def _why_no_ct(series: Series, pet: Series) -> str:
     return (
         ""
         if covered >= LEAST_COVERAGE
-        else f"it covers {covered * 100:.0f} % of the PET's axial range, {LEAST_COVERAGE:.0%} are needed"
+        else f"it covers {covered * 100:.0f} % of the PET's axial range, {LEAST_COVERAGE * 100:.0f} % are needed"
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEGLSLossless, JPEGLSNearLossless
 
@@ -91,7 +92,7 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
     """The decoded slice (rows, columns) as stored. Raises IncompleteSeries: it is damaged, or no single grey slice."""
     syntax = instance.header.file_meta.TransferSyntaxUID
     try:
-        decoded = pixel_array(instance.path, decoding_plugin=_PLUGIN.get(syntax, ""))
+        decoded = _decoded(instance)
     except (*UNREADABLE, RuntimeError) as error:
         detail = "" if not isinstance(error, NotImplementedError) else f" (compression {syntax.name} is not supported)"
         raise IncompleteSeries(
@@ -101,6 +102,16 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
     if decoded.shape != shape:
         raise IncompleteSeries(f"{_slice(instance)} decodes to {decoded.shape}, where one grey slice of {shape} was announced.")
     return decoded
+
+
+def _decoded(instance: Instance) -> npt.NDArray[Any]:
+    meta = instance.header.file_meta
+    if meta.TransferSyntaxUID.is_encapsulated:
+        return pixel_array(instance.path, decoding_plugin=_PLUGIN.get(meta.TransferSyntaxUID, ""))
+    # A file that came without meta information has none on disk either; the header's was derived when it was read.
+    dataset = dcmread(instance.path, force=True)
+    dataset.file_meta = meta
+    return dataset.pixel_array
 
 
 def _slice(instance: Instance) -> str:
