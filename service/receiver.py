@@ -94,6 +94,7 @@ class Receiver:
             logger().warning("caller refused", calling_ae=calling, address=address)
             event.assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN)
             event.assoc.is_rejected = True
+            event.assoc.kill()  # returns when the answer has left
 
     def _on_store(self, event: Any) -> int:
         try:

@@ -1,0 +1,190 @@
+"""The door: what is acknowledged is on disk and in the journal, and everything else gets a failure status."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import JPEGLSLossless
+from pynetdicom import AE
+from pynetdicom.sop_class import CTImageStorage, PositronEmissionTomographyImageStorage, Verification
+from sqlalchemy.exc import OperationalError
+
+from analysis.errors import BadSettings
+from service import arrivals
+from service.inbox import Inbox
+from service.receiver import Receiver, ReceiverSettings, admitted
+
+RESOURCES, FAILURE = 0xA700, 0x0110
+
+
+@contextmanager
+def door(folder: Any, port: int, **settings: Any) -> Iterator[Receiver]:
+    opened = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, **settings), folder.inbox, folder.journal)
+    opened.start()
+    try:
+        yield opened
+    finally:
+        opened.stop()
+
+
+def associate(port: int, syntax: str | None = None, ae_title: str = "SENDER") -> Any:
+    ae = AE(ae_title=ae_title)
+    ae.add_requested_context(Verification)
+    for sop_class in (CTImageStorage, PositronEmissionTomographyImageStorage):
+        ae.add_requested_context(sop_class, syntax) if syntax else ae.add_requested_context(sop_class)
+    return ae.associate("127.0.0.1", port, ae_title="DUET")
+
+
+def send(port: int, datasets: list[Dataset], **options: Any) -> list[int]:
+    assoc = associate(port, **options)
+    assert assoc.is_established
+    statuses = [assoc.send_c_store(ds).Status for ds in datasets]
+    assoc.release()
+    return statuses
+
+
+def rows(folder: Any, query: str) -> list[Any]:
+    with sqlite3.connect(folder.data / "journal.sqlite") as check:
+        return check.execute(query).fetchall()
+
+
+def test_what_is_acknowledged_is_on_disk_and_in_the_journal(folder: Any, scan: Any, port: int) -> None:
+    datasets = scan().datasets()
+    with door(folder, port):
+        assert send(port, datasets) == [0] * 10
+        stored = {uid: path for uid, path in rows(folder, "SELECT sop_instance_uid, path FROM instances")}
+        assert set(stored) == {str(ds.SOPInstanceUID) for ds in datasets}
+        for ds in datasets:
+            kept = dcmread(folder.data / stored[str(ds.SOPInstanceUID)])
+            assert kept == ds
+            assert kept.file_meta.SourceApplicationEntityTitle == "SENDER"
+    assert rows(folder, "SELECT calling_ae, ending FROM associations") == [("SENDER", "released")]
+
+
+def test_echo_is_answered_and_leaves_no_row(folder: Any, port: int) -> None:
+    with door(folder, port):
+        assoc = associate(port)
+        assert assoc.send_c_echo().Status == 0
+        assoc.release()
+    assert rows(folder, "SELECT * FROM associations") == []
+
+
+def test_compressed_pixels_are_taken_as_they_are(folder: Any, scan: Any, port: int) -> None:
+    ds = scan().datasets()[0]
+    ds.compress(JPEGLSLossless)
+    with door(folder, port):
+        assert send(port, [ds], syntax=JPEGLSLossless) == [0]
+    kept = dcmread(folder.data / rows(folder, "SELECT path FROM instances")[0][0])
+    assert kept.file_meta.TransferSyntaxUID == JPEGLSLossless
+    assert kept.PixelData == ds.PixelData
+
+
+def test_an_object_sent_twice_is_one_row_and_two_contents_are_two(folder: Any, scan: Any, port: int) -> None:
+    one, changed = scan().datasets()[0], scan().datasets()[0]
+    changed.SeriesDescription = "changed on the way"
+    with door(folder, port):
+        assert send(port, [one, one, changed]) == [0, 0, 0]
+    assert len(rows(folder, "SELECT * FROM instances")) == 2
+    assert len(list(folder.inbox.files())) == 2
+
+
+def test_a_file_that_was_lost_is_written_again(folder: Any, scan: Any, port: int) -> None:
+    one = scan().datasets()[0]
+    with door(folder, port):
+        send(port, [one])
+        (path,) = folder.inbox.files()
+        (folder.data / path).unlink()
+        assert send(port, [one]) == [0]
+        assert (folder.data / path).is_file()
+
+
+def test_below_the_disk_floor_nothing_is_taken(folder: Any, scan: Any, port: int) -> None:
+    with door(folder, port, free_gb=1e9):
+        assert send(port, scan().datasets()[:1]) == [RESOURCES]
+    assert list(folder.inbox.files()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(OSError(errno.ENOSPC, "full"), RESOURCES), (OSError(errno.EDQUOT, "quota"), RESOURCES), (OSError(errno.EIO, "disk"), FAILURE)],
+)
+def test_a_write_that_fails_is_never_a_success(
+    folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch, error: OSError, status: int
+) -> None:
+    def fail(*_: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(Inbox, "keep", fail)
+    with door(folder, port):
+        assert send(port, scan().datasets()[:1]) == [status]
+
+
+def test_a_row_that_cannot_be_written_is_never_a_success(
+    folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OperationalError("insert", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(arrivals, "record", fail)
+    with door(folder, port):
+        assert send(port, scan().datasets()[:1]) == [FAILURE]
+
+
+def test_an_unforeseen_error_is_never_a_success(folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Inbox, "keep", lambda *_: 1 / 0)
+    with door(folder, port):
+        (status,) = send(port, scan().datasets()[:1])
+    assert status >= 0xA000
+
+
+def test_a_broken_association_is_remembered_as_such(folder: Any, scan: Any, port: int) -> None:
+    with door(folder, port):
+        assoc = associate(port)
+        assoc.send_c_store(scan().datasets()[0])
+        assoc.abort()
+        for _ in range(50):
+            if rows(folder, "SELECT ending FROM associations") == [("broken",)]:
+                break
+            assoc.join(0.1)
+    assert rows(folder, "SELECT ending FROM associations") == [("broken",)]
+
+
+def test_a_stranger_is_refused(folder: Any, port: int) -> None:
+    with door(folder, port, allow=("PACS",)):
+        assoc = associate(port, ae_title="STRANGER")
+        assert assoc.is_rejected
+        assoc = associate(port, ae_title="PACS")
+        assert assoc.is_established
+        assoc.release()
+
+
+def test_a_port_that_is_taken_is_said(folder: Any, port: int) -> None:
+    with door(folder, port), pytest.raises(BadSettings, match=str(port)), door(folder, port):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("allow", "calling", "address", "expected"),
+    [
+        ((), "ANY", "127.0.0.1", True),
+        ((), "ANY", "::1", True),
+        ((), "ANY", "10.1.2.3", False),
+        (("PACS",), "PACS", "10.1.2.3", True),
+        (("PACS",), "pacs", "10.1.2.3", False),
+        (("10.1.0.0/16",), "ANY", "10.1.2.3", True),
+        (("10.1.0.0/16",), "ANY", "::ffff:10.1.2.3", True),
+        (("10.1.0.0/16",), "ANY", "10.2.2.3", False),
+        (("PACS@10.1.2.3",), "PACS", "10.1.2.3", True),
+        (("PACS@10.1.2.3",), "PACS", "10.1.2.4", False),
+        (("PACS@10.1.2.3",), "OTHER", "10.1.2.3", False),
+        (("PACS",), "ANY", "127.0.0.1", False),
+    ],
+)
+def test_who_is_admitted(allow: tuple[str, ...], calling: str, address: str, expected: bool) -> None:
+    assert admitted(allow, calling, address) is expected
