@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -73,20 +73,24 @@ class Kind(Enum):
         return cls.SR_FDG if tracer is Tracer.FDG else cls.SR_PENTIXAFOR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """One pair with its analysis: what every writer is given."""
+    """One pair with its analysis: what every writer is given. seed: what all UIDs are derived from."""
 
     pair: DualTracerPair
     analysis: PatientAnalysis
+    seed: tuple[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", (self.pair.uid, digest(self.analysis)))
 
     @property
     def version(self) -> str:
-        return self.analysis.software.get("duet", "unknown")
+        return version_of(self.analysis)
 
     def uid(self, *parts: str) -> str:
         """A UID that depends on the images, the settings and versions, and the given words."""
-        return stable_uid(self.pair.uid, digest(self.analysis), *parts)
+        return stable_uid(*self.seed, *parts)
 
     def series_uid(self, kind: Kind, part: int = 1) -> str:
         return self.uid("series", kind.stem, str(part))
@@ -97,6 +101,11 @@ class Case:
     def tracking_uid(self, lesion: Lesion) -> str:
         """The lesion's UID, the same in SEG, SR, results.json and lesions.csv."""
         return self.uid("lesion", lesion.id)
+
+
+def version_of(analysis: PatientAnalysis) -> str:
+    """Our own version, as the analysis recorded it."""
+    return analysis.software.get("duet-node", "unknown")
 
 
 def plain(value: Any) -> Any:
@@ -125,7 +134,7 @@ def models(analysis: PatientAnalysis, tracers: Iterable[Tracer] = tuple(Tracer))
         found[f"{tracer} lesion segmentation"] = analysis.lesions[tracer].model
         found[f"{tracer} anatomy"] = analysis.anatomy[tracer].model
     method = analysis.aligned.quality.method
-    found["registration of the CTs"] = Model(name=f"registration {method}", version=analysis.software.get("duet", "unknown"))
+    found["registration of the CTs"] = Model(name=f"registration {method}", version=version_of(analysis))
     return found
 
 

@@ -83,7 +83,14 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
         pixel_measures=_pixel_measures(found.labelmap.grid),
         **common,
     )
+    _settle_dimensions(ds, case.uid("dimensions", kind.stem, str(part)))
     return finish(ds, study)
+
+
+def _settle_dimensions(ds: Dataset, uid: str) -> None:
+    """Replaces the random UID that highdicom gives the dimensions."""
+    for item in [*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = uid
 
 
 def _pixel_measures(grid: Grid) -> highdicom.PixelMeasuresSequence:

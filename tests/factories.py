@@ -137,7 +137,7 @@ def make_analysis(boxes: Sequence[Box] = FEW) -> PatientAnalysis:
             Finding(name="registration", value=0.6, limit="0.70", verdict=Verdict.WARN, message="Bones overlap little."),
         ),
         settings={"segmentation": {"fdg_suv": 4.0}, "matching": {"over": "smaller"}},
-        software={"duet": "0.1.0", "numpy": "2"},
+        software={"duet-node": "0.1.0", "numpy": "2"},
     )
 
 

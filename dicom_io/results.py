@@ -1,0 +1,206 @@
+"""Every file of a pair: the DICOM objects, the picture, results.json, lesions.csv, features.csv, and NIfTI on request.
+
+Each file appears whole or not at all; results.json comes last, so where it lies the case is complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from analysis.values import Concordance, Lesion, PatientAnalysis, Tracer
+from dicom_io.capture import write_fusion
+from dicom_io.derived import Case, Kind, models, plain
+from dicom_io.nifti import write_nifti
+from dicom_io.seg import segment_of, write_segs
+from dicom_io.sr import write_pair_sr, write_tracer_sr
+from dicom_io.studies import DualTracerPair
+
+LESION_COLUMNS = (
+    "id tracer site concordance comparable certain match region bone_fraction overlap volume_ml suv_mean suv_max suv_peak "
+    "tlg_g tlc_g centroid_x_mm centroid_y_mm centroid_z_mm voxels tracking_uid seg_sop_instance_uid segment"
+).split()
+
+
+def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *, nifti: bool = False) -> list[Path]:
+    """Writes all files of the pair into `folder` and returns them; objects of an earlier run that are no more are removed.
+
+    Raises OSError where the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    objects, picture = make_objects(pair, analysis)
+    written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in objects.items()]
+    written.append(_atomic(folder / "fusion.png", lambda path: path.write_bytes(picture)))
+    if nifti:
+        written += _write_nifti(folder, analysis)
+    results = make_results(pair, analysis, objects)
+    written.append(_atomic(folder / "lesions.csv", _text(lesions_csv(results["lesions"]))))
+    written.append(_atomic(folder / "features.csv", _text(features_csv(pair, results["features"]))))
+    written.append(_atomic(folder / "results.json", _text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")))
+    for stale in sorted(folder.glob("seg-*.dcm")):
+        if stale not in written:
+            stale.unlink()
+    return written
+
+
+def make_objects(pair: DualTracerPair, analysis: PatientAnalysis) -> tuple[dict[str, Dataset], bytes]:
+    """File name without ending > object, and the still picture as PNG."""
+    segs = {tracer: write_segs(pair, analysis, tracer) for tracer in Tracer}
+    objects: dict[str, Dataset] = {}
+    for tracer, found in segs.items():
+        for part, seg in enumerate(found):
+            objects[seg_name(tracer, part)] = seg
+    for tracer in Tracer:
+        objects[Kind.sr(tracer).stem] = write_tracer_sr(pair, analysis, tracer, segs[tracer])
+    objects[Kind.SR_PAIR.stem] = write_pair_sr(pair, analysis, segs)
+    objects[Kind.FUSION.stem], picture = write_fusion(pair, analysis)
+    return objects, picture
+
+
+def seg_name(tracer: Tracer, part: int) -> str:
+    """The SEG's file name without ending; from the second part on it bears a number."""
+    stem = Kind.seg(tracer).stem
+    return stem if part == 0 else f"{stem}-{part + 1}"
+
+
+def make_results(pair: DualTracerPair, analysis: PatientAnalysis, objects: Mapping[str, Dataset]) -> dict[str, Any]:
+    """The content of results.json. A value that is undefined is None, never 0. Nothing in it depends on the clock."""
+    case = Case(pair=pair, analysis=analysis)
+    registration = plain(analysis.aligned.quality)
+    registration.pop("seconds")
+    return {
+        "patient_id": pair.patient.patient_id,
+        "pair": {
+            "fdg_study": pair.fdg.study.study_instance_uid,
+            "pentixafor_study": pair.pentixafor.study.study_instance_uid,
+            "gap_days": pair.gap_days,
+            "uid": pair.uid,
+        },
+        "software": plain(analysis.software),
+        "models": plain(models(analysis)),
+        "settings": plain(analysis.settings),
+        "verdict": analysis.verdict.value,
+        "quality": plain(analysis.findings),
+        "registration": registration,
+        "objects": {name: _object(ds) for name, ds in objects.items()},
+        "sites": [_site(case, index) for index in range(len(analysis.matches))],
+        "lesions": [_lesion(case, x, objects) for tracer in Tracer for x in analysis.lesions[tracer].lesions],
+        "features": plain(analysis.features),
+    }
+
+
+def _object(ds: Dataset) -> dict[str, str]:
+    return {
+        "sop_class_uid": str(ds.SOPClassUID),
+        "sop_instance_uid": str(ds.SOPInstanceUID),
+        "series_instance_uid": str(ds.SeriesInstanceUID),
+        "study_instance_uid": str(ds.StudyInstanceUID),
+    }
+
+
+def _site(case: Case, index: int) -> dict[str, Any]:
+    match = case.analysis.matches[index]
+    lesions = [case.analysis.lesions[t].lesions[label - 1].id for t in Tracer for label in match.labels(t)]
+    fields = plain(match)
+    return {
+        "match": match.name,
+        "lesions": lesions,
+        "concordance": _concordance(match.concordance),
+        **{name: fields[name] for name in ("certain", "overlap", "overlap_range", "ratios")},
+    }
+
+
+def _concordance(concordance: Concordance) -> str | None:
+    return None if concordance is Concordance.NOT_COMPARABLE else concordance.value
+
+
+def _lesion(case: Case, lesion: Lesion, objects: Mapping[str, Dataset]) -> dict[str, Any]:
+    match = case.analysis.match_of(lesion)
+    part, number = segment_of(lesion)
+    values = {
+        "id": lesion.id,
+        "tracer": lesion.tracer,
+        "site": lesion.site,
+        "concordance": _concordance(match.concordance),
+        "comparable": match.concordance is not Concordance.NOT_COMPARABLE,
+        "certain": match.certain,
+        "match": match.name,
+        "region": lesion.region,
+        "bone_fraction": lesion.bone_fraction,
+        "overlap": match.overlap,
+        "volume_ml": lesion.volume_ml,
+        "suv_mean": lesion.suv_mean,
+        "suv_max": lesion.suv_max,
+        "suv_peak": lesion.suv_peak,
+        f"{lesion.tracer.burden.lower()}_g": lesion.burden_g,
+        "centroid_mm": lesion.centroid_mm,
+        "voxels": lesion.voxels,
+        "tracking_uid": case.tracking_uid(lesion),
+        "seg_sop_instance_uid": str(objects[seg_name(lesion.tracer, part)].SOPInstanceUID),
+        "segment": number,
+    }
+    return {name: plain(value) for name, value in values.items()}
+
+
+def lesions_csv(lesions: Sequence[Mapping[str, Any]]) -> str:
+    """One row a lesion, the values of results.json; what is null there is empty here."""
+    rows = []
+    for lesion in lesions:
+        row = {name: value for name, value in lesion.items() if name != "centroid_mm"}
+        row |= dict(zip(("centroid_x_mm", "centroid_y_mm", "centroid_z_mm"), lesion["centroid_mm"], strict=True))
+        rows.append(row)
+    return _table(LESION_COLUMNS, rows)
+
+
+def features_csv(pair: DualTracerPair, features: Mapping[str, float | None]) -> str:
+    """One row: patient_id, fdg_date, pentixafor_date (ISO), then a column for each feature."""
+    row = {
+        "patient_id": pair.patient.patient_id,
+        "fdg_date": pair.fdg.study.started.date().isoformat(),
+        "pentixafor_date": pair.pentixafor.study.started.date().isoformat(),
+        **features,
+    }
+    return _table(list(row), [row])
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
+    return stream.getvalue()
+
+
+def _write_nifti(folder: Path, analysis: PatientAnalysis) -> list[Path]:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".nifti-") as name:
+        made = write_nifti(Path(name), analysis)
+        return [path.replace(folder / path.name) for path in made]
+
+
+def _saver(ds: Dataset) -> Callable[[Path], object]:
+    return lambda path: ds.save_as(path, enforce_file_format=True)
+
+
+def _text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content, encoding="utf-8", newline="")
+
+
+def _atomic(path: Path, write: Callable[[Path], object]) -> Path:
+    """Lets `write` fill a temporary file beside `path`, brings it to the disk and gives it its name."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
