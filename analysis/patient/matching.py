@@ -111,12 +111,13 @@ def _common(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: Me
     shapes = {t: lesion_shapes(lesions[t].labelmap, settings) for t in Tracer}
     other = {t: lesions[t.other].labelmap.grid for t in Tracer}
     reach = pair.quality.error_mm + 1.0
-    own = {t: np.concatenate([np.empty((0, 3)), *(shape.points for shape in shapes[t])]) for t in Tracer}
-    elsewhere = {
-        Tracer.FDG: inverse(pair.transform, own[Tracer.FDG]),
-        Tracer.PENTIXAFOR: apply(pair.transform, own[Tracer.PENTIXAFOR]),
+    # An FDG lesion's own points tell of its volume and coverage alone, so some hundred are enough.
+    own = {
+        Tracer.FDG: [_thinned(x.points) for x in shapes[Tracer.FDG]],
+        Tracer.PENTIXAFOR: [x.points for x in shapes[Tracer.PENTIXAFOR]],
     }
-    points = {t: _points(shapes[t], elsewhere[t], other[t], reach) for t in Tracer}
+    across = {Tracer.FDG: inverse, Tracer.PENTIXAFOR: apply}
+    points = {t: _points(own[t], across[t](pair.transform, _joined(own[t])), other[t], reach) for t in Tracer}
     return _Common(
         points=points,
         other=other,
@@ -127,8 +128,17 @@ def _common(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: Me
     )
 
 
-def _points(shapes: Sequence[Shape], elsewhere: FloatArray, other: Grid, reach_mm: float) -> _Points:
-    count = np.array([0, *(len(shape.points) for shape in shapes)])
+def _thinned(points: FloatArray, enough: int = 500) -> FloatArray:
+    return points[:: max(1, len(points) // enough)]
+
+
+def _joined(parts: Sequence[FloatArray]) -> FloatArray:
+    return np.concatenate([np.empty((0, 3)), *parts])
+
+
+def _points(own: Sequence[FloatArray], elsewhere: FloatArray, other: Grid, reach_mm: float) -> _Points:
+    """own: each lesion's points in its own frame; elsewhere: all of them in the other."""
+    count = np.array([0, *(len(part) for part in own)])
     label = np.repeat(np.arange(len(count)), count)
     index, margin = other.to_index(elsewhere), reach_mm / np.array(other.spacing)
     depth = np.minimum(index + 0.5, np.array(other.shape) - 0.5 - index)  # voxels behind the nearest border, along each axis
@@ -151,7 +161,7 @@ def _near(shapes: Sequence[Shape], points: _Points, reach_mm: float) -> list[_Ne
         low, high = shape.points.min(axis=0), shape.points.max(axis=0)
         meet = np.all((boxes[:, 0] <= high + reach_mm) & (boxes[:, 1] >= low - reach_mm), axis=1)
         labels = np.flatnonzero(meet) + 1
-        index = np.concatenate([np.empty((0, 3)), *(shape.grid.to_index(parts[p - 1]) for p in labels)]).T
+        index = shape.grid.to_index(_joined([parts[p - 1] for p in labels])).T
         chosen = shape.beside(index, reach_mm)
         near.append(_Near(shape=shape, label=np.repeat(labels, points.count[labels])[chosen], index=index[:, chosen]))
     return near
@@ -159,9 +169,11 @@ def _near(shapes: Sequence[Shape], points: _Points, reach_mm: float) -> list[_Ne
 
 def _volumes(shapes: Mapping[Tracer, Sequence[Shape]], fdg: _Points, transform: Transform) -> dict[Key, float]:
     """Volume of every lesion in the PentixaFor frame, in ml; fdg: the FDG lesions' points there."""
-    change = volume_change(transform, fdg.elsewhere)
-    shrunk = np.bincount(fdg.label, 1.0 / change, minlength=len(fdg.count))
-    volumes = {(Tracer.FDG, n): shape.cell_ml * float(shrunk[n]) for n, shape in enumerate(shapes[Tracer.FDG], start=1)}
+    shrunk = np.bincount(fdg.label, 1.0 / volume_change(transform, fdg.elsewhere), minlength=len(fdg.count))
+    volumes = {
+        (Tracer.FDG, n): shape.cell_ml * len(shape.points) * float(shrunk[n] / fdg.count[n])
+        for n, shape in enumerate(shapes[Tracer.FDG], start=1)
+    }
     for n, shape in enumerate(shapes[Tracer.PENTIXAFOR], start=1):
         volumes[Tracer.PENTIXAFOR, n] = shape.cell_ml * len(shape.points)
     return volumes

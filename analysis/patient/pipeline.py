@@ -41,7 +41,7 @@ class Segmenters:
 
 def segmenters(settings: AnalysisSettings) -> Segmenters:
     """The segmenters that the settings name: rules, which need no weights."""
-    return Segmenters(anatomy=RuleAnatomy(), lesions=RuleLesions(settings.segmentation))
+    return Segmenters(anatomy=RuleAnatomy(), lesions=RuleLesions(settings=settings.segmentation))
 
 
 def analyse(
