@@ -27,10 +27,11 @@ _PROJECTION = re.compile(r"\bmips?\b|maximum[ _]intensity|\bprojection|\brotatin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A series, and sentences on why it was taken where there was a choice."""
+    """A series, sentences on why it was taken where there was a choice, and the others that fit as well."""
 
     series: Series
     remarks: tuple[str, ...] = ()
+    others: tuple[Series, ...] = ()
 
 
 def choose_pet(study: Study) -> Chosen:
@@ -58,7 +59,7 @@ def choose_pet(study: Study) -> Chosen:
             f"Of {len(usable)} attenuation-corrected PET series, {name(best)} was taken (longest axial range, then most "
             f"voxels, then newest); not measured: {', '.join(name(s) for s in others)}."
         )
-    return Chosen(series=best, remarks=tuple(remarks))
+    return Chosen(series=best, remarks=tuple(remarks), others=tuple(others))
 
 
 def choose_ct(study: Study, pet: Series) -> Chosen:
@@ -85,7 +86,7 @@ def choose_ct(study: Study, pet: Series) -> Chosen:
         f"Of {len(usable)} CT series that fit, {name(best)} was taken (largest coverage, then finest slices); "
         f"not used: {', '.join(name(s) for s in others)}."
     )
-    return Chosen(series=best, remarks=(remark,))
+    return Chosen(series=best, remarks=(remark,), others=tuple(others))
 
 
 def name(series: Series) -> str:

@@ -15,8 +15,8 @@ UNSUPPORTED_PET = {
 GE_CREATOR = "GEMS_PETD_01"
 
 _NOT_CORRECTED = re.compile(
-    r"(?<![a-z])n_?ac(?![a-z])|\bno[nt]?[ _.-]*(ac|corr?|attenuation)\b|non?[ _-]?att|\bnatt?\b|uncorr|un-corr"
-    r"|without[ _-]*(ac|attenuation)|ohne[ _-]*(ac|schw)|unkorr|nicht[ _-]*korr",
+    r"(?<![a-z])(pet)?n[ -]?ac(?![a-z])|\bno[nt]?[ .-]*(ac|atte?n?|corr?|attenuation|corrected)\b|\bnatt?\b|un-?corr"
+    r"|(without|w/?o)[ -]*(ac|att|corr)|ohne[ -]*(ac|schw|korr)|unkorr|nicht[ -]*(schw|korr)",
     re.IGNORECASE,
 )
 _NO_METHOD = {"NONE", "NO", "NOT CORRECTED", "OFF", "FALSE", "0"}
@@ -39,7 +39,7 @@ def why_not_corrected(series: Series) -> str:
     if not corrected and not method:
         return "neither CorrectedImage nor AttenuationCorrectionMethod speaks of attenuation"
     for keyword in ("SeriesDescription", "ImageType"):
-        if _NOT_CORRECTED.search(text(header, keyword).replace("\\", " ")):
+        if _NOT_CORRECTED.search(re.sub(r"[\\_]", " ", text(header, keyword))):
             return f"{keyword} calls it not corrected"
     return ""
 

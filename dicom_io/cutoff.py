@@ -53,6 +53,7 @@ def _element_length(stream: BinaryIO, order: str, *, implicit: bool) -> int | No
 def _fragments_complete(stream: BinaryIO, left: int) -> bool:
     """Walks the items of encapsulated pixel data up to the delimiter. left: bytes of the file from the element on."""
     end = stream.tell() - 12 + left
+    items = 0
     while len(head := stream.read(8)) == 8:
         group, element, length = struct.unpack("<HHL", head)
         tag = group << 16 | element
@@ -61,7 +62,9 @@ def _fragments_complete(stream: BinaryIO, left: int) -> bool:
         if tag != _ITEM or stream.tell() + length > end:
             return False
         stream.seek(length, 1)
-    return False
+        items += 1
+    # Some archives leave the delimiter out; what ends with the last byte of an item is whole.
+    return items > 1 and stream.tell() == end
 
 
 def _needed_bytes(header: Dataset) -> int:

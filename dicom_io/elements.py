@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydicom import Dataset
 from pydicom import config as pydicom_config
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 
 # Headers from scanners break the rules on lengths and padding every day. Values are judged where they are used, so
@@ -16,7 +18,17 @@ from pydicom.multival import MultiValue
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
 
 # What pydicom raises when it converts a malformed value.
-MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError)
+MALFORMED = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    EOFError,
+    struct.error,
+    BytesLengthException,
+)
 
 
 def value(header: Dataset, keyword: str) -> Any:

@@ -25,7 +25,9 @@ from dicom_io.studies import Instance, PatientIdentity, Series, Study
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-UNREADABLE = (*MALFORMED, InvalidDicomError, EOFError, struct.error, zlib.error, RecursionError, MemoryError)
+# Scanners write UIDs with leading zeros, which the standard forbids; they still name their object.
+_UID_LIKE = re.compile(r"\d+(\.\d+)+")
+UNREADABLE = (*MALFORMED, InvalidDicomError, zlib.error, RecursionError, MemoryError)
 
 
 def read_instance(path: Path) -> Instance:
@@ -34,8 +36,7 @@ def read_instance(path: Path) -> Instance:
     Raises NotDicom: the file is empty, no DICOM, an index (DICOMDIR), damaged or cut off. Raises OSError: it cannot be opened.
     """
     with path.open("rb") as stream:
-        if not stream.read(1):
-            raise NotDicom("The file is empty; it must be sent again.")
+        _check_beginning(stream.read(132))
         stream.seek(0)
         header = _parse(stream)
         _check_header(header)
@@ -60,6 +61,15 @@ def read_folder(folder: Path) -> tuple[list[Instance], list[tuple[Path, str]]]:
     return instances, unusable
 
 
+def _check_beginning(head: bytes) -> None:
+    """Raises NotDicom for what cannot be DICOM, before any of it is parsed: such a file may be huge."""
+    if not head:
+        raise NotDicom("The file is empty; it must be sent again.")
+    bare = head[:2] in {b"\x02\x00", b"\x04\x00", b"\x08\x00", b"\x00\x08"}
+    if head[128:132] != b"DICM" and not bare:
+        raise NotDicom("The file is no DICOM object.")
+
+
 def _parse(stream: BinaryIO) -> Dataset:
     try:
         header = dcmread(stream, stop_before_pixels=True, force=True)
@@ -71,7 +81,7 @@ def _parse(stream: BinaryIO) -> Dataset:
 
 
 def _check_header(header: Dataset) -> None:
-    missing = [keyword for keyword in NEEDED if not UID(text(header, keyword)).is_valid]
+    missing = [keyword for keyword in NEEDED if not _UID_LIKE.fullmatch(text(header, keyword))]
     if len(missing) == len(NEEDED):
         raise NotDicom("The file is no DICOM object.")
     if missing:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from analysis.errors import IdentityConflict, NotAPair
+from analysis.errors import BadSettings, IdentityConflict, NotAPair
 from analysis.values import Tracer
 from dicom_io.headers import conflict_sentence, differences, same_patient_id
 from dicom_io.studies import DualTracerPair, TracerStudy
@@ -18,6 +18,10 @@ class PairingSettings:
     """max_days: calendar days between the two studies at most; the method's paper has 30."""
 
     max_days: int = 30
+
+    def __post_init__(self) -> None:
+        if self.max_days < 0:
+            raise BadSettings(f"pairing.max_days is {self.max_days}; it must be 0 or more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

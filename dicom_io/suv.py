@@ -12,7 +12,7 @@ import numpy as np
 from analysis.errors import NotQuantifiable
 from analysis.values import NOTHING, Body
 from dicom_io.correction import why_not_corrected, why_not_static
-from dicom_io.elements import number, private, text
+from dicom_io.elements import items, number, private, text
 from dicom_io.studies import Instance, Series
 from dicom_io.suv_body import body, to_body_weight
 from dicom_io.suv_times import (
@@ -106,8 +106,9 @@ def suv_conversion(series: Series) -> SuvConversion:
 
 def _require_one_kind(series: Series) -> None:
     """Raises NotQuantifiable where instances disagree in what must be one for a series, or an intercept is not 0."""
-    for keyword in ("Units", "DecayCorrection", "PatientWeight", "SeriesDate", "SeriesTime"):
-        if len({text(i.header, keyword) for i in series.instances}) > 1:
+    doses = "RadionuclideTotalDose"
+    for keyword in ("Units", "DecayCorrection", "PatientWeight", doses):
+        if len({_dose_text(i) if keyword == doses else text(i.header, keyword) for i in series.instances}) > 1:
             raise NotQuantifiable(
                 f"The instances of PET series {series.description!r} disagree in {keyword}; send the series again."
             )
@@ -117,6 +118,11 @@ def _require_one_kind(series: Series) -> None:
                 f"RescaleIntercept of a PET slice is {number(instance.header, 'RescaleIntercept'):g} where it must be 0; "
                 "the series was changed after reconstruction and cannot be measured."
             )
+
+
+def _dose_text(instance: Instance) -> str:
+    found = items(instance.header, "RadiopharmaceuticalInformationSequence")
+    return " ".join(text(item, "RadionuclideTotalDose") for item in found)
 
 
 def _from_activity(series: Series, patient: Body, scale: float, prefix: str) -> SuvConversion:

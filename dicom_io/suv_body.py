@@ -39,7 +39,7 @@ def surface_m2(weight_kg: float, height_m: float) -> float:
 
 
 def _lean_120(weight: float, height: float, male: bool) -> float:
-    """DICOM's LBM: James' formula with the 120 that the standard's own definition carries for men."""
+    """The older SUVType LBM: James' formula with 120 for men, as it was commonly implemented before LBMJAMES128."""
     return 1.10 * weight - 120 * (weight / (height * 100)) ** 2 if male else _lean_james(weight, height, male)
 
 
@@ -87,7 +87,7 @@ def to_body_weight(suv_type: str, patient: Body) -> dict[str, float]:
     if patient.sex not in {"M", "F"}:
         raise NotQuantifiable(f"SUVType is {kind}: turning it into SUVbw needs PatientSex M or F; send the series in Bq/ml.")
     factors = {name: _factor(name, patient.weight_kg, patient.height_m, patient.sex == "M") for name in _FORMS}
-    if kind == "LBM":  # the standard's 120 is James' 128 in most programs
+    if kind == "LBM":  # it does not say which of the two it was made with
         return {"LBM": factors["LBM"], "LBMJAMES128": factors["LBMJAMES128"]}
     return {kind: factors[kind]}
 

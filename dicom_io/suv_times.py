@@ -99,7 +99,7 @@ def administered(tracer: Nuclide, reference: datetime) -> tuple[datetime, tuple[
     longest = timedelta(hours=tracer.longest_h)
     exact = tracer.administered_datetime
     if exact is not None and timedelta(0) <= reference - exact <= longest:
-        return exact, ()
+        return exact, _clocks_differ(exact, tracer)
     if tracer.administered_clock is None:
         if exact is None:
             raise NotQuantifiable(
@@ -119,6 +119,13 @@ def administered(tracer: Nuclide, reference: datetime) -> tuple[datetime, tuple[
         raise NotQuantifiable(_impossible(reference - before, tracer))
     note = "The date of RadiopharmaceuticalStartDateTime is not that of the scan; its clock time was used with the scan's date."
     return before, (note,) if exact is not None else ()
+
+
+def _clocks_differ(exact: datetime, tracer: Nuclide) -> tuple[str, ...]:
+    clock = exact - exact.replace(hour=0, minute=0, second=0, microsecond=0)
+    if tracer.administered_clock is None or abs(clock - tracer.administered_clock) < timedelta(minutes=1):
+        return ()
+    return ("RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime differ; the first was used.",)
 
 
 def _impossible(decay: timedelta, tracer: Nuclide) -> str:
@@ -154,7 +161,8 @@ def _candidates(series: Series, tracer: Nuclide) -> dict[str, tuple[datetime, ..
     count = len(series.instances)
     earliest = earliest_acquisition(series)
     found: dict[str, tuple[datetime, ...]] = {}
-    if (series_time := moment(series.header, "Series")) is not None:
+    series_times = [at for i in series.instances if (at := moment(i.header, "Series")) is not None]
+    if (series_time := min(series_times, default=None)) is not None:
         found[SERIES_TIME] = (series_time,) * count
     if (ge_time := _ge_scan_time(series, earliest)) is not None:
         found[GE_SCAN_TIME] = (ge_time,) * count

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from analysis.errors import BadSettings, UnknownTracer
+from analysis.errors import BadSettings, NotQuantifiable, UnknownTracer
 from analysis.values import Tracer
-from dicom_io.choice import choose_ct, choose_pet, name
+from dicom_io.choice import Chosen, choose_ct, choose_pet, name
 from dicom_io.correction import GE_CREATOR
 from dicom_io.elements import codes, described, items, number, private, text
 from dicom_io.slices import slice_grid
@@ -43,8 +43,8 @@ _TRACER_TEXT = {
 }
 # Tracers that share an isotope with one of ours. One of them named beside the activity outweighs any description.
 _OTHER_TRACER = re.compile(
-    r"psma|dota[ -]?(?:tate|toc|noc)|fapi|choline|fluciclovine|florbeta|flutemetamol|flortaucipir|fluoroestradiol|exendin|dopa"
-    r"|fluoride|(?<![a-z])(?:naf|fet|fes|flt|fmiso|fch|dcfpyl|pylarify|netspot|illuccix|locametz|ubiquicidin|macroaggregat)(?![a-z])",
+    r"psma|folastat|gozetotide|dota[ -]?(?:tate|toc|noc)|dotreotide|fapi|choline|fluciclovine|florbeta|flutemetamol"
+    r"|flortaucipir|fluoroestradiol|fluorothymidine|fluoroethyl|misonidazole|exendin|dopa|fluoride|(?<![a-z])(?:naf|fet|fes|flt|fmiso|fch|dcfpyl|pylarify|netspot|illuccix|locametz|ubiquicidin|macroaggregat)(?![a-z])",
     re.IGNORECASE,
 )
 _DESCRIPTIONS = (
@@ -113,8 +113,10 @@ def recognise(study: Study, rules: TracerRules = NO_RULES) -> TracerStudy:
     Raises NoUsablePet, UnknownTracer, NoUsableCt, and, where the chosen series cannot be measured, IncompleteSeries or
     NotQuantifiable; in this order of looking.
     """
+    _require_date(study)
     pet = choose_pet(study)
     identified = identify(pet.series, rules)
+    _require_one_tracer(identified.tracer, pet, rules)
     ct = choose_ct(study, pet.series)
     for series in (pet.series, ct.series):
         slice_grid(series)
@@ -128,6 +130,26 @@ def recognise(study: Study, rules: TracerRules = NO_RULES) -> TracerStudy:
         ct=ct.series,
         remarks=(f"{identified.tracer}: {identified.evidence}.", *pet.remarks, *ct.remarks, *((unknown,) if unknown else ())),
     )
+
+
+def _require_date(study: Study) -> None:
+    if study.started.year < 1900:
+        raise NotQuantifiable(
+            "The study bears no date, so it can neither be decay corrected nor paired; correct it at its source."
+        )
+
+
+def _require_one_tracer(tracer: Tracer, pet: Chosen, rules: TracerRules) -> None:
+    """Raises UnknownTracer where another PET that fits shows the other tracer: one study, one tracer."""
+    for other in pet.others:
+        try:
+            found = identify(other, rules).tracer
+        except UnknownTracer:
+            continue
+        if found is not tracer:
+            raise UnknownTracer(
+                f"The study holds a PET of each tracer ({name(pet.series)}, {name(other)}); send each as a study of its own."
+            )
 
 
 def identify(pet: Series, rules: TracerRules = NO_RULES) -> Identified:

@@ -14,8 +14,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
 
+from dicom_io.headers import group, read_folder
 from dicom_io.slices import order
-from dicom_io.studies import Instance, Series
+from dicom_io.studies import Instance, Series, TracerStudy
+from dicom_io.tracers import recognise
 
 TRACERS = {
     "FDG": {
@@ -145,6 +147,12 @@ class Scans:
             if value is not None:
                 setattr(ds, keyword, value)
         return ds
+
+
+@pytest.fixture(scope="session")
+def real_studies(shared_data: Path) -> list[TracerStudy]:
+    """Both studies of pair1, FDG first."""
+    return [recognise(study) for study in group(read_folder(shared_data / "pair1")[0])]
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,8 @@ from pydicom import Dataset
 
 from analysis.errors import IdentityConflict, NotAPair
 from analysis.values import Tracer
-from dicom_io.headers import group, read_folder
 from dicom_io.pairing import PairingSettings, one_pair, pair
 from dicom_io.studies import Instance, PatientIdentity, Series, Study, TracerStudy
-from dicom_io.tracers import recognise
 
 FIRST = datetime(2026, 3, 1, 10)
 
@@ -45,10 +43,9 @@ def days(*studies: TracerStudy, max_days: int = 30) -> list[tuple[int, int]]:
     return [((p.fdg.study.started - FIRST).days, (p.pentixafor.study.started - FIRST).days) for p in pairs]
 
 
-def test_real_pair(shared_data: Path) -> None:
-    found = [recognise(s) for s in group(read_folder(shared_data / "pair1")[0])]
-    assert one_pair(found[:1], found[1:]).gap_days == 2
-    assert pair(found).pairs[0].uid == pair(found[::-1]).pairs[0].uid
+def test_real_pair(real_studies: list[TracerStudy]) -> None:
+    assert one_pair(real_studies[:1], real_studies[1:]).gap_days == 2
+    assert pair(real_studies).pairs[0].uid == pair(real_studies[::-1]).pairs[0].uid
 
 
 def test_the_nearest_wins_and_each_study_is_used_once() -> None:

@@ -12,9 +12,9 @@ from pydicom.sequence import Sequence
 from analysis.errors import BadSettings, IncompleteSeries, NotQuantifiable, NoUsableCt, NoUsablePet, UnknownTracer
 from analysis.values import Tracer
 from dicom_io.choice import choose_ct, choose_pet
-from dicom_io.headers import group, read_folder
+from dicom_io.headers import group
 from dicom_io.inspection import suv_report
-from dicom_io.studies import Instance, Series, Study
+from dicom_io.studies import Instance, Study, TracerStudy
 from dicom_io.tracers import SiteRule, TracerRules, identify, recognise
 
 
@@ -32,9 +32,9 @@ def tracer_of(scans, **changes: Any) -> Tracer:
     return identify(scans.series(scans.pet(2, **changes))).tracer
 
 
-def test_real_pair(shared_data: Path) -> None:
+def test_real_pair(real_studies: list[TracerStudy]) -> None:
     """The uncorrected PET says ATTN in CorrectedImage, the scout shares the frame of reference: neither is taken."""
-    found = [recognise(s) for s in group(read_folder(shared_data / "pair1")[0])]
+    found = real_studies
     assert [(s.tracer, s.pet.description, s.ct.description) for s in found] == [
         (Tracer.FDG, "PET AC", "CT IMAGES"),
         (Tracer.PENTIXAFOR, "PET WB 68Ga-PentixaFor", "CT WB 3.0"),
@@ -158,6 +158,10 @@ def test_a_rule_must_say_something() -> None:
     [
         ({"SeriesDescription": "PET NAC"}, "not corrected"),
         ({"SeriesDescription": "WB no AC"}, "not corrected"),
+        ({"SeriesDescription": "WB_NO_AC_TOF"}, "not corrected"),
+        ({"SeriesDescription": "PET WB (NAC)"}, "not corrected"),
+        ({"SeriesDescription": "Body w/o AC"}, "not corrected"),
+        ({"SeriesDescription": "PET nicht schwaechungskorrigiert"}, "not corrected"),
         ({"SeriesDescription": "WB_Uncorrected"}, "not corrected"),
         ({"SeriesDescription": "B", "AttenuationCorrectionMethod": "none"}, "AttenuationCorrectionMethod"),
         ({"SeriesDescription": "B", "CorrectedImage": ["DECY"]}, "ATTN"),
@@ -179,7 +183,8 @@ def test_what_is_no_pet_to_measure(scans, other: dict[str, Any], word: str) -> N
 
 
 @pytest.mark.parametrize(
-    "description", ["PET AC", "WB CTAC", "Nacken PET", "PET_AC_TrueX", "Thorax Knochen", "PET WB TOF AC 3D"]
+    "description",
+    ["PET AC", "WB CTAC", "Nacken PET", "PET_AC_TrueX", "Thorax Knochen", "PET WB TOF AC 3D", "Monaco AC", "PET natrium"],
 )
 def test_corrected_series_are_not_mistaken(scans, description: str) -> None:
     assert choose_pet(study(scans.pet(SeriesDescription=description))).series.description == description
@@ -270,5 +275,14 @@ def test_series_without_descriptions(scans) -> None:
         choose_pet(study(pet))
 
 
-def test_a_series_of_one_kind_only(scans) -> None:
-    assert isinstance(choose_pet(study(scans.pet())).series, Series)
+def test_two_tracers_in_one_study(scans) -> None:
+    """Taking the longer one would drop the other in silence."""
+    both = study(scans.pet(), scans.pet(20, tracer="PentixaFor", SeriesDescription="CXCR4"), scans.ct(20))
+    with pytest.raises(UnknownTracer, match="a PET of each tracer"):
+        recognise(both)
+
+
+def test_a_study_without_a_date(scans) -> None:
+    undated = dict.fromkeys(("StudyDate", "SeriesDate", "AcquisitionDate"))
+    with pytest.raises(NotQuantifiable, match="no date"):
+        recognise(study(scans.pet(Units="GML", **undated), scans.ct(**undated)))

@@ -38,15 +38,10 @@ def only_series(folder: Path) -> Series:
     return series
 
 
-@pytest.fixture(scope="module")
-def real_pair(shared_data: Path) -> list[TracerStudy]:
-    return [recognise(s) for s in group(read_folder(shared_data / "pair1")[0])]
-
-
-def test_real_pair_shows_its_spheres(shared_data: Path, real_pair: list[TracerStudy]) -> None:
+def test_real_pair_shows_its_spheres(shared_data: Path, real_studies: list[TracerStudy]) -> None:
     """The centre of each sphere of truth.json has its SUV, a little less for the 6 mm blur; elsewhere it does not show."""
     truth = json.loads((shared_data / "pair1" / "truth.json").read_text())["lesions"]
-    for study in real_pair:
+    for study in real_studies:
         scan = load(study)
         place, suv = ("centre_fdg_mm", "fdg_suv") if study.tracer is Tracer.FDG else ("centre_pentixafor_mm", "pentixafor_suv")
         for lesion in truth:
@@ -56,8 +51,8 @@ def test_real_pair_shows_its_spheres(shared_data: Path, real_pair: list[TracerSt
             assert -200 < scan.ct.values[tuple(np.round(scan.ct.grid.to_index(lesion[place])).astype(int))] < 1500
 
 
-def test_real_pair_has_its_facts(real_pair: list[TracerStudy]) -> None:
-    scan = load(real_pair[0])
+def test_real_pair_has_its_facts(real_studies: list[TracerStudy]) -> None:
+    scan = load(real_studies[0])
     assert scan.body.weight_kg == 91
     assert scan.body.height_m == 1.88
     assert scan.uptake_min == pytest.approx(158.78, abs=0.01)
@@ -68,10 +63,10 @@ def test_real_pair_has_its_facts(real_pair: list[TracerStudy]) -> None:
     json.dumps(dict(scan.facts))
 
 
-def test_reading_is_quick(real_pair: list[TracerStudy]) -> None:
+def test_reading_is_quick(real_studies: list[TracerStudy]) -> None:
     """700 JPEG-LS slices in about 6 s on two cores; 135 CT slices of 512 x 512 here, with room for a busy machine."""
     begun = time.perf_counter()
-    read_ct(real_pair[0].ct)
+    read_ct(real_studies[0].ct)
     assert time.perf_counter() - begun < 10
 
 
