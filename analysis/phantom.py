@@ -50,7 +50,7 @@ def _conceive(settings: PhantomSettings) -> Patient:
     body = _body(settings, rng)
     height_m = body.height_m or REFERENCE[0]
     scale = height_m / REFERENCE[0]
-    fat_mm = float(np.clip((body.weight_kg - REFERENCE[1] * scale**3) / KG_PER_MM_FAT, -8.0, 45.0))
+    fat_mm = float(np.clip((body.weight_kg - REFERENCE[1] * scale**3) / KG_PER_MM_FAT, -5.0, 45.0))
     parts = body_parts(arms=_arms(settings, rng), extra_fat_mm=fat_mm)
     frame = BodyFrame(scale=scale, origin=np.round(rng.uniform([-6, -40, -700], [6, -10, -500]), 1))
     motion = Motion(rigid=np.eye(4))
@@ -89,8 +89,8 @@ def _lesions(settings: PhantomSettings, parts: list[Part], frame: BodyFrame) -> 
 
 
 def _number(settings: PhantomSettings, rng: np.random.Generator) -> int:
-    """How many lesions are drawn by chance: by trap, by setting, or a load between 4 and 109 by the seed."""
-    drawn = int(np.exp(rng.uniform(np.log(4), np.log(MANY + 1))))
+    """How many lesions are drawn by chance: by trap, by setting, or by the seed (0 to 109, half of them above 28)."""
+    drawn = int(np.clip(np.exp(rng.normal(np.log(28), 0.8)), 0, MANY)) * int(rng.random() > 0.04)
     named = {Trap.NO_LESION: 0, Trap.ONE_LESION: 1, Trap.MANY_LESIONS: MANY}
     return next(
         (n for trap, n in named.items() if trap in settings.traps), drawn if settings.lesions is None else settings.lesions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ HOT = {
 }
 HOME = frozenset({"soft", "fat", "lung"})  # what extramedullary lesions grow in
 LEAST_BONE = 0.45  # of a medullary lesion's volume
+BARE = ("radius", "ulna", "tibia")  # limbs beyond elbow and knee have no lesions
 INNER, OUTER = 60, 60  # points within a candidate, and on each shell around it
 BONE_GAP_MM = 8.0  # from an extramedullary lesion to the nearest bone
 ORGAN_GAP_MM = 11.0
@@ -74,6 +75,10 @@ class Ground:
     low_z: float
     high_z: float
     cuts: tuple[float, ...] = ()
+    boxes: FloatArray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "boxes", np.array([p.shape.box for p in self.parts], dtype=np.float64))
 
     def tissues(self, fdg: FloatArray) -> list[Part | None]:
         """The part at each of (n, 3) FDG points, None in air."""
@@ -95,20 +100,24 @@ class Ground:
         affine[:3, 3] = low
         grid = Grid(shape=(int(shape[0]), int(shape[1]), int(shape[2])), affine=affine)
         numbers = field_of(grid, self.frame, None).paint(numbered(self.parts))
-        marrow: dict[str, list[FloatArray]] = {}
-        home: list[FloatArray] = [np.empty((0, 3))]
-        for n, part in enumerate(self.parts, start=1):
-            if part.tissue == "marrow" and not part.region.startswith(("radius", "ulna", "tibia")):
-                marrow.setdefault(part.region, []).append(grid.to_world(np.argwhere(numbers == n)))
-            elif part.tissue in HOME:
-                home.append(grid.to_world(np.argwhere(numbers == n)))
-        joined = {region: np.concatenate(points) for region, points in marrow.items()}
-        return {region: points for region, points in joined.items() if len(points)}, np.concatenate(home)
+        index = np.argwhere(numbers > 0)
+        points, numbers = grid.to_world(index), numbers[tuple(index.T)]
+        bones = {p.region for p in self.parts if p.tissue == "marrow" and not p.region.startswith(BARE)}
+        marrow = {b: points[np.isin(numbers, self._numbers({"marrow"}, b))] for b in sorted(bones)}
+        home = points[np.isin(numbers, self._numbers(HOME))]
+        return {region: found for region, found in marrow.items() if len(found)}, home
+
+    def _numbers(self, tissues: Collection[str], region: str | None = None) -> list[int]:
+        parts = enumerate(self.parts, start=1)
+        return [n for n, p in parts if p.tissue in tissues and region in (None, p.region)]
 
     def bone_part(self, ball: Ball, points: int = 4000) -> float:
         """The part of a ball's volume that lies in bone, by a spiral of points that fills it evenly."""
-        found = self.tissues(np.asarray(ball.centre) + ball.radius * filled_ball(points))
-        return sum(p is not None and p.tissue in BONE_TISSUES for p in found) / points
+        places = self.frame.to_body(np.asarray(ball.centre) + ball.radius * filled_ball(points))
+        meets = (self.boxes[:, 0] <= places.max(axis=0)) & (self.boxes[:, 1] >= places.min(axis=0))
+        near = [pair for pair, meet in zip(numbered(self.parts), meets.all(axis=1), strict=True) if meet]
+        bone = np.array([False] + [p.tissue in BONE_TISSUES for p in self.parts])
+        return float(bone[tissue_at(places, near)].mean())
 
 
 def directions(number: int) -> FloatArray:
