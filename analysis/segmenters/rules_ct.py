@@ -87,15 +87,15 @@ def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray) -> BoolArray:
     """Bones with their marrow, without the spinal canal.
 
     Hard bone (> 250 HU) grows into what is connected and above 140 HU; contrast-filled vessels and organs, dense but even
-    and thick, are taken out first; marrow is what a shell of bone encloses.
+    and thick, are taken out first; marrow is what a shell of bone encloses, up to 32 mm across (a brain is no marrow).
     """
     dense = (hu > 140) & body
     even = opening(grid, dense & (local_spread(hu) < 35), 6.0) & (hu < 500)
     bone = touching(dense & ~dilate(grid, even, 3.0), (hu > 250) & body)
     bone = larger_than(grid, bone, 0.3)
     shell = closing(grid, bone, 5.0)
-    filled = fill_slices(shell, 0) | fill_slices(shell, 2)
-    return bone | (filled & (hu > -80) & body)
+    inside = (fill_slices(shell, 0) | fill_slices(shell, 2)) & ~bone & (hu > -80) & body
+    return bone | (inside & ~opening(grid, inside, 16.0))
 
 
 def local_spread(hu: FloatArray, size: int = 3) -> FloatArray:
