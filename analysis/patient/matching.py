@@ -1,6 +1,6 @@
 """Which lesions of the two tracers are one site of disease, and how surely.
 
-Overlap is measured in the common space, the PentixaFor frame: each PentixaFor lesion is seen as points about 2 mm apart,
+Overlap is measured in the common space, the PentixaFor frame: each PentixaFor lesion is seen as points 1 to 2 mm apart,
 and each point asks which FDG lesion lies at its place. So no labelmap is resampled, lesions keep their volume, and memory goes
 with the lesions' volume and not with the field of view. An FDG lesion's volume in the common space is its own, divided by
 the local change of volume of the transform.

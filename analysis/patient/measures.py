@@ -30,7 +30,7 @@ class MeasurementSettings:
     min_bone_fraction: medullary from this part of the volume on (the paper: 10 %).
     min_region_share, near_mm: a lesion bears a region's name from this share on, else that of a region so near.
     overlap_over, min_overlap: concordant where the overlap over this volume is larger (the paper: 10 %).
-    common_spacing_mm: spacing of the points by which overlap is measured.
+    common_spacing_mm: finest distance of the points by which overlap is measured; larger lesions have fewer for each ml.
     surface_mm: a mask's steps are smoothed by this sigma before, its volume kept (about PET's resolution); 0: voxels are boxes.
     min_covered: a lesion can be compared where this part of it lies in the other tracer's field of view.
     subset_mean: SUVmean of several lesions weighted by volume, or as the average over lesions.
@@ -46,7 +46,7 @@ class MeasurementSettings:
     near_mm: float = 15.0
     overlap_over: OverlapOver = "smaller"
     min_overlap: float = 0.10
-    common_spacing_mm: float = 2.0
+    common_spacing_mm: float = 1.0
     surface_mm: float = 3.0
     min_covered: float = 0.5
     subset_mean: Literal["volume", "lesions"] = "volume"

@@ -13,6 +13,8 @@ from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, map_co
 from analysis.patient.measures import MeasurementSettings
 from analysis.values import BoolArray, FloatArray, Grid, Labelmap
 
+ENOUGH_POINTS = 8000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shape:
@@ -74,13 +76,13 @@ def lesion_shape(grid: Grid, mask: BoolArray, box: tuple[slice, slice, slice], s
 
 
 def _spacing(grid: Grid, mask: BoolArray, settings: MeasurementSettings) -> float:
-    """Distance of a lesion's points in mm: as set, and down to half of it where a lesion is small, below some 8000 points."""
+    """Distance of a lesion's points in mm: wider for larger lesions, of which some thousand points tell enough."""
     volume_mm3 = 1000.0 * float(mask.sum()) * grid.voxel_ml
-    return float(np.clip((volume_mm3 / 8000.0) ** (1.0 / 3.0), settings.common_spacing_mm / 2.0, settings.common_spacing_mm))
+    return max(settings.common_spacing_mm, float((volume_mm3 / ENOUGH_POINTS) ** (1.0 / 3.0)))
 
 
 def subdivided(grid: Grid, mask: BoolArray, spacing_mm: float) -> tuple[FloatArray, int]:
-    """The voxels of a mask as points at most spacing_mm apart: places (n, 3) in LPS mm, and how many points a voxel is."""
+    """The voxels of a mask as points at most spacing_mm apart: places (n, 3) in LPS mm, and how many a voxel is (1 at least)."""
     parts = [max(1, int(np.ceil(s / spacing_mm - 1e-6))) for s in grid.spacing]
     steps = [(np.arange(n) + 0.5) / n - 0.5 for n in parts]
     offsets = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
