@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from pydicom.sr.coding import Code
 
@@ -105,17 +107,32 @@ VERDICTS = {
 }
 BURDENS = {Tracer.FDG: TOTAL_LESION_GLYCOLYSIS, Tracer.PENTIXAFOR: TOTAL_LESION_CXCR4}
 
-_VERTEBRAE = dict(
-    zip(
-        [f"C{n}" for n in range(1, 8)] + [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)],
-        (
-            "14806007 39976000 113205007 5329002 36978003 36054005 87391001 "
-            "64864005 53733008 1626008 73071006 56401006 45296009 62487009 11068009 82687006 7610001 12989004 23215003 "
-            "66794005 14293000 36470004 11994002 49668003"
-        ).split(),
-        strict=True,
-    )
-)
+_VERTEBRAE = {
+    "C1": "14806007",
+    "C2": "39976000",
+    "C3": "113205007",
+    "C4": "5329002",
+    "C5": "36978003",
+    "C6": "36054005",
+    "C7": "87391001",
+    "T1": "64864005",
+    "T2": "53733008",
+    "T3": "1626008",
+    "T4": "73071006",
+    "T5": "56401006",
+    "T6": "45296009",
+    "T7": "62487009",
+    "T8": "11068009",
+    "T9": "82687006",
+    "T10": "7610001",
+    "T11": "12989004",
+    "T12": "23215003",
+    "L1": "66794005",
+    "L2": "14293000",
+    "L3": "36470004",
+    "L4": "11994002",
+    "L5": "49668003",
+}
 
 # Word in a region's name > code; the first word that occurs wins, so the narrower stands first.
 _REGIONS = {
@@ -192,7 +209,7 @@ def region_code(region: str, site: Site | None = None) -> tuple[Code, Code | Non
 
 def standard_codes() -> tuple[Code, ...]:
     """Every standard code of this table, for the test that compares them with the standard."""
-    mappings = [TRACERS, PROCEDURES, SITES, CONCORDANCES, CERTAINTIES, VERDICTS, BURDENS, _REGIONS]
+    mappings: list[Mapping[Any, Code]] = [TRACERS, PROCEDURES, SITES, CONCORDANCES, CERTAINTIES, VERDICTS, BURDENS, _REGIONS]
     found = [x for x in globals().values() if isinstance(x, Code)] + [c for m in mappings for c in m.values()]
     levels = [Code(value, "SCT", f"{name} vertebra") for name, value in _VERTEBRAE.items()]
     return tuple(dict.fromkeys(c for c in [*found, *levels] if c.scheme_designator != OWN_SCHEME))

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -20,6 +20,9 @@ import numpy as np
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
 
 from analysis.values import Lesion, Model, PatientAnalysis, Tracer
 from dicom_io import codes
@@ -34,8 +37,57 @@ RESEARCH_SENTENCE = (
 
 # Attributes that highdicom reads from a source image and that real sources lack; empty is allowed for each (type 2).
 _MAY_BE_EMPTY = (
-    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName"
-).split()
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+# What else the patient, study and clinical trial modules hold and a PET header may carry.
+_COPIED = (
+    *_MAY_BE_EMPTY,
+    "StudyInstanceUID",
+    "StudyDescription",
+    "IssuerOfPatientID",
+    "OtherPatientIDsSequence",
+    "EthnicGroup",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+)
+_KEYWORDS = {
+    "SeriesInstanceUID": "series_instance_uid",
+    "SeriesNumber": "series_number",
+    "SOPInstanceUID": "sop_instance_uid",
+    "InstanceNumber": "instance_number",
+    "Manufacturer": "manufacturer",
+    "ManufacturerModelName": "manufacturer_model_name",
+    "SoftwareVersions": "software_versions",
+    "DeviceSerialNumber": "device_serial_number",
+    "ContentDate": "content_date",
+    "ContentTime": "content_time",
+    "SeriesDate": "series_date",
+    "SeriesTime": "series_time",
+    "ContentQualification": "content_qualification",
+    "CodingSchemeIdentificationSequence": "coding_schemes",
+    "SeriesDescription": "series_description",
+}
 _KEPT_GROUPS = {0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038}
 _IDENTITY = {"PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID"}
 _LENGTHS = {"LO": 64, "SH": 16}
@@ -112,6 +164,16 @@ def plain(value: Any) -> Any:
     """Any value of settings and results as JSON knows it; NaN and infinity become null."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return _plain_composite(value)
+
+
+def _plain_composite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(plain(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -120,11 +182,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return str(value)
 
 
 def models(analysis: PatientAnalysis, tracers: Iterable[Tracer] = tuple(Tracer)) -> dict[str, Model]:
@@ -251,6 +309,31 @@ def description(case: Case, kind: Kind, studies: Iterable[TracerStudy], part: in
         "coding_schemes": [coding_scheme()],
         "series_description": kind.description,
     }
+
+
+def new_object(case: Case, kind: Kind, tracers: Sequence[Tracer], sop_class_uid: str, modality: str) -> Dataset:
+    """An object in the study of the first tracer: patient, study, series, equipment and file meta information; no content."""
+    studies = [case.pair.study(t) for t in tracers]
+    first = source(studies[0].pet.instances[0])
+    ds = Dataset()
+    for keyword in _COPIED:
+        if keyword in first:
+            ds.add(first[keyword])
+    words = description(case, kind, studies)
+    for keyword, word in _KEYWORDS.items():
+        setattr(ds, keyword, words[word])
+    ds.SOPClassUID, ds.Modality = sop_class_uid, modality
+    ds.ContributingEquipmentSequence = contributing_equipment(case.analysis, tracers)
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return finish(ds, studies[0])
+
+
+def coded(code: Code) -> Dataset:
+    """A code as a sequence item."""
+    return highdicom.sr.CodedConcept.from_code(code)
 
 
 def finish(ds: Dataset, study: TracerStudy) -> Dataset:

@@ -48,8 +48,8 @@ def class_of(match: LesionMatch) -> Class:
 class Scene:
     """What is drawn, as columns along the body's axis.
 
-    columns: name > (nj * ni + 1, nk) array: "FDG" and "PentixaFor" in 1/65535 of full scale, "bone" in 0..255, "lesions" as Class bits;
-    the last column is empty, for rays that leave the grid. shape: (nk, nj, ni) on a grid of step_mm.
+    columns: name > (nj * ni + 1, nk) array: "FDG" and "PentixaFor" in 1/65535 of full scale, "bone" in 0..255, "lesions" as
+    Class bits; the last column is empty, for rays that leave the grid. shape: (nk, nj, ni) on a grid of step_mm.
     """
 
     columns: dict[str, npt.NDArray[Any]]
@@ -75,7 +75,7 @@ class View:
 
 
 def side_letters(degrees: float) -> str:
-    """Towards which side of the patient a picture's right edge points, seen from `degrees` (0 from the front, 90 from the left)."""
+    """The patient's side at the picture's right edge, seen from `degrees` (0: from the front, 90: from the patient's left)."""
     x, y = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     parts = [(abs(x), "L" if x > 0 else "R"), (abs(y), "P" if y > 0 else "A")]
     return "".join(letter for size, letter in sorted(parts, reverse=True) if size > math.sin(math.radians(22.5)))
@@ -158,7 +158,7 @@ def upright(grid: Grid, box: tuple[FloatArray, FloatArray]) -> Grid:
 def view(scene: Scene, degrees: float) -> View:
     """The scene seen from `degrees`: 0 from the front, 90 from the patient's left, 180 from behind."""
     rays = _rays(scene.shape, degrees)
-    bone = _along(scene.columns["bone"], rays, np.add, np.float32)
+    bone = _along(scene.columns["bone"], rays, np.add, np.uint16)
     return View(
         degrees=degrees,
         fdg=_along(scene.columns[Tracer.FDG.value], rays, np.maximum),
@@ -178,7 +178,7 @@ def _rays(shape: tuple[int, int, int], degrees: float) -> npt.NDArray[np.intp]:
     i = np.rint(u * math.cos(angle) - t * math.sin(angle) + (ni - 1) / 2).astype(np.intp)
     j = np.rint(u * math.sin(angle) + t * math.cos(angle) + (nj - 1) / 2).astype(np.intp)
     inside = (i >= 0) & (i < ni) & (j >= 0) & (j < nj)
-    return np.where(inside, j * ni + i, nj * ni)[inside.any(axis=1)]
+    return np.asarray(np.where(inside, j * ni + i, nj * ni)[inside.any(axis=1)])
 
 
 def _along(

@@ -102,7 +102,7 @@ def _coloured(one: View) -> npt.NDArray[np.uint8]:
     difference = YIELD * (fdg - pentixafor)
     red, green = fdg * (1 + np.minimum(difference, 0)), pentixafor * (1 - np.maximum(difference, 0))
     tracers = red * np.array(TRACER_COLOURS[Tracer.FDG]) + green * np.array(TRACER_COLOURS[Tracer.PENTIXAFOR])
-    return np.clip(np.array(GROUND) + bone * BONE_COLOUR * veil + tracers, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.array(GROUND) + bone * BONE_COLOUR * veil + tracers, 0, 255).astype(np.uint8))
 
 
 def _outline(mask: npt.NDArray[np.bool_], size: tuple[int, int], line: int) -> Image.Image:

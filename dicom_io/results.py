@@ -25,9 +25,30 @@ from dicom_io.sr import write_pair_sr, write_tracer_sr
 from dicom_io.studies import DualTracerPair
 
 LESION_COLUMNS = (
-    "id tracer site concordance comparable certain match region bone_fraction overlap volume_ml suv_mean suv_max suv_peak "
-    "tlg_g tlc_g centroid_x_mm centroid_y_mm centroid_z_mm voxels tracking_uid seg_sop_instance_uid segment"
-).split()
+    "id",
+    "tracer",
+    "site",
+    "concordance",
+    "comparable",
+    "certain",
+    "match",
+    "region",
+    "bone_fraction",
+    "overlap",
+    "volume_ml",
+    "suv_mean",
+    "suv_max",
+    "suv_peak",
+    "tlg_g",
+    "tlc_g",
+    "centroid_x_mm",
+    "centroid_y_mm",
+    "centroid_z_mm",
+    "voxels",
+    "tracking_uid",
+    "seg_sop_instance_uid",
+    "segment",
+)
 
 
 def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *, nifti: bool = False) -> list[Path]:

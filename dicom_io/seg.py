@@ -214,7 +214,7 @@ def _refuse_unusable(ds: Dataset) -> None:
     if str(ds.get("SOPClassUID")) != SEGMENTATION_STORAGE or ds.get("SegmentationType") != "BINARY":
         raise UnusableImage(f"The segmentation is of type {ds.get('SegmentationType', '?')}; export it as BINARY.")
     if "PerFrameFunctionalGroupsSequence" not in ds or any(not _position(ds, n) for n in range(_count(ds))):
-        raise UnusableImage("The segmentation has no positions in the patient (a slide or a projection); segment the PET series.")
+        raise UnusableImage("The segmentation has no positions in the patient (slide or projection); segment the PET series.")
 
 
 def _count(ds: Dataset) -> int:
@@ -246,7 +246,9 @@ def _frames(ds: Dataset) -> npt.NDArray[np.bool_]:
     try:
         pixels = ds.pixel_array
     except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise UnusableImage(f"The segmentation's pixels do not decode ({type(error).__name__}); export it uncompressed.") from error
+        raise UnusableImage(
+            f"The segmentation's pixels do not decode ({type(error).__name__}); export it uncompressed."
+        ) from error
     return np.asarray(pixels).reshape(_count(ds), int(ds.Rows), int(ds.Columns)) > 0
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import highdicom
 from highdicom.sr import (
-    Comprehensive3DSR,
     ContainerContentItem,
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
@@ -17,6 +16,7 @@ from highdicom.sr import (
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes as standard
+from pydicom.uid import Comprehensive3DSRStorage
 
 from analysis.values import Model, PatientAnalysis, Tracer, Verdict
 from dicom_io import codes
@@ -26,12 +26,9 @@ from dicom_io.derived import (
     Case,
     Kind,
     ascii_text,
-    contributing_equipment,
-    description,
     device_uid,
-    finish,
+    new_object,
     reference,
-    source,
 )
 from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_group
 from dicom_io.studies import DualTracerPair, TracerStudy
@@ -73,7 +70,9 @@ def _uncertain_sentence(analysis: PatientAnalysis) -> list[str]:
     names = [m.name for m in analysis.matches if not m.certain]
     if not names:
         return []
-    return [f"Concordance is uncertain within the registration error of {analysis.aligned.quality.error_mm:.1f} mm: {_list(names)}."]
+    return [
+        f"Concordance is uncertain within the registration error of {analysis.aligned.quality.error_mm:.1f} mm: {_list(names)}."
+    ]
 
 
 def _list(names: Sequence[str], most: int = 40) -> str:
@@ -90,8 +89,10 @@ def _quality_sentence(analysis: PatientAnalysis) -> list[str]:
 def _document(
     case: Case, kind: Kind, tracers: Sequence[Tracer], segs: Sequence[Dataset], groups: Sequence[Group], texts: Sequence[str]
 ) -> Dataset:
-    """The SR of these groups and sentences, in the study of the first tracer."""
-    studies = [case.pair.study(t) for t in tracers]
+    """The SR of these groups and sentences, in the study of the first tracer.
+
+    The document's frame is written here, since highdicom's class copies the whole content several times.
+    """
     report = MeasurementReport(
         _observer(case),
         [codes.PROCEDURES[t] for t in tracers],
@@ -99,21 +100,40 @@ def _document(
         title=codes.PET_MEASUREMENT_REPORT,
     )
     report[0].ContentSequence.append(_statements(texts))
-    ds = Comprehensive3DSR(
-        _evidence(studies, segs),
-        report[0],
-        is_complete=True,
-        contributing_equipment=contributing_equipment(case.analysis, tracers),
-        **description(case, kind, studies),
-    )
-    return finish(ds, studies[0])
+    ds = new_object(case, kind, tracers, Comprehensive3DSRStorage, "SR")
+    ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
+    ds.PerformedProcedureCodeSequence = []
+    ds.ReferencedPerformedProcedureStepSequence = []
+    ds.update(report[0])
+    _refer(ds, [case.pair.study(t) for t in tracers], segs)
+    return ds
 
 
-def _evidence(studies: Sequence[TracerStudy], segs: Sequence[Dataset]) -> list[Dataset]:
-    """All images that were measured, and the segmentations; the first is the source of patient and study."""
-    first = source(studies[0].pet.instances[0])
-    others = [x for study in studies for series in (study.pet, study.ct) for x in series.instances][1:]
-    return [first, *(reference(x) for x in others), *segs]
+def _refer(ds: Dataset, studies: Sequence[TracerStudy], segs: Sequence[Dataset]) -> None:
+    """All images that were measured, and the segmentations: those of the document's study, and those of the other."""
+    images = [reference(x) for study in studies for series in (study.pet, study.ct) for x in series.instances]
+    by_study: dict[str, dict[str, list[Dataset]]] = {}
+    for given in [*images, *segs]:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = given.SOPClassUID, given.SOPInstanceUID
+        series = by_study.setdefault(str(given.StudyInstanceUID), {})
+        series.setdefault(str(given.SeriesInstanceUID), []).append(item)
+    evidence = [_study_item(study, series) for study, series in by_study.items()]
+    ds.CurrentRequestedProcedureEvidenceSequence = evidence[:1]
+    if len(evidence) > 1:
+        ds.PertinentOtherEvidenceSequence = evidence[1:]
+
+
+def _study_item(study: str, series: Mapping[str, Sequence[Dataset]]) -> Dataset:
+    item = Dataset()
+    item.ReferencedSeriesSequence = []
+    for uid, instances in series.items():
+        inner = Dataset()
+        inner.ReferencedSOPSequence = list(instances)
+        inner.SeriesInstanceUID = uid
+        item.ReferencedSeriesSequence.append(inner)
+    item.StudyInstanceUID = study
+    return item
 
 
 def _observer(case: Case) -> ObservationContext:

@@ -45,7 +45,9 @@ _ORGANS = {"spleen": codes.SPLEEN, "liver": codes.LIVER, "blood pool": codes.AOR
 _SUBSET = re.compile(r"^(?P<measure>\w+)\[(?P<subset>(FDG|CXCR4) (extra)?medullary (con|dis)cordant)\]$")
 
 
-def measured(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> list[Measurement]:
+def measured(
+    name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None
+) -> list[Measurement]:
     """One measurement; none where the value is undefined, since NaN is not written."""
     if not math.isfinite(value):
         return []

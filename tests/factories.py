@@ -122,7 +122,9 @@ def make_analysis(boxes: Sequence[Box] = FEW) -> PatientAnalysis:
     lesions = {t: _lesion_set(t, boxes) for t in Tracer}
     shift = np.eye(4)
     shift[:3, 3] = np.subtract(ORIGIN[Tracer.FDG], ORIGIN[Tracer.PENTIXAFOR])
-    quality = RegistrationQuality(method="rigid", reason="boxes", bone_dice=0.9, bone_dice_rigid=0.9, body_dice=0.95, error_mm=3.0)
+    quality = RegistrationQuality(
+        method="rigid", reason="boxes", bone_dice=0.9, bone_dice_rigid=0.9, body_dice=0.95, error_mm=3.0
+    )
     studies = {t: _pet_ct(t, boxes) for t in Tracer}
     return PatientAnalysis(
         aligned=AlignedPair(
