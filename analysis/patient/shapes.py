@@ -82,7 +82,7 @@ def _spacing(grid: Grid, mask: BoolArray, settings: MeasurementSettings) -> floa
 
 
 def subdivided(grid: Grid, mask: BoolArray, spacing_mm: float) -> tuple[FloatArray, int]:
-    """The voxels of a mask as points at most spacing_mm apart: places (n, 3) in LPS mm, and how many a voxel is (1 at least)."""
+    """The voxels of a mask as points at most spacing_mm apart: places (n, 3) in LPS mm, and how many a voxel is."""
     parts = [max(1, int(np.ceil(s / spacing_mm - 1e-6))) for s in grid.spacing]
     steps = [(np.arange(n) + 0.5) / n - 0.5 for n in parts]
     offsets = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)

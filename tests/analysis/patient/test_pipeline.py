@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from analysis.values import (
     silent,
 )
 
+CLASSES = {"concordant": {"concordant"}, "discordant": {"fdg_only", "pentixafor_only"}}
 TRUTH = Model(name="the phantom's truth", version="1")
 BONES = ("sacrum", "vertebrae_", "humerus_", "scapula_", "clavicula_", "femur_", "hip_", "skull", "rib_", "sternum")
 BONES_BEYOND = ("tibia_", "radius_", "ulna_")  # in the phantom, not among the names of SCIENCE.md 2
@@ -119,7 +121,7 @@ def test_every_lesion_measures_what_it_is(patient: DigitalPatient, result: Patie
         assert lesion.suv_peak <= lesion.suv_max * (1 + 1e-6)
         if truth["radius_mm"] >= 9.0:
             assert lesion.suv_peak == pytest.approx(truth[f"{name}_suv"], rel=0.08)
-        assert lesion.volume_ml == pytest.approx(truth[volume], rel=0.25)
+        assert lesion.volume_ml == pytest.approx(truth[volume], rel=0.15 if truth["radius_mm"] >= 9.0 else 0.35)
         assert math.dist(lesion.centroid_mm, truth[f"centre_{name}_mm"]) < 1.5
         assert lesion.site is Site(truth["site"])
     total = sum(x.volume_ml for x, _ in pairs), sum(t[volume] for _, t in pairs)
@@ -140,22 +142,24 @@ def test_features_equal_the_truth(patient: DigitalPatient, result: PatientAnalys
         assert result.features[f"sDmax[{bracket}]"] == pytest.approx(truth["sDmax"][bracket], rel=0.005)
         assert result.features[f"SUVmean[{bracket} spleen]"] == pytest.approx(truth["spleen"][bracket], rel=1e-6)
         assert result.features[f"SUVmean[{bracket} liver]"] == pytest.approx(truth["liver"][bracket], rel=1e-6)
-        for site in Site:
-            for concordance, words in (("concordant", {"concordant"}), ("discordant", {"fdg_only", "pentixafor_only"})):
-                volume = "volume_ml" if tracer is Tracer.FDG else "volume_pentixafor_ml"
-                chosen = [
-                    x
-                    for x in truth["lesions"]
-                    if x[f"{name}_suv"] is not None and x["site"] == site and x["concordance"] in words and x[volume] > 0.6
-                ]
-                subset = f"{bracket} {site} {concordance}"
-                if not chosen:
-                    assert result.features[f"MTV[{subset}]"] < 0.7
-                    continue
-                burden = sum(x[volume] * x[f"{name}_suv"] for x in chosen)
-                assert result.features[f"MTV[{subset}]"] == pytest.approx(sum(x[volume] for x in chosen), rel=0.1)
-                assert result.features[f"{tracer.burden}[{subset}]"] == pytest.approx(burden, rel=0.1)
-                assert result.features[f"SUVmax[{subset}]"] == pytest.approx(max(x[f"{name}_suv"] for x in chosen), rel=1e-6)
+        for site, (concordance, words) in product(Site, CLASSES.items()):
+            chosen = [
+                x for x in truth["lesions"] if x["site"] == site and x["concordance"] in words and x[f"{name}_suv"] is not None
+            ]
+            volumes = [drawn_ml(patient, tracer, x["id"]) for x in chosen]
+            kept = [(ml, x[f"{name}_suv"]) for ml, x in zip(volumes, chosen, strict=True) if ml >= 0.5]
+            subset = f"{bracket} {site} {concordance}"
+            assert result.features[f"Count[{subset}]"] == len(kept)
+            assert result.features[f"MTV[{subset}]"] == pytest.approx(sum(ml for ml, _ in kept))
+            assert result.features[f"{tracer.burden}[{subset}]"] == pytest.approx(sum(ml * suv for ml, suv in kept))
+            highest = max((suv for _, suv in kept), default=math.nan)
+            assert result.features[f"SUVmax[{subset}]"] == pytest.approx(highest, nan_ok=True)
+
+
+def drawn_ml(patient: DigitalPatient, tracer: Tracer, number: int) -> float:
+    """Volume of the voxels in which the phantom drew a lesion."""
+    drawn = patient.lesions[tracer]
+    return int((drawn.labels == number).sum()) * drawn.grid.voxel_ml
 
 
 def test_findings_of_a_good_pair(result: PatientAnalysis) -> None:
