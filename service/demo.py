@@ -23,9 +23,9 @@ from service.folders import write_phantoms
 from service.journal import Journal, open_journal
 from service.outbox import Destination, UndeliveredError, echo, send
 from service.tables import JobState, StudyState
-from service.worker import OBJECTS
 
 PATIENTS = 2
+OBJECTS = 6  # of a pair: two SEG, three SR, the fusion picture
 TIMEOUT_S = 900.0
 
 
@@ -139,7 +139,7 @@ def _wait_for_results(data: Path, archive: Archive, progress: Progress) -> None:
             have = len(archive.received)
             if wanted and have >= wanted:
                 return
-            progress(message, 0.3 + 0.7 * have / max(wanted or 0, PATIENTS * len(OBJECTS)))
+            progress(message, 0.3 + 0.7 * have / max(wanted or 0, PATIENTS * OBJECTS))
             time.sleep(0.5)
     finally:
         journal.close()

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The order in which an archive gets them: what is referred to before what refers to it.
-OBJECTS = ("seg-fdg.dcm", "seg-pentixafor.dcm", "sr-fdg.dcm", "sr-pentixafor.dcm", "sr-pair.dcm", "fusion.dcm")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
@@ -128,4 +125,5 @@ def case_result(folder: Path) -> CaseResult:
     """What a finished case folder holds."""
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     held = tuple(finding["message"] for finding in results["quality"] if finding["verdict"] == "hold")
-    return CaseResult(objects=tuple(path for name in OBJECTS if (path := folder / name).is_file()), held=held)
+    # The writer names what is referred to before what refers to it.
+    return CaseResult(objects=tuple(folder / f"{name}.dcm" for name in results["objects"]), held=held)
