@@ -91,16 +91,17 @@ def steady(suv: FloatArray) -> FloatArray:
 
 def find_organs(scene: Scene) -> dict[str, BoolArray]:
     """Masks on the working grid by name; later names give way to earlier ones where they meet."""
-    left, right = kidney(scene, +1), kidney(scene, -1)
-    bladder = find_bladder(scene, left | right)
+    crest, excreting, urine = pelvis_top(scene), scene.hot(HOT), scene.hot(URINE)
+    left, right = (kidney(scene, excreting, crest, side) for side in (+1, -1))
+    bladder = find_bladder(scene, urine & ~left & ~right, crest)
     heart = find_heart(scene)
-    liver = find_liver(scene, left | right | heart)
+    liver = find_liver(scene, left | right | heart, crest)
     middle = scene.right_left > 0
     return {
         "kidney_left": left,
         "kidney_right": right,
         "urinary_bladder": bladder,
-        "ureter": find_ureters(scene, left | right, bladder),
+        "ureter": find_ureters(scene, urine, left | right, bladder),
         "brain": find_brain(scene),
         "spleen": find_spleen(scene, left | right, liver),
         "liver": liver,
@@ -122,21 +123,21 @@ def hottest(scene: Scene, mask: BoolArray, least_ml: float) -> BoolArray:
     return np.asarray(labels == int(np.argmax(total)) + 1)
 
 
-def kidney(scene: Scene, side: int) -> BoolArray:
+def kidney(scene: Scene, hot: BoolArray, crest: float | None, side: int) -> BoolArray:
     """The kidney on one side (+1 left), with its pelvis: the greatest cluster beside the spine that is hot on both tracers.
 
     Calyces are apart, so what lies within 16 mm counts as one; a weaker neighbour (below 30 % of the cluster's maximum) is
-    left out; the CT's organ around it is added where fat bounds it.
+    left out; the CT's organ around it is added where fat bounds it. crest: z of the iliac crests, where they are known.
     """
     grid = scene.ct.grid
     across = (18.0, 105.0) if side > 0 else (-105.0, -18.0)
     zone = scene.box(across, (-75.0, 55.0)) & ~scene.ct.lungs
-    bottom, crest = scene.lungs_bottom(), pelvis_top(scene)
+    bottom = scene.lungs_bottom()
     if bottom is not None:
         zone = zone & (scene.height < bottom + 50.0)
     if crest is not None:
         zone = zone & (scene.height > crest - 45.0)
-    cluster = hottest(scene, closing(grid, scene.hot(HOT) & zone, 8.0), 4.0)
+    cluster = hottest(scene, closing(grid, hot & zone, 8.0), 4.0)
     if not cluster.any():
         return cluster
     strong = np.zeros_like(cluster)
@@ -177,24 +178,23 @@ def pelvis_top(scene: Scene) -> float | None:
     return float(scene.height[rows[-1], 0, 0]) if rows.size else None
 
 
-def find_bladder(scene: Scene, kidneys: BoolArray) -> BoolArray:
+def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArray:
     """The greatest cluster in front of the sacrum, between the hip bones, that is hot on both tracers."""
-    top = pelvis_top(scene)
-    if top is None:
-        return np.zeros_like(kidneys)
-    zone = scene.box((-60.0, 60.0), (-170.0, -15.0)) & (scene.height < top - 40.0) & ~kidneys
-    hot = scene.hot(URINE) & (scene.height < top - 20.0) & (np.abs(scene.right_left) < 90.0) & ~kidneys
+    if crest is None:
+        return np.zeros_like(urine)
+    hot = urine & (scene.height < crest - 20.0) & (np.abs(scene.right_left) < 90.0)
+    zone = scene.box((-60.0, 60.0), (-170.0, -15.0)) & (scene.height < crest - 40.0)
     cluster = hottest(scene, hot & zone, 8.0)
     return closing(scene.ct.grid, touching(hot, cluster), 6.0) & ~scene.ct.skeleton if cluster.any() else cluster
 
 
-def find_ureters(scene: Scene, kidneys: BoolArray, bladder: BoolArray) -> BoolArray:
+def find_ureters(scene: Scene, urine: BoolArray, kidneys: BoolArray, bladder: BoolArray) -> BoolArray:
     """Thin hot tracks beside the spine between kidneys and bladder: at most 25 mm wide, and long or joined to either."""
     span = scene.reach(kidneys)
     if span is None:
         return np.zeros_like(kidneys)
     grid = scene.ct.grid
-    tracks = scene.hot(URINE) & scene.box((-70.0, 70.0), (-110.0, 5.0)) & (scene.height < span[1]) & ~kidneys & ~bladder
+    tracks = urine & scene.box((-70.0, 70.0), (-110.0, 5.0)) & (scene.height < span[1]) & ~kidneys & ~bladder
     labels, sizes = components(tracks)
     joined = np.unique(labels[dilate(grid, kidneys | bladder, 9.0) & tracks])
     keep = []
@@ -264,16 +264,16 @@ def find_aorta(scene: Scene) -> BoolArray:
     return largest(opening(grid, cord, 8.0))
 
 
-def find_liver(scene: Scene, other: BoolArray) -> BoolArray:
+def find_liver(scene: Scene, other: BoolArray, crest: float | None) -> BoolArray:
     """The largest even organ at the right below the lungs: within 40 HU of its own median, at least 30 mm thick."""
     grid = scene.ct.grid
     smooth = ndimage.gaussian_filter(scene.ct.hu, 1.5)
     soft = (smooth > 15) & (smooth < 220) & scene.soft & ~other
-    bottom, top = scene.lungs_bottom(), pelvis_top(scene)
+    bottom = scene.lungs_bottom()
     if bottom is not None:
         soft = soft & (scene.height < bottom + 130.0)
-    if top is not None:
-        soft = soft & (scene.height > top - 20.0)
+    if crest is not None:
+        soft = soft & (scene.height > crest - 20.0)
     core = largest(opening(grid, soft & ~scene.ct.lungs, 15.0) & (scene.right_left < -20.0))
     if core.sum() * grid.voxel_ml < 150.0:
         return np.zeros_like(core)
