@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -253,24 +254,26 @@ def _from_suv(series: Series, patient: Body, units: str) -> SuvConversion:
     suv_type = "BSA" if units == "CM2ML" else text(series.header, "SUVType").upper() or "BW"
     forms = to_body_weight(suv_type, patient)
     (name, factor), *others = forms.items()
-    alternatives = dict(others)
-    given, extra = _known_times(series)
     rule = "stored as SUVbw" if name == "SUVbw" else f"stored as SUV by {suv_type}, turned into SUVbw"
-    return _stored_suv(series, patient, (factor, rule), (given, extra + _disagreements((factor,), alternatives)), alternatives)
+    return _stored_suv(series, patient, rule, {rule: factor, **dict(others)})
 
 
 def _from_philips_counts(series: Series, patient: Body) -> SuvConversion:
     """Philips' counts: (7053,1000) turns them into SUV, else (7053,1009) into Bq/ml."""
-    to_suv = _philips_scale(series, 0x00)
-    if to_suv is not None:
-        given, extra = _known_times(series)
-        return _stored_suv(series, patient, (to_suv, "Philips SUV scale factor (7053,1000)"), (given, extra), {})
-    to_activity = _philips_scale(series, 0x09)
+    to_suv, to_activity = _philips_scale(series, 0x00), _philips_scale(series, 0x09)
+    prefix = "Philips activity scale factor (7053,1009); "
+    if to_suv is None and to_activity is None:
+        raise NotQuantifiable(
+            "Units are CNTS without Philips' scale factors (7053,1000) or (7053,1009); send the series in Bq/ml (BQML)."
+        )
+    if to_suv is None:
+        return _from_activity(series, patient, to_activity or 0.0, prefix)
+    factors = {"Philips SUV scale factor (7053,1000)": to_suv}
     if to_activity is not None:
-        return _from_activity(series, patient, to_activity, "Philips activity scale factor (7053,1009); ")
-    raise NotQuantifiable(
-        "Units are CNTS without Philips' scale factors (7053,1000) or (7053,1009); send the series in Bq/ml (BQML)."
-    )
+        with contextlib.suppress(NotQuantifiable):  # the other way is a cross-check, and may lack what it needs
+            other = _from_activity(series, patient, to_activity, prefix)
+            factors[other.rule] = other.factor
+    return _stored_suv(series, patient, next(iter(factors)), factors)
 
 
 def _philips_scale(series: Series, element: int) -> float | None:
@@ -298,33 +301,32 @@ def _philips_value(instance: Instance, element: int) -> float | None:
     return factor if math.isfinite(factor) and factor > 0 else None
 
 
-def _known_times(series: Series) -> tuple[datetime | None, tuple[str, ...]]:
-    """The administration where it can be told, for values that are SUV already and do not need it."""
+def _stored_suv(series: Series, patient: Body, rule: str, factors: Mapping[str, float]) -> SuvConversion:
+    """Values that are SUV by themselves. factors: rule > factor, that of `rule` and other readings of the same header.
+
+    Dose and times are told where the header has them; the factor does not need them.
+    """
     begun = started(series)
-    if begun is None:
-        return None, ()
+    tracer: Nuclide | None = None
+    given: datetime | None = None
+    warnings: tuple[str, ...] = ()
     try:
-        return administered(nuclide(series), begun)
+        tracer = nuclide(series)
+        if begun is not None:
+            given, warnings = administered(tracer, begun)
     except NotQuantifiable as error:
-        return None, (f"Uptake time unknown: {error}",)
-
-
-def _stored_suv(
-    series: Series,
-    patient: Body,
-    factor: tuple[float, str],
-    given: tuple[datetime | None, tuple[str, ...]],
-    alternatives: Mapping[str, float],
-) -> SuvConversion:
-    """factor: its value and rule; given: administration and warnings."""
+        warnings = (f"Uptake time unknown: {error}",)
+    alternatives = {name: factor for name, factor in factors.items() if name != rule}
     return SuvConversion(
-        factors=(factor[0],) * len(series.instances),
+        factors=(factors[rule],) * len(series.instances),
         units=text(series.header, "Units").upper(),
         decay_correction=text(series.header, "DecayCorrection").upper(),
-        rule=factor[1],
+        rule=rule,
         body=patient,
-        administered=given[0],
+        administered=given,
         alternatives=alternatives,
-        warnings=given[1],
-        uptake_min=None if given[0] is None else _uptake_min(series, given[0]),
+        warnings=warnings + _disagreements((factors[rule],), alternatives),
+        uptake_min=None if given is None else _uptake_min(series, given),
+        dose_bq=None if tracer is None else tracer.dose_bq,
+        half_life_s=None if tracer is None else tracer.half_life_s,
     )

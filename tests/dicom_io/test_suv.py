@@ -209,8 +209,11 @@ def philips(slices: list[Dataset], **scales: str) -> list[Dataset]:
 
 
 def test_philips_counts(scans) -> None:
-    both = philips(scans.pet(2, Units="CNTS"), suv="0.0007", activity="3.0")
-    assert suv_conversion(scans.series(both)).factor == pytest.approx(0.0007)
+    both = suv_conversion(scans.series(philips(scans.pet(2, Units="CNTS"), suv="0.0007", activity="1.0")))
+    assert both.factor == pytest.approx(0.0007)
+    assert list(both.alternatives.values()) == pytest.approx([decayed(3600)], rel=1e-9)
+    assert "(7053,1009)" in both.warnings[0]
+    assert both.dose_bq == 3e8
     zero = philips(scans.pet(2, Units="CNTS"), suv="0.0", activity="3.0")
     assert suv_conversion(scans.series(zero)).factor == pytest.approx(3 * decayed(3600), rel=1e-9)
     activity = philips(scans.pet(2), suv="0.0007", activity="3.0")
