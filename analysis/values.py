@@ -360,9 +360,9 @@ class LesionMatch:
     """One site of disease: the lesions of either tracer that are one place.
 
     name: "M1", "M2", ... ; fdg, pentixafor: labels in the two LesionSets, one of them may be empty. overlap: the largest
-    overlap ratio (by the setting) of any of its lesion pairs, 0 for a site on one tracer. ratios: the same by each
-    definition. certain: False where the class changes when masks are shifted by the registration's error; overlap_range:
-    lowest and highest overlap under those shifts.
+    overlap ratio (by the setting) of any of its lesions with one of the other tracer, also where it is too small to match.
+    ratios: the same by each definition. certain: False where the class changes when masks are shifted by the registration's
+    error; overlap_range: lowest and highest overlap under those shifts.
     """
 
     name: str

@@ -58,15 +58,15 @@ def analyse(
 
     progress("Bringing both CTs together", 0.0)
     pair = align(fdg, pentixafor, settings.registration)
-    progress("Finding bones and organs", 0.5)
+    progress("Finding bones and organs", 0.4)
     anatomy = find_anatomy(pair, by.anatomy)
-    progress("Finding lesions on both tracers", 0.75)
+    progress("Finding lesions on both tracers", 0.88)
     lesions = {t: find_lesions(pair.study(t), anatomy[t], by.lesions, settings.measurement) for t in Tracer}
-    progress("Matching lesions of both tracers", 0.85)
+    progress("Matching lesions of both tracers", 0.95)
     matches = match(pair, lesions, settings.measurement)
-    progress("Measuring", 0.9)
+    progress("Measuring", 0.97)
     features = patient_features(pair, anatomy, lesions, matches, settings.measurement)
-    progress("Checking quality", 0.95)
+    progress("Checking quality", 0.98)
     findings = check(pair, anatomy, lesions, matches, settings.quality, settings.measurement)
     progress("Done", 1.0)
 

@@ -113,7 +113,7 @@ def _acquisition(case: _Case, settings: QualitySettings) -> Iterator[Finding]:
             value=round(gap, 1),
             limit=f"<= {settings.uptake_difference_min:g} min",
             verdict=Verdict.OK if gap <= settings.uptake_difference_min else Verdict.WARN,
-            message=f"The two tracers were given {gap:.0f} min apart in uptake time.",
+            message=f"The uptake times of the two tracers differ by {gap:.0f} min.",
         )
     for study in studies:
         for sentence in study.facts.get("suv_warnings", ()):
