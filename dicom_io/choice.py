@@ -37,8 +37,10 @@ class Chosen:
 def choose_pet(study: Study) -> Chosen:
     """The attenuation-corrected static PET to be measured.
 
-    Among several: originals before derived ones, complete before incomplete, then the longest axial range (ranges within
-    2 % count as equal), the most voxels, the newest. Raises NoUsablePet, which says of each PET why it is none.
+    Among several: originals before derived ones, those that name an AttenuationCorrectionMethod before those that do not
+    (an uncorrected series may claim ATTN, but has no method to name), then the longest axial range (ranges within 2 %
+    count as equal), complete before incomplete, the most voxels, the newest. Raises NoUsablePet, which says of each PET
+    why it is none.
     """
     pets = [s for s in study.series if _is_pet(s)]
     if not pets:
@@ -49,7 +51,9 @@ def choose_pet(study: Study) -> Chosen:
     if not usable:
         listed = "; ".join(f"{name(s)}: {reasons[id(s)]}" for s in pets)
         raise NoUsablePet(f"The study holds no attenuation-corrected static PET ({listed}).")
-    best = max(_longest(originals or usable), key=_pet_rank)
+    candidates = originals or usable
+    named = [s for s in candidates if text(s.header, "AttenuationCorrectionMethod")]
+    best = max(_longest(named or candidates), key=_pet_rank)
     remarks = []
     if not originals:
         remarks.append(f"{name(best)} is a derived image; no original PET is in the study.")
@@ -151,10 +155,13 @@ def _head() -> FloatArray:
 
 
 def _longest(pets: Sequence[Series]) -> list[Series]:
-    """Those of the complete series (of all, where none is) whose axial range is within 2 % of the longest."""
-    complete = [s for s in pets if _is_complete(s)] or list(pets)
-    longest = max(_length(s) for s in complete)
-    return [s for s in complete if _length(s) >= (1 - SAME_COVERAGE) * longest]
+    """Those whose axial range is within 2 % of the longest; of them the complete ones, where there are any.
+
+    An incomplete torso is not given up for complete legs: it is waited for.
+    """
+    longest = max(_length(s) for s in pets)
+    long = [s for s in pets if _length(s) >= (1 - SAME_COVERAGE) * longest]
+    return [s for s in long if _is_complete(s)] or long
 
 
 def _voxels(series: Series) -> float:

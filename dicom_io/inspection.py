@@ -9,11 +9,12 @@ from typing import Any
 
 import SimpleITK as sitk  # noqa: N813 - the name its own documentation gives it
 
-from analysis.errors import NoUsablePet, UnknownTracer
+from analysis.errors import IncompleteSeries, NoUsablePet, UnknownTracer
 from analysis.grids import to_image
 from analysis.values import Tracer, Volume
 from dicom_io.choice import choose_pet
 from dicom_io.headers import group, read_folder
+from dicom_io.slices import slice_grid
 from dicom_io.studies import Series, Study
 from dicom_io.suv import SuvConversion, suv_conversion
 from dicom_io.tracers import NO_RULES, TracerRules, identify
@@ -65,6 +66,10 @@ def suv_report(folder: Path, rules: TracerRules = NO_RULES) -> SuvReport:
     if not instances:
         raise NoUsablePet(f"The folder holds no DICOM file{_first_reason(unusable)}.")
     pet, remarks = _pet(group(instances))
+    try:
+        slice_grid(pet)
+    except IncompleteSeries as error:  # the factor holds for the slices that are here
+        remarks = (*remarks, str(error))
     conversion = suv_conversion(pet)
     tracer, note = _tracer(pet, rules)
     left_out = (f"{len(unusable)} files were not used{_first_reason(unusable)}.",) if unusable else ()

@@ -14,7 +14,8 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
 from dicom_io.headers import differences, group, identity, read_folder, read_instance
 from dicom_io.slices import slice_grid
-from dicom_io.studies import Instance, PatientIdentity
+from dicom_io.studies import Instance, PatientIdentity, Series
+from dicom_io.volumes import read_ct
 
 PAIR_FILES = 651  # 135 PET, 135 NAC, 135 CT, 1 scout; 110 PET, 135 CT: data/README.md
 
@@ -104,6 +105,15 @@ def test_cut_compressed_pixels_are_told(scans, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(NotDicom, match="cut off"):
         read_instance(path)
+
+
+def test_compressed_pixels_without_delimiter_are_whole(scans, tmp_path: Path) -> None:
+    """Some archives leave the last eight bytes out; every fragment is there."""
+    ds = scans.ct(1)[0]
+    ds.compress(RLELossless, generate_instance_uid=False)
+    path = scans.write(tmp_path, [ds])[0]
+    path.write_bytes(path.read_bytes()[:-8])
+    assert read_ct(Series(instances=(read_instance(path),))).values.max() == 1 - 1024
 
 
 def test_dicomdir_is_told(tmp_path: Path) -> None:

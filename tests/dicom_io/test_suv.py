@@ -13,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
-from analysis.errors import NotQuantifiable
+from analysis.errors import NotQuantifiable, NoUsablePet
 from analysis.values import Tracer
 from dicom_io.headers import group, read_folder
 from dicom_io.inspection import save_nifti, suv_report
@@ -274,6 +274,26 @@ def test_slices_that_disagree_are_refused(scans) -> None:
     slices[2].PatientWeight = "71"
     with pytest.raises(NotQuantifiable, match="PatientWeight"):
         suv_conversion(scans.series(slices))
+
+
+def test_report_of_a_folder_tells_what_is_odd(scans, tmp_path: Path) -> None:
+    scans.write(tmp_path, scans.pet(6)[:5])
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    warnings = suv_report(tmp_path).warnings
+    assert any("5 of the 6 slices" in warning for warning in warnings)
+    assert any("notes.txt" in warning for warning in warnings)
+
+
+def test_report_of_an_unsuitable_folder(scans, tmp_path: Path) -> None:
+    with pytest.raises(NoUsablePet, match="no DICOM file"):
+        suv_report(tmp_path)
+    scans.write(tmp_path / "ct", scans.ct())
+    with pytest.raises(NoUsablePet, match="no PET series"):
+        suv_report(tmp_path)
+    scans.write(tmp_path / "one", scans.pet())
+    scans.write(tmp_path / "two", scans.pet(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4"))
+    with pytest.raises(NoUsablePet, match="2 studies"):
+        suv_report(tmp_path)
 
 
 def test_suv_values_in_the_nifti(scans, tmp_path: Path) -> None:

@@ -213,7 +213,22 @@ def test_the_longest_then_the_finest_then_the_newest_pet(scans) -> None:
 def test_a_whole_pet_is_taken_before_an_incomplete_one(scans) -> None:
     broken = scans.pet(30, SeriesDescription="broken", Rows=16, Columns=16)
     del broken[10]
-    assert choose_pet(study(broken, scans.pet(20))).series.description == "PET AC"
+    assert choose_pet(study(broken, scans.pet(30))).series.description == "PET AC"
+
+
+def test_an_incomplete_torso_is_waited_for(scans) -> None:
+    torso = scans.pet(30, SeriesDescription="torso")
+    del torso[10]
+    legs = scans.pet(12, SeriesDescription="legs", first=-80.0)
+    with pytest.raises(IncompleteSeries, match="1 slice is missing"):
+        recognise(study(torso, legs, scans.ct(30)))
+
+
+def test_a_named_method_is_the_better_evidence(scans) -> None:
+    """Both claim ATTN and neither is described, as after de-identification; the one without a method was not corrected."""
+    claims = scans.pet(20, SeriesDescription=None, SeriesInstanceUID="1.2.3.1")
+    names = scans.pet(20, SeriesDescription=None, SeriesInstanceUID="1.2.3.2", AttenuationCorrectionMethod="measured")
+    assert choose_pet(study(claims, names)).series.series_instance_uid == "1.2.3.2"
 
 
 def test_originals_before_derived(scans) -> None:
