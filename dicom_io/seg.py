@@ -13,7 +13,6 @@ from typing import Any
 
 import highdicom
 import numpy as np
-import numpy.typing as npt
 from highdicom.color import CIELabColor
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
@@ -32,6 +31,7 @@ from dicom_io.derived import (
     finish,
     sources,
 )
+from dicom_io.seg_pixels import read_frames
 from dicom_io.studies import DualTracerPair
 
 MOST_SEGMENTS = 255
@@ -174,7 +174,7 @@ def read_seg(given: Dataset | Path) -> Segmented:
     """
     ds = _opened(given)
     _refuse_unusable(ds)
-    frames = _frames(ds)
+    frames = read_frames(ds)
     grid, places = _placed(ds)
     labels = np.zeros(grid.shape, np.int32)
     overlapping = 0
@@ -239,17 +239,6 @@ def _segment_numbers(ds: Dataset) -> list[int]:
     if any(g is None for g in groups):
         raise UnusableImage("The segmentation does not say which segment each frame belongs to; export it again.")
     return [int(g.ReferencedSegmentNumber) for g in groups if g is not None]
-
-
-def _frames(ds: Dataset) -> npt.NDArray[np.bool_]:
-    """(frames, rows, columns) of bool."""
-    try:
-        pixels = ds.pixel_array
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise UnusableImage(
-            f"The segmentation's pixels do not decode ({type(error).__name__}); export it uncompressed."
-        ) from error
-    return np.asarray(pixels).reshape(_count(ds), int(ds.Rows), int(ds.Columns)) > 0
 
 
 def _placed(ds: Dataset) -> tuple[Grid, list[int]]:
