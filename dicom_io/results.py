@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,11 +53,12 @@ LESION_COLUMNS = (
 
 
 def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *, nifti: bool = False) -> list[Path]:
-    """Writes all files of the pair into `folder` and returns them; objects of an earlier run that are no more are removed.
+    """Writes all files of the pair into `folder` and returns them; an earlier run's summary and segmentations go first.
 
     Raises OSError where the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
     objects, picture = make_objects(pair, analysis)
     written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in objects.items()]
     written.append(_atomic(folder / "fusion.png", lambda path: path.write_bytes(picture)))
@@ -66,10 +68,15 @@ def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *,
     written.append(_atomic(folder / "lesions.csv", _text(lesions_csv(results["lesions"]))))
     written.append(_atomic(folder / "features.csv", _text(features_csv(pair, results["features"]))))
     written.append(_atomic(folder / "results.json", _text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")))
-    for stale in sorted(folder.glob("seg-*.dcm")):
-        if stale not in written:
-            stale.unlink()
     return written
+
+
+def _clear(folder: Path) -> None:
+    """Takes away what would be wrong beside new files: the old summary, segmentations, and what a crash left half done."""
+    for path in [folder / "results.json", *folder.glob("seg-*.dcm"), *folder.glob(".*.part")]:
+        path.unlink(missing_ok=True)
+    for path in folder.glob(".nifti-*"):
+        shutil.rmtree(path)
 
 
 def make_objects(pair: DualTracerPair, analysis: PatientAnalysis) -> tuple[dict[str, Dataset], bytes]:

@@ -1,0 +1,212 @@
+"""A whole case on disk: the files, and that all of them tell the same."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import srtree
+from factories import FEW, make_case
+from pydicom import Dataset, dcmread
+
+from analysis.values import PatientAnalysis, Tracer
+from dicom_io.nifti import TRANSFORM_NAME
+from dicom_io.results import write_case
+from dicom_io.seg import mask_of, read_seg
+from dicom_io.studies import DualTracerPair
+
+OBJECTS = {"seg-fdg.dcm", "seg-pentixafor.dcm", "sr-fdg.dcm", "sr-pentixafor.dcm", "sr-pair.dcm", "fusion.dcm"}
+TABLES = {"fusion.png", "results.json", "lesions.csv", "features.csv"}
+NIFTI = {f"{kind}-{tracer}.nii.gz" for kind in ("suv", "lesions", "anatomy") for tracer in ("fdg", "pentixafor")}
+
+
+class Written:
+    """A case and what was written of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pair: DualTracerPair
+        self.analysis: PatientAnalysis
+        self.pair, self.analysis = make_case(folder / "in")
+        self.folder = folder / "out"
+        self.paths = write_case(self.folder, self.pair, self.analysis, nifti=True)
+        self.results: dict[str, Any] = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+
+    def object(self, name: str) -> Dataset:
+        return dcmread(self.folder / f"{name}.dcm")
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        with (self.folder / name).open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return Written(tmp_path_factory.mktemp("case"))
+
+
+def test_every_file_is_there_and_nothing_else(written: Written) -> None:
+    expected = OBJECTS | TABLES | NIFTI | {"anatomy.json", TRANSFORM_NAME}
+    assert {p.name for p in written.folder.iterdir()} == expected
+    assert {p.name for p in written.paths} == expected
+
+
+def test_results_have_the_shape_of_the_design(written: Written) -> None:
+    results = written.results
+    assert results["patient_id"] == "TEST01"
+    assert results["pair"]["fdg_study"] == written.pair.fdg.study.study_instance_uid
+    assert results["pair"]["gap_days"] == 2
+    assert {"software", "settings", "registration", "quality", "lesions", "features"} <= set(results)
+    assert results["quality"][1] == {
+        "name": "registration",
+        "value": 0.6,
+        "limit": "0.70",
+        "verdict": "warn",
+        "message": "Bones overlap little.",
+    }
+    assert results["features"]["SUVmean[FDG blood pool]"] is None
+    assert "NaN" not in (written.folder / "results.json").read_text(encoding="utf-8")
+    lesion = next(x for x in results["lesions"] if x["id"] == "F3")
+    assert lesion["concordance"] is None
+    assert lesion["comparable"] is False
+    assert "tlg_g" in lesion
+    assert "tlc_g" in next(x for x in results["lesions"] if x["tracer"] == "PentixaFor")
+
+
+@pytest.mark.parametrize("tracer", Tracer)
+def test_suv_volumes_and_uids_agree_everywhere(written: Written, tracer: Tracer) -> None:
+    """SEG pixels on the SUV image, the SR's content tree, results.json and lesions.csv, lesion by lesion."""
+    stem = f"{tracer.value.lower()}"
+    seg, found = written.object(f"seg-{stem}"), read_seg(written.folder / f"seg-{stem}.dcm")
+    groups = srtree.groups(written.object(f"sr-{stem}"))
+    rows = {row["id"]: row for row in written.rows("lesions.csv")}
+    lesions = [x for x in written.results["lesions"] if x["tracer"] == tracer]
+    assert len(lesions) == len(found.segments) == sum(g.segment is not None for g in groups.values())
+    for lesion in lesions:
+        group, row = groups[lesion["id"]], rows[lesion["id"]]
+        inside = suv_inside(written, tracer, found, lesion["segment"])
+        burden = "tlg_g" if tracer is Tracer.FDG else "tlc_g"
+        measured = {
+            "suv_max": (inside.max(), group.value("SUVbw", "Maximum")),
+            "suv_mean": (inside.mean(), group.value("SUVbw", "Mean")),
+            "suv_peak": (lesion["suv_peak"], group.value("SUVbw", "Peak Value Within ROI")),
+            "volume_ml": (inside.size * found.labelmap.grid.voxel_ml, group.value("Metabolic Volume")),
+            burden: (
+                inside.sum() * found.labelmap.grid.voxel_ml,
+                group.value("Total Lesion Glycolysis" if tracer is Tracer.FDG else "Total Lesion CXCR4 Expression"),
+            ),
+        }
+        for name, (from_pixels, from_report) in measured.items():
+            assert lesion[name] == pytest.approx(from_pixels, rel=1e-5), name
+            assert lesion[name] == pytest.approx(from_report, rel=1e-12), name
+            assert float(row[name]) == lesion[name], name
+        segment = next(s for s in seg.SegmentSequence if s.SegmentNumber == lesion["segment"])
+        assert segment.TrackingUID == group.uid == lesion["tracking_uid"] == row["tracking_uid"]
+        assert segment.TrackingID == group.name == lesion["id"]
+        assert (
+            group.segment == (lesion["seg_sop_instance_uid"], lesion["segment"]) == (seg.SOPInstanceUID, segment.SegmentNumber)
+        )
+        assert row["seg_sop_instance_uid"] == seg.SOPInstanceUID
+
+
+def suv_inside(written: Written, tracer: Tracer, found: Any, number: int) -> np.ndarray:
+    """SUV of the voxels whose centres the segment marks, by position and not by index."""
+    pet = written.analysis.aligned.study(tracer).pet
+    world = found.labelmap.grid.to_world(np.argwhere(mask_of(found, number)))
+    k, j, i = np.rint(pet.grid.to_index(world)).astype(int).T
+    return pet.values[k, j, i].astype(np.float64)
+
+
+def test_objects_in_results_are_those_on_disk_in_their_studies(written: Written) -> None:
+    fdg, pentixafor = (written.pair.study(t).study.study_instance_uid for t in Tracer)
+    study_of = dict.fromkeys(("seg-fdg", "sr-fdg"), fdg)
+    assert set(written.results["objects"]) == {name.removesuffix(".dcm") for name in OBJECTS}
+    for name, told in written.results["objects"].items():
+        ds = written.object(name)
+        assert told["sop_instance_uid"] == ds.SOPInstanceUID == ds.file_meta.MediaStorageSOPInstanceUID
+        assert told["series_instance_uid"] == ds.SeriesInstanceUID
+        assert told["study_instance_uid"] == ds.StudyInstanceUID == study_of.get(name, pentixafor)
+    assert len({x["series_instance_uid"] for x in written.results["objects"].values()}) == len(OBJECTS)
+
+
+def test_features_are_one_row_of_the_same_names(written: Written) -> None:
+    (row,) = written.rows("features.csv")
+    assert list(row)[:3] == ["patient_id", "fdg_date", "pentixafor_date"]
+    assert (row["fdg_date"], row["pentixafor_date"]) == ("2026-03-10", "2026-03-12")
+    features = written.results["features"]
+    assert list(row)[3:] == list(features)
+    assert {name: float(row[name]) if row[name] else None for name in features} == features
+
+
+def test_a_second_run_gives_the_same_bytes(written: Written, tmp_path: Path) -> None:
+    again = write_case(tmp_path, written.pair, written.analysis)
+    for path in again:
+        first = written.folder / path.name
+        assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(first.read_bytes()).digest(), path.name
+
+
+def test_no_lesion_writes_no_seg_and_removes_an_old_one(tmp_path: Path) -> None:
+    pair, analysis = make_case(tmp_path / "in", ())
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "seg-fdg.dcm").write_bytes(b"old")
+    (out / ".seg-fdg.dcm.part").write_bytes(b"cut off")
+    write_case(out, pair, analysis)
+    assert {p.name for p in out.iterdir()} == (OBJECTS - {"seg-fdg.dcm", "seg-pentixafor.dcm"}) | TABLES
+    assert json.loads((out / "results.json").read_text())["lesions"] == []
+
+
+def test_one_lesion(tmp_path: Path) -> None:
+    pair, analysis = make_case(tmp_path / "in", FEW[1:2])
+    names = {p.name for p in write_case(tmp_path / "out", pair, analysis)}
+    assert names == (OBJECTS - {"seg-pentixafor.dcm"}) | TABLES
+
+
+@pytest.mark.parametrize("tracer", Tracer)
+def test_nifti_lies_where_the_dicom_lies(written: Written, tracer: Tracer) -> None:
+    """nibabel, which knows nothing of LPS, must give RAS: x and y of the lesions' centres with the opposite sign."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.load(written.folder / f"lesions-{tracer.value.lower()}.nii.gz")
+    labels = np.asarray(image.dataobj)
+    suv = np.asarray(nibabel.load(written.folder / f"suv-{tracer.value.lower()}.nii.gz").dataobj)
+    for lesion in written.results["lesions"]:
+        if lesion["tracer"] != tracer:
+            continue
+        mask = labels == int(lesion["id"][1:])
+        x, y, z = nibabel.affines.apply_affine(image.affine, np.argwhere(mask)).mean(axis=0)
+        assert (-x, -y, z) == pytest.approx(lesion["centroid_mm"], abs=1e-3)
+        assert suv[mask].max() == pytest.approx(lesion["suv_max"], rel=1e-6)
+
+
+def test_anatomy_has_one_table_of_labels_for_both(written: Written) -> None:
+    table = {x["name"]: x["label"] for x in json.loads((written.folder / "anatomy.json").read_text())}
+    for tracer in Tracer:
+        regions = written.analysis.anatomy[tracer].regions
+        image = sitk.GetArrayFromImage(sitk.ReadImage(str(written.folder / f"anatomy-{tracer.value.lower()}.nii.gz")))
+        for name in ("liver", "spine"):
+            assert np.array_equal(image == table[name], regions.mask(name))
+
+
+def test_the_transform_takes_pentixafor_points_to_fdg_points(written: Written) -> None:
+    transform = sitk.ReadTransform(str(written.folder / TRANSFORM_NAME))
+    lesions = {x["id"]: x["centroid_mm"] for x in written.results["lesions"]}
+    assert transform.TransformPoint(lesions["P1"]) == pytest.approx(lesions["F1"])
+
+
+@pytest.mark.peer("dcentvfy", "dciodvfy")
+def test_the_set_is_consistent_with_its_sources(written: Written, program: Callable[[str], str]) -> None:
+    objects = [written.folder / name for name in sorted(OBJECTS)]
+    series = [s for t in Tracer for s in (written.pair.study(t).pet, written.pair.study(t).ct)]
+    images = [i.path for s in series for i in s.instances]
+    told = subprocess.run([program("dcentvfy"), *objects, *images], capture_output=True, text=True, check=False).stderr
+    assert [line for line in told.splitlines() if line.startswith("Error")] == []
+    for path in objects:
+        told = subprocess.run([program("dciodvfy"), path], capture_output=True, text=True, check=False).stderr
+        assert [line for line in told.splitlines() if line.startswith("Error")] == [], path.name
