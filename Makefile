@@ -44,7 +44,8 @@ $(VENV)/.dev: $(VENV)/.runtime
 	touch $@
 
 demo: $(VENV)/.package
-	$(BIN)/duet demo
+	rm -rf duet-demo
+	$(BIN)/duet demo --out duet-demo
 
 test: $(VENV)/.package $(VENV)/.dev peers
 	$(BIN)/pytest
