@@ -37,6 +37,7 @@ class Class(IntFlag):
 
 
 def class_of(match: LesionMatch) -> Class:
+    """The class that a site of disease is drawn in."""
     if match.concordance is Concordance.NOT_COMPARABLE:
         return Class.NOT_COMPARABLE
     if match.concordance is Concordance.CONCORDANT:
