@@ -135,7 +135,7 @@ def _rod(side: int, start: Point, end: Point, radii: tuple[float, float]) -> Con
 def _skin(arms: str, extra: float) -> Iterator[Part]:
     """The outline, filled with fat, then the muscle within it."""
     trunk = Stack(rows=TRUNK, square=0.35)
-    head = Ellipsoid(centre=(0, -2, 580), radii=(80, 99, 92))
+    head = Ellipsoid(centre=(0, -1, 580), radii=(77, 95, 88))
     face = Stack(rows=((468, 0, -20, 45, 50), (490, 0, -24, 58, 68), (560, 0, -14, 70, 86)), square=0.2)
     limbs = [limb for side, _ in SIDES for limb in (*_leg(side), *_arm(arms, side))]
     fat = {"trunk": 13.0, "head": 4.0, "limb": 8.0}
@@ -337,7 +337,7 @@ def _head() -> Iterator[Part]:
         yield from _bone("skull", _rod(side, (50, -6, 512), (0, -82, 484), (8, 10)), 2.0)
     yield from _bone("skull", Ellipsoid(centre=(0, -62, 532), radii=(46, 32, 24)), 2.0)
     yield Part(region="nasal_cavity", tissue="airway", shape=Ellipsoid(centre=(0, -66, 530), radii=(16, 26, 17)))
-    vault = Ellipsoid(centre=(0, 0, 586), radii=(75, 93, 81))
+    vault = Ellipsoid(centre=(0, 0, 583), radii=(71, 88, 77))
     yield from _bone("skull", vault, 2.2)
     yield Part(region="skull", tissue="cortical", shape=vault.inset(5.4))
     yield Part(region="brain", tissue="soft", shape=vault.inset(7.4))

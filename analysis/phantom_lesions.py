@@ -31,6 +31,7 @@ HOT = {
 HOME = frozenset({"soft", "fat", "lung"})  # what extramedullary lesions grow in
 LEAST_BONE = 0.45  # of a medullary lesion's volume
 BARE = ("radius", "ulna", "tibia")  # limbs beyond elbow and knee have no lesions
+MOST = 250  # lesions that a body has room for
 INNER, OUTER = 60, 60  # points within a candidate, and on each shell around it
 BONE_GAP_MM = 8.0  # from an extramedullary lesion to the nearest bone
 ORGAN_GAP_MM = 11.0
@@ -185,7 +186,8 @@ class Placer:
         """Lesions as wanted, numbered after those already taken; BadSettings where there is no room for them."""
         placed, missing = list(taken), list(wanted)
         for turn in range(self._rules.rounds):
-            if not missing:
+            # Whoever asks for thousands is told so soon, not after hours.
+            if not missing or len(placed) + len(missing) > MOST:
                 break
             tries = [w for w in missing for _ in range(6)]
             balls = [self._candidate(w, turn / self._rules.rounds) for w in tries]

@@ -17,6 +17,7 @@ from analysis.values import BoolArray, FloatArray, Grid, Labelmap, PetCt, Tracer
 FWHM_TO_SIGMA = 1.0 / 2.354820045
 # Slice distance and pixel size in mm: PET and CT of scan one, PET and CT of scan two.
 SPACINGS: dict[Preset, tuple[tuple[float, float], ...]] = {
+    Preset.COARSE: ((6.5, 6.5), (6.0, 5.0), (6.0, 6.1), (5.5, 5.2)),
     Preset.SMALL: ((4.5, 4.5), (4.0, 3.0), (5.0, 4.07), (3.6, 3.3)),
     Preset.FULL: ((3.27, 2.73), (3.27, 1.37), (3.0, 4.07), (3.0, 1.52)),
 }

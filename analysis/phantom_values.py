@@ -22,8 +22,9 @@ TRUNCATED_Z = (-70.0, 400.0)
 
 
 class Preset(StrEnum):
-    """How finely the scans are sampled: SMALL for tests and the demo, FULL as scanners do it."""
+    """How finely the scans are sampled: COARSE where only the truth counts, SMALL for tests and the demo, FULL as scanners."""
 
+    COARSE = "coarse"
     SMALL = "small"
     FULL = "full"
 
