@@ -140,10 +140,19 @@ def _skin(arms: str, extra: float) -> Iterator[Part]:
     limbs = [limb for side, _ in SIDES for limb in (*_leg(side), *_arm(arms, side))]
     fat = {"trunk": 13.0, "head": 4.0, "limb": 8.0}
     outline: list[tuple[str, Shape]] = [("trunk", trunk), ("head", head), ("head", face), *(("limb", limb) for limb in limbs)]
-    for kind, shape in outline:
-        yield Part(region="fat", tissue="fat", shape=shape.inset(-extra * (0.2 if kind == "head" else 1.0)))
+    padding = {"head": 0.2, "limb": 0.5}
+    yield Part(region="fat", tissue="fat", shape=_padded(TRUNK, extra))
+    for kind, shape in outline[1:]:
+        yield Part(region="fat", tissue="fat", shape=shape.inset(-extra * padding[kind]))
     for kind, shape in outline:
         yield Part(region="muscle", tissue="soft", shape=shape.inset(fat[kind]))
+
+
+def _padded(rows: tuple[tuple[float, float, float, float, float], ...], extra: float) -> Stack:
+    """The trunk with more fat under its skin: most around the belly and hips, little at the neck."""
+    shares = np.interp([row[0] for row in rows], [300, 440], [1.0, 0.3])
+    padded = [(z, xc, yc, a + extra * f, b + extra * f) for (z, xc, yc, a, b), f in zip(rows, shares, strict=True)]
+    return Stack(rows=tuple(padded), square=0.35)
 
 
 def _leg(side: int) -> Iterator[Shape]:

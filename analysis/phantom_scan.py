@@ -70,6 +70,8 @@ def softened(hu: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scan:
+    """One tracer's scan and what is known of its voxels; ct_organs lies on the CT's grid, the other labels on the PET's."""
+
     study: PetCt
     lesions: Labelmap
     organs: Labelmap
