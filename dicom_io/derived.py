@@ -255,6 +255,7 @@ def source(instance: Instance) -> Dataset:
     for keyword in _MAY_BE_EMPTY:
         if keyword not in ds:
             setattr(ds, keyword, "")
+    _drop_incomplete_trial(ds)
     ds.PatientName = ""
     if ds.PatientSex not in ("", "F", "M", "O"):
         ds.PatientSex = ""
@@ -262,6 +263,15 @@ def source(instance: Instance) -> Dataset:
         del ds.SpecificCharacterSet
     ds.file_meta = instance.header.file_meta
     return ds
+
+
+def _drop_incomplete_trial(ds: Dataset) -> None:
+    """De-identified images often keep half a clinical trial module; ours is whole (PS3.3 C.7.1.3) or not there."""
+    subject = ds.get("ClinicalTrialSubjectID") or ds.get("ClinicalTrialSubjectReadingID")
+    if ds.get("ClinicalTrialSponsorName") and ds.get("ClinicalTrialProtocolID") and subject:
+        return
+    for element in [e for e in ds if e.keyword.startswith("ClinicalTrial")]:
+        del ds[element.tag]
 
 
 def sources(series: Series) -> list[Dataset]:

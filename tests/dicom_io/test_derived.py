@@ -65,6 +65,18 @@ def test_missing_type_2_attributes_become_empty(tmp_path: Path) -> None:
     assert "InstanceCreationDate" not in ds
 
 
+def test_half_a_clinical_trial_module_is_left_out(tmp_path: Path) -> None:
+    """As in the shared real scan, whose sponsor was emptied: dciodvfy calls what remains an error."""
+    half = {"ClinicalTrialSponsorName": "", "ClinicalTrialProtocolID": "6668", "ClinicalTrialTimePointID": "15"}
+    whole = {**half, "ClinicalTrialSponsorName": "S", "ClinicalTrialSubjectID": "7"}
+    found = []
+    for name, extra in (("half", half), ("whole", whole)):
+        pair, _ = make_case(tmp_path / name, patient=Patient(extra=extra))
+        found.append([e.keyword for e in source(pair.fdg.pet.instances[0]) if e.keyword.startswith("ClinicalTrial")])
+    assert found[0] == []
+    assert set(found[1]) == set(whole)
+
+
 def test_content_dates_come_from_the_images(tmp_path: Path) -> None:
     pair, _ = make_case(tmp_path)
     assert content_moment([pair.fdg, pair.pentixafor]) == ("20260312", "114500")
