@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import srtree
-from factories import FEW, make_case
+from factories import FEW, make_analysis, make_case
 from pydicom import Dataset, dcmread
 
-from analysis.values import PatientAnalysis, Tracer
+from analysis.values import Grid, Labelmap, LesionSet, PatientAnalysis, Tracer
+from dicom_io.capture import capture
+from dicom_io.derived import Case
+from dicom_io.headers import group, read_folder
 from dicom_io.nifti import TRANSFORM_NAME
 from dicom_io.results import write_case
-from dicom_io.seg import mask_of, read_seg
-from dicom_io.studies import DualTracerPair
+from dicom_io.seg import mask_of, read_seg, write_segs
+from dicom_io.sr import write_pair_sr, write_tracer_sr
+from dicom_io.studies import DualTracerPair, TracerStudy
+from dicom_io.tracers import recognise
 
 OBJECTS = {"seg-fdg.dcm", "seg-pentixafor.dcm", "sr-fdg.dcm", "sr-pentixafor.dcm", "sr-pair.dcm", "fusion.dcm"}
 TABLES = {"fusion.png", "results.json", "lesions.csv", "features.csv"}
@@ -198,6 +204,41 @@ def test_the_transform_takes_pentixafor_points_to_fdg_points(written: Written) -
     transform = sitk.ReadTransform(str(written.folder / TRANSFORM_NAME))
     lesions = {x["id"]: x["centroid_mm"] for x in written.results["lesions"]}
     assert transform.TransformPoint(lesions["P1"]) == pytest.approx(lesions["F1"])
+
+
+@pytest.mark.peer("dciodvfy")
+def test_real_headers_give_clean_objects(shared_data: Path, tmp_path: Path, program: Callable[[str], str]) -> None:
+    """GE and Siemens headers of a de-identified trial; the lesions are the factory's, laid into the real matrix."""
+    studies = {}
+    for tracer in Tracer:
+        instances, _ = read_folder(shared_data / "pair1" / tracer.value.lower())
+        (study,) = group(instances)
+        studies[tracer] = recognise(study)
+    pair = DualTracerPair(fdg=studies[Tracer.FDG], pentixafor=studies[Tracer.PENTIXAFOR])
+    found = make_analysis()
+    analysis = replace(found, lesions={t: in_matrix_of(studies[t], found.lesions[t]) for t in Tracer})
+    segs = {t: write_segs(pair, analysis, t) for t in Tracer}
+    objects = [seg for t in Tracer for seg in segs[t]]
+    objects += [write_tracer_sr(pair, analysis, t, segs[t]) for t in Tracer]
+    objects += [
+        write_pair_sr(pair, analysis, segs),
+        capture(Case(pair=pair, analysis=analysis), np.zeros((2, 8, 8, 3), np.uint8)),
+    ]
+    for number, ds in enumerate(objects):
+        path = tmp_path / f"{number}.dcm"
+        ds.save_as(path, enforce_file_format=True)
+        told = subprocess.run([program("dciodvfy"), path], capture_output=True, text=True, check=False).stderr
+        assert [line for line in told.splitlines() if line.startswith("Error")] == [], ds.SeriesDescription
+
+
+def in_matrix_of(study: TracerStudy, found: LesionSet) -> LesionSet:
+    shape = (len(study.pet.instances), int(study.pet.header.Rows), int(study.pet.header.Columns))
+    labels = np.zeros(shape, np.int32)
+    k, j, i = found.labelmap.labels.shape
+    labels[:k, :j, :i] = found.labelmap.labels
+    affine = np.eye(4)
+    affine[:3, :3] = np.fliplr(np.diag([float(x) for x in (*study.pet.header.PixelSpacing[::-1], 4.0)]))
+    return replace(found, labelmap=Labelmap(grid=Grid(shape=shape, affine=affine), labels=labels))
 
 
 @pytest.mark.peer("dcentvfy", "dciodvfy")
