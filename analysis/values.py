@@ -6,11 +6,11 @@ z to the head) in millimetres. A value that exists is valid: construction checks
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -135,9 +135,10 @@ class Grid:
     def contains(self, world: npt.ArrayLike) -> BoolArray:
         """(..., 3) positions in LPS mm -> (...) whether each lies in some voxel of the grid."""
         index = self.to_index(world)
-        return np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=-1)
+        return np.asarray(np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=-1))
 
     def same_as(self, other: Grid) -> bool:
+        """Whether both have the same voxels (0.1 micrometre)."""
         return self.shape == other.shape and bool(np.allclose(self.affine, other.affine, atol=1e-4))
 
 
@@ -340,22 +341,6 @@ class LesionSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlap:
-    """Volumes of two lesions in the common space, in ml, and of their intersection."""
-
-    fdg_ml: float
-    pentixafor_ml: float
-    both_ml: float
-
-    def ratio(self, over: str) -> float:
-        """over: "smaller" (of the two lesions), "fdg", "pentixafor", "union" or "either" (the larger of fdg and pentixafor)."""
-        f, p, b = self.fdg_ml, self.pentixafor_ml, self.both_ml
-        denominators = {"smaller": min(f, p), "fdg": f, "pentixafor": p, "union": f + p - b, "either": min(f, p)}
-        whole = denominators[over]
-        return b / whole if whole > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LesionMatch:
     """One site of disease: the lesions of either tracer that are one place.
 
@@ -414,33 +399,3 @@ class PatientAnalysis:
         """The worst verdict of all findings."""
         order = [Verdict.OK, Verdict.WARN, Verdict.HOLD]
         return max((f.verdict for f in self.findings), key=order.index, default=Verdict.OK)
-
-
-class AnatomySegmenter(Protocol):
-    """Finds organs and bones in both studies of an aligned pair."""
-
-    def segment_anatomy(self, pair: AlignedPair) -> Mapping[Tracer, Anatomy]: ...
-
-
-class LesionSegmenter(Protocol):
-    """Finds one tracer's lesions; the mask lies on the PET grid and may still hold physiological uptake's neighbours."""
-
-    @property
-    def model(self) -> Model: ...
-
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray: ...
-
-
-class Progress(Protocol):
-    """Told what begins: a sentence for a person, and the part done so far, 0..1."""
-
-    def __call__(self, message: str, fraction: float) -> None: ...
-
-
-def silent(message: str, fraction: float) -> None:
-    """A Progress that says nothing."""
-
-
-def names_of(labels: Sequence[str], first: int = 1) -> dict[int, str]:
-    """Names numbered from `first` on, for a Labelmap."""
-    return dict(enumerate(labels, start=first))

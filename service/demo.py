@@ -17,7 +17,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from analysis.errors import BadSettings
-from analysis.values import Progress
+from analysis.ports import Progress
 from service.casebook import jobs_of, studies_of
 from service.folders import write_phantoms
 from service.journal import Journal, open_journal

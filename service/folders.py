@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.errors import BadSettings, NotDicom
-from analysis.values import Concordance, PatientAnalysis, Progress, Tracer
+from analysis.errors import BadSettings, NotDicom, Rejected
+from analysis.ports import Progress
+from analysis.values import Concordance, PatientAnalysis, Tracer
 from dicom_io.headers import group, read_folder
 from dicom_io.inspection import save_nifti, suv_report
 from dicom_io.pairing import one_pair
@@ -17,47 +17,60 @@ from dicom_io.studies import DualTracerPair, TracerStudy
 from dicom_io.tracers import recognise
 from dicom_io.volumes import read_pet
 from service.config import Settings
-from service.inbox import seal
+from service.intake import Rules
 from service.node import analysis_of, rules_of
 from service.worker import write_pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysed:
-    """What a person is told after an analysis: one summary, and notes on what was left out or looks odd."""
+    """What a person is told after an analysis: one summary, and what the quality checks found odd."""
 
     summary: str
-    notes: tuple[str, ...]
+    findings: tuple[str, ...]
 
 
-def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, *, nifti: bool, progress: Progress) -> Analysed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Whom to tell how far the work is, and what was left out."""
+
+    progress: Progress
+    note: Callable[[str], None]
+
+
+def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, tell: Telling, *, nifti: bool) -> Analysed:
     """Analyse the FDG and the PentixaFor study of two folders into `out`. Raises Rejected."""
-    if out.exists() and any(out.iterdir()):
-        raise BadSettings(f"The folder {out} is not empty; name a new one, so that no older result is mixed with these.")
-    progress("Reading headers", 0.0)
-    pair, notes = _read_pair(settings, folders)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    analysis = write_pair(pair, analysis_of(settings), draft, progress=progress, nifti=nifti)
-    if out.exists():
-        out.rmdir()
-    seal(draft, out)
-    findings = tuple(f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict != "ok")
-    return Analysed(summary=_summary(pair, analysis), notes=(*notes, *findings))
-
-
-def _read_pair(settings: Settings, folders: tuple[Path, Path]) -> tuple[DualTracerPair, list[str]]:
+    tell.progress("Reading headers", 0.0)
     rules = rules_of(settings)
-    found: list[list[TracerStudy]] = []
-    notes: list[str] = []
-    for folder in folders:
-        instances, unusable = read_folder(folder)
-        notes += [f"{path} was not used: {sentence}" for path, sentence in unusable]
-        if not instances:
-            reason = f" ({notes[-1]})" if unusable else ""
-            raise NotDicom(f"The folder {folder} holds no DICOM file{reason}.")
-        found.append([recognise(study, rules.tracers) for study in group(instances)])
-    return one_pair(found[0], found[1], rules.pairing), notes
+    fdg, pentixafor = (_studies(folder, rules, tell) for folder in folders)
+    pair = one_pair(fdg, pentixafor, rules.pairing)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").unlink(missing_ok=True)  # it is written last: where it lies, all others are of this pair
+    analysis = write_pair(pair, analysis_of(settings), out, progress=tell.progress, nifti=nifti)
+    findings = tuple(f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict != "ok")
+    return Analysed(summary=_summary(pair, analysis), findings=findings)
+
+
+def _studies(folder: Path, rules: Rules, tell: Telling) -> list[TracerStudy]:
+    """The usable studies in a folder; where there is none, the reason of the first that is not is raised."""
+    instances, unusable = read_folder(folder)
+    for path, sentence in unusable:
+        tell.note(f"{path} was not used: {sentence}")
+    if not instances:
+        reason = f" ({unusable[0][0].name}: {unusable[0][1].rstrip('.')})" if unusable else ""
+        raise NotDicom(f"The folder {folder} holds no DICOM file{reason}.")
+    found: list[TracerStudy] = []
+    refused: list[Rejected] = []
+    for study in group(instances):
+        try:
+            found.append(recognise(study, rules.tracers))
+        except Rejected as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    for why in refused:
+        tell.note(f"A study in {folder} was not used: {why}")
+    return found
 
 
 def _summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
@@ -106,9 +119,8 @@ def _words(values: object) -> list[str]:
 
 def write_phantoms(out: Path, patients: int, seed: int, *, progress: Progress) -> list[Path]:
     """Digital patients as out/patient-001/{fdg,pentixafor,truth.json} and so on, with seeds counted up. Raises Rejected."""
-    from dicom_io.synthetic import write_patient
-
     from analysis.phantom import PhantomSettings, make_patient
+    from dicom_io.synthetic import write_patient
 
     folders = [out / f"patient-{number:03d}" for number in range(1, patients + 1)]
     taken = next((folder for folder in folders if folder.exists()), None)

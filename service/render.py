@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from analysis.errors import BadSettings
-from analysis.values import Progress as Tell
+from analysis.ports import Progress as Tell
 from service.config import Settings
 from service.journal import journal_url, open_journal
 from service.overview import Overview, overview

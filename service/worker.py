@@ -16,7 +16,8 @@ from service.logs import logger
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
-    from analysis.values import PatientAnalysis, Progress
+    from analysis.ports import Progress
+    from analysis.values import PatientAnalysis
     from dicom_io.pairing import PairingSettings
     from dicom_io.studies import DualTracerPair
     from dicom_io.tracers import TracerRules
@@ -107,15 +108,17 @@ def write_pair(
     pair: DualTracerPair, settings: AnalysisSettings, folder: Path, *, progress: Progress, nifti: bool = False
 ) -> PatientAnalysis:
     """Analyse a pair and write everything that belongs to it. Raises Rejected."""
-    from dicom_io.results import write_case
-
     from analysis.patient.pipeline import analyse
+    from dicom_io.results import write_case
     from dicom_io.volumes import load
 
     progress("Reading both studies", 0.0)
     fdg, pentixafor = load(pair.fdg), load(pair.pentixafor)
-    analysis = analyse(fdg, pentixafor, settings, progress=lambda message, done: progress(message, 0.1 + 0.7 * done))
-    progress("Writing the results", 0.85)
+
+    def within(message: str, fraction: float) -> None:
+        progress(message if fraction < 1 else "Writing the results", 0.1 + 0.75 * fraction)
+
+    analysis = analyse(fdg, pentixafor, settings, progress=within)
     write_case(folder, pair, analysis, nifti=nifti)
     progress("Done", 1.0)
     return analysis

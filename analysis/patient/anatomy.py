@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from analysis.values import AlignedPair, Anatomy, AnatomySegmenter, Tracer
+from analysis.ports import AnatomySegmenter
+from analysis.values import AlignedPair, Anatomy, Tracer
 
 
 def find_anatomy(pair: AlignedPair, segmenter: AnatomySegmenter) -> Mapping[Tracer, Anatomy]:

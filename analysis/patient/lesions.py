@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.patient.measures import TOUCHING, MeasurementSettings, peak_at
+from analysis.ports import LesionSegmenter
 from analysis.values import (
     Anatomy,
     BoolArray,
@@ -17,7 +18,6 @@ from analysis.values import (
     LabelArray,
     Labelmap,
     Lesion,
-    LesionSegmenter,
     LesionSet,
     PetCt,
     Site,

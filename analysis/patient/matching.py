@@ -27,7 +27,6 @@ from analysis.values import (
     LabelArray,
     LesionMatch,
     LesionSet,
-    Overlap,
     Tracer,
     Transform,
 )
@@ -36,6 +35,22 @@ DEFINITIONS = ("smaller", "fdg", "pentixafor", "union", "either")
 
 Key = tuple[Tracer, int]
 """A lesion: its tracer and its label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Volumes of two lesions in the common space, in ml, and of their intersection."""
+
+    fdg_ml: float
+    pentixafor_ml: float
+    both_ml: float
+
+    def ratio(self, over: str) -> float:
+        """over: one of DEFINITIONS: "smaller" (of the two lesions), "fdg", "pentixafor", "union"; "either" is the larger."""
+        f, p, b = self.fdg_ml, self.pentixafor_ml, self.both_ml
+        denominators = {"smaller": min(f, p), "fdg": f, "pentixafor": p, "union": f + p - b, "either": min(f, p)}
+        whole = denominators[over]
+        return b / whole if whole > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

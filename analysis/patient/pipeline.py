@@ -15,8 +15,9 @@ from analysis.patient.matching import match
 from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality import QualitySettings, check
 from analysis.patient.registration import RegistrationSettings, align
+from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
 from analysis.segmenters.rules import RuleAnatomy, RuleLesions, RuleSettings
-from analysis.values import AnatomySegmenter, LesionSegmenter, PatientAnalysis, PetCt, Progress, Tracer, silent
+from analysis.values import PatientAnalysis, PetCt, Tracer
 
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
 

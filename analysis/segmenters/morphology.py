@@ -18,7 +18,7 @@ def distance_to(grid: Grid, mask: BoolArray) -> FloatArray:
         return np.full(grid.shape, np.inf, dtype=np.float32)
     image = to_image(grid, mask.astype(np.uint8))
     distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
-    return np.maximum(sitk.GetArrayFromImage(distance), 0.0)
+    return np.asarray(np.maximum(sitk.GetArrayFromImage(distance), 0.0))
 
 
 def dilate(grid: Grid, mask: BoolArray, radius_mm: float) -> BoolArray:

@@ -71,7 +71,7 @@ class RuleAnatomy:
 
 def regions(study: PetCt, ct: CtStructures, organs: Mapping[str, BoolArray]) -> Labelmap:
     """Organs and skeleton as one label map on the PET grid; bone goes before organs."""
-    names = {n: name for n, name in enumerate([*organs, "skeleton"], start=1)}
+    names = dict(enumerate([*organs, "skeleton"], start=1))
     labels = np.zeros(ct.grid.shape, dtype=np.int32)
     for n, name in names.items():
         labels[ct.skeleton if name == "skeleton" else organs[name]] = n
@@ -132,7 +132,9 @@ def hills(suv: FloatArray, candidate: BoolArray) -> LabelArray:
     """
     smooth = ndimage.gaussian_filter(suv, 0.5)
     height = -np.log(np.maximum(smooth, 0.1)).astype(np.float32)
-    basins = sitk.MorphologicalWatershed(sitk.GetImageFromArray(height), level=0.3, markWatershedLine=False, fullyConnected=True)
+    basins = sitk.MorphologicalWatershed(
+        sitk.GetImageFromArray(height), level=0.3, markWatershedLine=False, fullyConnected=True
+    )
     return np.where(candidate, sitk.GetArrayFromImage(basins).astype(np.int32), 0)
 
 

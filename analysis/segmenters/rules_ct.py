@@ -14,7 +14,18 @@ from scipy import ndimage
 
 from analysis.errors import UnusableImage
 from analysis.grids import resample
-from analysis.segmenters.morphology import closing, crop_to, dilate, erode, fill_slices, larger_than, largest, opening, part, touching
+from analysis.segmenters.morphology import (
+    closing,
+    crop_to,
+    dilate,
+    erode,
+    fill_slices,
+    larger_than,
+    largest,
+    opening,
+    part,
+    touching,
+)
 from analysis.values import BoolArray, FloatArray, Grid, Volume
 
 WORKING_MM = 3.0
@@ -58,7 +69,7 @@ def working_copy(ct: Volume) -> tuple[Grid, FloatArray]:
     affine[:3, :3] = WORKING_MM * np.eye(3)[::-1]
     affine[:3, 3] = low + WORKING_MM / 2
     grid = Grid(shape=(int(shape[2]), int(shape[1]), int(shape[0])), affine=affine)
-    blur = [0.4 * WORKING_MM / s if WORKING_MM > 1.2 * s else 0.0 for s in ct.grid.spacing]
+    blur = [0.4 * WORKING_MM / s if 1.2 * s < WORKING_MM else 0.0 for s in ct.grid.spacing]
     clipped = np.clip(ct.values, -1024, 3000)
     smooth = ndimage.gaussian_filter(clipped, blur, mode="nearest", truncate=2.0) if any(blur) else clipped
     return grid, resample(ct.grid, smooth, grid, outside=-1024.0)
@@ -101,7 +112,7 @@ def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray) -> BoolArray:
 def local_spread(hu: FloatArray, size: int = 3) -> FloatArray:
     """Standard deviation of the values in a cube of `size` voxels."""
     mean = ndimage.uniform_filter(hu, size)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, size) - mean * mean, 0.0))
+    return np.asarray(np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, size) - mean * mean, 0.0)))
 
 
 def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray | None:
@@ -130,4 +141,5 @@ def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray |
     every = np.arange(grid.shape[0])
     full = np.stack([np.interp(every, known, line[known, c]) for c in range(2)], axis=-1)
     width = max(3, round(60.0 / grid.spacing[0]) | 1)
-    return ndimage.gaussian_filter1d(ndimage.median_filter(full, (width, 1), mode="nearest"), width / 4, axis=0, mode="nearest")
+    steady = ndimage.median_filter(full, (width, 1), mode="nearest")
+    return np.asarray(ndimage.gaussian_filter1d(steady, width / 4, axis=0, mode="nearest"))

@@ -11,16 +11,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 from scipy import ndimage
 
-from analysis.segmenters.morphology import closing, components, dilate, distance_to, erode, fill_slices, largest, opening, touching
+from analysis.grids import to_image
+from analysis.segmenters.morphology import (
+    closing,
+    components,
+    crop_to,
+    dilate,
+    distance_to,
+    erode,
+    fill_slices,
+    largest,
+    opening,
+    part,
+    touching,
+)
 from analysis.segmenters.rules_ct import CtStructures
-from analysis.values import BoolArray, FloatArray, Tracer
+from analysis.values import BoolArray, FloatArray, Grid, LabelArray, Tracer
 
 # SUV that an excreting organ exceeds: the usual kidney is about 3 (FDG) and 5 (PentixaFor), soft tissue 0.6.
 HOT = {Tracer.FDG: 2.5, Tracer.PENTIXAFOR: 3.0}
 URINE = {Tracer.FDG: 3.5, Tracer.PENTIXAFOR: 3.5}
-MISREGISTRATION_MM = 9.0
+MISREGISTRATION_MM = 7.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,10 +138,10 @@ def hottest(scene: Scene, mask: BoolArray, least_ml: float) -> BoolArray:
 
 
 def kidney(scene: Scene, hot: BoolArray, crest: float | None, side: int) -> BoolArray:
-    """The kidney on one side (+1 left), with its pelvis: the greatest cluster beside the spine that is hot on both tracers.
+    """The kidney on one side (+1 left), with its pelvis: the organ beside the spine that is hot on both tracers.
 
-    Calyces are apart, so what lies within 16 mm counts as one; a weaker neighbour (below 30 % of the cluster's maximum) is
-    left out; the CT's organ around it is added where fat bounds it. crest: z of the iliac crests, where they are known.
+    crest: z of the iliac crests, where they are known. Told by what there is: a solid hot organ; else the CT's organ around
+    hot calyces; else, where CT shows no border, the greatest hot cluster, what lies within 16 mm counted as one.
     """
     grid = scene.ct.grid
     across = (18.0, 105.0) if side > 0 else (-105.0, -18.0)
@@ -137,32 +151,61 @@ def kidney(scene: Scene, hot: BoolArray, crest: float | None, side: int) -> Bool
         zone = zone & (scene.height < bottom + 50.0)
     if crest is not None:
         zone = zone & (scene.height > crest - 45.0)
-    cluster = hottest(scene, closing(grid, hot & zone, 8.0), 4.0)
-    if not cluster.any():
-        return cluster
-    strong = np.zeros_like(cluster)
-    for suv in scene.suv.values():
-        known = np.nan_to_num(suv)
-        strong |= cluster & (known > 0.3 * known[cluster].max()) & (known > 0)
-    core = hottest(scene, closing(grid, strong, 8.0) & cluster, 1.0)
-    grown = core | (organ_around(scene, core) & zone)
-    return closing(grid, grown, 9.0) & ~scene.ct.skeleton
+    found = hottest(scene, opening(grid, hot & zone, 6.0), 60.0)
+    if not found.any():
+        found = kidney_on_ct(scene, hot & zone, zone)
+    if not found.any():
+        found = hottest(scene, closing(grid, hot & zone, 8.0), 4.0)
+    poles = found | beyond_the_poles(scene, found, hot & zone)
+    return closing(grid, poles, 9.0) & ~scene.ct.skeleton if found.any() else found
 
 
-def organ_around(scene: Scene, seed: BoolArray, most_ml: float = 300.0) -> BoolArray:
-    """The soft tissue around a seed that fat, gas, lung or bone bounds, up to 60 mm away, and less far where nothing does."""
+def beyond_the_poles(scene: Scene, found: BoolArray, hot: BoolArray) -> BoolArray:
+    """Hot spots that lie for the greater part straight above or below a kidney, up to 27 mm: calyces of a pole missed on CT."""
+    up = round(27.0 / scene.ct.grid.spacing[0])
+    column = ndimage.binary_dilation(found, np.ones((2 * up + 1, 1, 1), dtype=bool))
+    labels, sizes = components(hot & ~found)
+    if not sizes.size:
+        return np.zeros_like(found)
+    inside = ndimage.mean(column.astype(np.float32), labels, np.arange(1, sizes.size + 1))
+    return np.concatenate([[False], np.asarray(inside) > 0.5])[labels]
+
+
+def kidney_on_ct(scene: Scene, hot: BoolArray, zone: BoolArray) -> BoolArray:
+    """The basins of depth that are a kidney: hot, of a kidney's size and place, and close to the one that is hot most."""
     grid = scene.ct.grid
-    away = distance_to(grid, seed)
-    core = erode(grid, scene.soft, 4.5)
-    for reach_mm in (60.0, 45.0, 30.0, 20.0):
-        near = away <= reach_mm
-        labels, sizes = components(core & near)
-        touched = np.unique(labels[(away <= 3.0) & core])
-        small = [n for n in touched if n and sizes[n - 1] * grid.voxel_ml < 0.6 * most_ml]
-        organ = dilate(grid, np.isin(labels, small), 5.0) & scene.soft & near if small else np.zeros_like(seed)
-        if organ.any() and organ.sum() * grid.voxel_ml < most_ml:
-            return organ
-    return np.zeros_like(seed)
+    out = np.zeros_like(hot)
+    if not hot.any():
+        return out
+    box = crop_to(grid, zone, 40.0)
+    basins = depth_basins(part(grid, box), scene.soft[box])
+    count = int(basins.max()) + 1
+    volume = np.bincount(basins.ravel(), minlength=count) * grid.voxel_ml
+    glowing = np.bincount(basins.ravel(), weights=hot[box].ravel(), minlength=count) * grid.voxel_ml
+    centre = np.array(ndimage.center_of_mass(np.ones(basins.shape, np.uint8), basins, np.arange(count))) * grid.spacing
+    place = np.array(ndimage.mean(zone[box].astype(np.float32), basins, np.arange(count)))
+    maybe = (glowing > 1.0) & (glowing > 0.03 * volume) & (volume < 350.0) & (place > 0.8)
+    maybe[0] = False
+    if not (maybe & (volume > 15.0)).any():
+        return out
+    chief = int(np.argmax(np.where(maybe & (volume > 15.0), glowing, -1.0)))
+    away = np.abs(centre - centre[chief])
+    near = (
+        maybe & (away[:, 0] < 75.0) & (np.hypot(away[:, 1], away[:, 2]) < 35.0) & ((volume > 15.0) | (glowing < 0.4 * volume))
+    )
+    out[box] = near[basins]
+    return out
+
+
+def depth_basins(grid: Grid, soft: BoolArray) -> LabelArray:
+    """Soft tissue divided at its waists (0 elsewhere).
+
+    Depth is the distance to fat, gas, lung or bone; two organs that touch are two basins where the waist between them is at
+    least 2 mm shallower than both.
+    """
+    depth = to_image(grid, -distance_to(grid, ~soft).astype(np.float32))
+    basins = sitk.MorphologicalWatershed(depth, level=2.0, markWatershedLine=False)
+    return np.where(soft, sitk.GetArrayFromImage(basins).astype(np.int32), 0)
 
 
 def pelvis_top(scene: Scene) -> float | None:
@@ -237,7 +280,7 @@ def find_heart(scene: Scene) -> BoolArray:
 
 def between_lungs(lungs: BoolArray) -> BoolArray:
     """In each slice the rectangle around both lungs."""
-    rows, columns = lungs.any(axis=2), lungs.any(axis=1)
+    rows, columns = np.asarray(lungs.any(axis=2)), np.asarray(lungs.any(axis=1))
 
     def spanned(line: BoolArray) -> BoolArray:
         forward = np.maximum.accumulate(line, axis=1)
@@ -246,10 +289,10 @@ def between_lungs(lungs: BoolArray) -> BoolArray:
     return np.asarray(spanned(rows)[:, :, None] & spanned(columns)[:, None, :])
 
 
-def lung_in_front(scene: Scene, right_left: tuple[float, float], part: float) -> BoolArray:
+def lung_in_front(scene: Scene, right_left: tuple[float, float], share: float) -> BoolArray:
     """(nk, 1, 1) the slices that hold at least this part of the most lung in front of the spine on one side."""
     area = (scene.ct.lungs & scene.box(right_left, (-300.0, -30.0))).sum(axis=(1, 2))
-    return (area > part * area.max())[:, None, None]
+    return np.asarray(area > share * area.max())[:, None, None]
 
 
 def find_aorta(scene: Scene) -> BoolArray:
@@ -277,10 +320,14 @@ def find_liver(scene: Scene, other: BoolArray, crest: float | None) -> BoolArray
     core = largest(opening(grid, soft & ~scene.ct.lungs, 15.0) & (scene.right_left < -20.0))
     if core.sum() * grid.voxel_ml < 150.0:
         return np.zeros_like(core)
-    middle = float(np.median(smooth[erode(grid, core, 6.0) & core])) if erode(grid, core, 6.0).any() else float(np.median(smooth[core]))
+    middle = (
+        float(np.median(smooth[erode(grid, core, 6.0) & core]))
+        if erode(grid, core, 6.0).any()
+        else float(np.median(smooth[core]))
+    )
     even = soft & (np.abs(smooth - middle) < 40.0)
     body = largest(opening(grid, even, 12.0) & (scene.right_left < 90.0))
-    return body | (dilate(grid, body, 6.0) & even)
+    return np.asarray(body | (dilate(grid, body, 6.0) & even))
 
 
 def find_spleen(scene: Scene, kidneys: BoolArray, liver: BoolArray) -> BoolArray:
