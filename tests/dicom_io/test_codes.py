@@ -13,10 +13,8 @@ from dicom_io import codes
 NOT_IN_TABLE = {"C0034375", "ml", "g", "/m", "{lesions}"}
 
 
-@pytest.mark.parametrize("code", codes.standard_codes(), ids=lambda c: c.value)
+@pytest.mark.parametrize("code", [c for c in codes.standard_codes() if c.value not in NOT_IN_TABLE], ids=lambda c: c.value)
 def test_standard_codes_have_their_meaning_in_the_standard(code: Code) -> None:
-    if code.value in NOT_IN_TABLE:
-        pytest.skip("no context group of pydicom holds it")
     scheme = concepts[code.scheme_designator]
     assert code.meaning in {entry[code.value][0] for entry in scheme.values() if code.value in entry}
 
