@@ -95,13 +95,17 @@ def analyse(
 ) -> None:
     """One pair from two folders of mixed DICOM files, without a network."""
     from service.config import load
-    from service.folders import analyse_folders
+    from service.folders import Telling, analyse_folders
     from service.render import progress_bar
 
-    with progress_bar() as tell:
-        done = analyse_folders(load(config), (fdg_dir, pentixafor_dir), out, nifti=nifti, progress=tell)
-    for note in done.notes:
-        typer.echo(f"note: {note}", err=True)
+    def note(sentence: str) -> None:
+        typer.echo(f"note: {sentence}", err=True)
+
+    with progress_bar() as progress:
+        telling = Telling(progress=progress, note=note)
+        done = analyse_folders(load(config), (fdg_dir, pentixafor_dir), out, telling, nifti=nifti)
+    for finding in done.findings:
+        note(finding)
     typer.echo(done.summary)
     typer.echo(f"Results in {out}; the picture to open first is {out / 'fusion.png'}. Research use only.")
 

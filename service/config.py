@@ -95,7 +95,7 @@ def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
 
 def _check_section(path: Path, name: str, value: Any, known: tuple[str, ...]) -> None:
     if name not in known:
-        raise BadSettings(f"{path}: unknown section {name!r}{_suggestion(name, known)}.")
+        raise BadSettings(f"{path}: unknown section {name!r}{_suggestion(name, known)}")
     wanted = list if name in LISTS else dict
     if not isinstance(value, wanted):
         brackets = f"[[{name}]]" if name in LISTS else f"[{name}]"
@@ -107,7 +107,7 @@ def _check_keys(kind: type[Any], table: Mapping[str, Any], where: str) -> None:
     names = [f.name for f in dataclasses.fields(kind)]
     for key, value in table.items():
         if key not in names:
-            raise BadSettings(f"{where}: unknown key {key!r}{_suggestion(key, names)}.")
+            raise BadSettings(f"{where}: unknown key {key!r}{_suggestion(key, names)}")
         field_type = _field_type(kind, key)
         inner = next((t for t in (field_type, *typing.get_args(field_type)) if dataclasses.is_dataclass(t)), None)
         for each in value if isinstance(value, list) else [value]:
@@ -117,7 +117,7 @@ def _check_keys(kind: type[Any], table: Mapping[str, Any], where: str) -> None:
 
 def _suggestion(word: str, known: tuple[str, ...] | list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})."
 
 
 def _field_type(kind: type[Any], name: str) -> type[Any]:

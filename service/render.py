@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -57,17 +58,15 @@ def show_overview(settings: Settings, patient_id: str | None) -> None:
 
 def _print(known: Overview, *, with_totals: bool) -> None:
     console = Console()
-    width = console.width if console.is_terminal else 10_000
     if console.is_terminal:
         console.print(_table(known))
     else:
         for line in known.lines:
-            text = f"{line.patient_id or '-'}\t{line.what}\t{line.state}\t{line.sentence}"
-            console.print(text, highlight=False, markup=False, width=width, soft_wrap=True)
+            typer.echo("\t".join((line.patient_id or "-", line.what, line.state, line.sentence)))
     if with_totals:
         total = sum(known.objects.values())
         parts = ", ".join(f"{count} {state}" for state, count in sorted(known.objects.items()))
-        console.print(f"{total} objects received{': ' if parts else ''}{parts}.", highlight=False, soft_wrap=True)
+        typer.echo(f"{total} objects received{': ' if parts else ''}{parts}.")
 
 
 def _table(known: Overview) -> Table:

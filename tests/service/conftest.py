@@ -23,8 +23,16 @@ from service.inbox import Inbox, Received
 from service.journal import Journal, open_journal
 
 NAMES = {
-    Tracer.FDG: {"Radiopharmaceutical": "Fluorodeoxyglucose", "RadionuclideHalfLife": "6588", "RadionuclideTotalDose": "300000000"},
-    Tracer.PENTIXAFOR: {"Radiopharmaceutical": "68Ga-PentixaFor", "RadionuclideHalfLife": "4062.6", "RadionuclideTotalDose": "1e8"},
+    Tracer.FDG: {
+        "Radiopharmaceutical": "Fluorodeoxyglucose",
+        "RadionuclideHalfLife": "6588",
+        "RadionuclideTotalDose": "300000000",
+    },
+    Tracer.PENTIXAFOR: {
+        "Radiopharmaceutical": "68Ga-PentixaFor",
+        "RadionuclideHalfLife": "4062.6",
+        "RadionuclideTotalDose": "1e8",
+    },
 }
 
 

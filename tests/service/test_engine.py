@@ -52,7 +52,7 @@ class StandIn:
         return Told(job, self.act)
 
     def progress(self, pair_uid: str) -> str:
-        return ""
+        return f"{pair_uid}: running"
 
     def close(self) -> None:
         return
@@ -192,7 +192,7 @@ def test_a_case_folder_tells_its_objects_in_the_order_of_delivery(tmp_path: Path
     for name in names:
         (tmp_path / f"{name}.dcm").touch()
     quality = [{"verdict": "ok", "message": "fine"}, {"verdict": "hold", "message": "look"}]
-    (tmp_path / "results.json").write_text(json.dumps({"quality": quality, "objects": dict.fromkeys(names, {})}))
+    (tmp_path / "results.json").write_text(json.dumps({"quality": quality, "objects": {name: {} for name in names}}))
     result = case_result(tmp_path)
     assert [path.stem for path in result.objects] == names
     assert result.held == ("look",)

@@ -9,6 +9,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from analysis.values import Tracer
+from dicom_io.tracers import SiteRule, TracerRules
 from service import arrivals, casebook, intake
 from service.casebook import StudyRow
 from service.intake import IntakeSettings, Rules
@@ -252,13 +253,13 @@ def test_files_without_a_row_are_found_at_the_start(folder: Any, scan: Any, tmp_
     lost.receive(datasets)  # the sender, who got no answer, sends again
     step(lost)
     step(folder)
-    assert [job.pair_uid for job in casebook.jobs_of(lost.journal)] == [job.pair_uid for job in casebook.jobs_of(folder.journal)]
+    assert [job.pair_uid for job in casebook.jobs_of(lost.journal)] == [
+        job.pair_uid for job in casebook.jobs_of(folder.journal)
+    ]
     assert any(line.state == InstanceState.REJECTED for line in overview(lost.journal).lines)
 
 
 def test_new_rules_of_the_site_bring_a_held_study_back(folder: Any, scan: Any) -> None:
-    from dicom_io.tracers import SiteRule, TracerRules
-
     words = {"StationName": "PET7"}
     folder.receive(scan(tracer=Tracer.PENTIXAFOR, item={"Radiopharmaceutical": "Solution"}, words=words).datasets())
     step(folder)

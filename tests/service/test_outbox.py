@@ -1,4 +1,4 @@
-"""Results arrive once, in order, however often an archive fails; the archive here is a pynetdicom server that does as it is told."""
+"""Results arrive once, in order, however often an archive fails. The archive is a pynetdicom server that does as it is told."""
 
 from __future__ import annotations
 

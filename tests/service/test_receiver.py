@@ -58,7 +58,7 @@ def test_what_is_acknowledged_is_on_disk_and_in_the_journal(folder: Any, scan: A
     datasets = scan().datasets()
     with door(folder, port):
         assert send(port, datasets) == [0] * 10
-        stored = {uid: path for uid, path in rows(folder, "SELECT sop_instance_uid, path FROM instances")}
+        stored = dict(rows(folder, "SELECT sop_instance_uid, path FROM instances"))
         assert set(stored) == {str(ds.SOPInstanceUID) for ds in datasets}
         for ds in datasets:
             kept = dcmread(folder.data / stored[str(ds.SOPInstanceUID)])
@@ -112,7 +112,11 @@ def test_below_the_disk_floor_nothing_is_taken(folder: Any, scan: Any, port: int
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(OSError(errno.ENOSPC, "full"), RESOURCES), (OSError(errno.EDQUOT, "quota"), RESOURCES), (OSError(errno.EIO, "disk"), FAILURE)],
+    [
+        (OSError(errno.ENOSPC, "full"), RESOURCES),
+        (OSError(errno.EDQUOT, "quota"), RESOURCES),
+        (OSError(errno.EIO, "disk"), FAILURE),
+    ],
 )
 def test_a_write_that_fails_is_never_a_success(
     folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch, error: OSError, status: int

@@ -1,0 +1,152 @@
+"""The commands as a person meets them: exit status, one clear sentence, nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.values import Tracer
+from service import casebook, intake
+from service.intake import Rules
+
+
+def duet(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+
+
+def write(folder: Path, datasets: Sequence[Any]) -> Path:
+    folder.mkdir(parents=True)
+    for number, ds in enumerate(datasets):
+        ds.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def config(folder: Any) -> Path:
+    path = folder.data.parent / "duet.toml"
+    path.write_text(f'[node]\ndata = "{folder.data}"\n')
+    return Path(path)
+
+
+def test_the_thin_start_loads_nothing_that_is_not_needed() -> None:
+    code = "import sys, service.cli; print(*{'pydicom', 'numpy', 'sqlalchemy', 'pynetdicom', 'pydantic'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.split() == []
+
+
+def test_status_says_for_what_a_study_waits(folder: Any, scan: Any, tmp_path: Path) -> None:
+    folder.receive(scan().datasets())
+    intake.step(folder.journal, folder.data, Rules(), 1000.0)
+    told = duet("status", "--config", config(folder), cwd=tmp_path)
+    assert told.returncode == 0
+    assert "P1\tFDG study of 2026-03-10, 10 objects\twaiting\tWaits for a PentixaFor study" in told.stdout
+    assert "10 objects received: 10 filed." in told.stdout
+    assert "Muster" not in told.stdout + told.stderr
+
+
+def test_status_says_why_a_study_is_held_and_when_a_case_is_done(folder: Any, scan: Any, tmp_path: Path) -> None:
+    folder.receive([*scan().datasets(), *scan(tracer=Tracer.PENTIXAFOR).datasets()])
+    folder.receive(scan(words={"PatientID": "P2", "PatientWeight": None}).datasets())
+    intake.step(folder.journal, folder.data, Rules(), 1000.0)
+    job = casebook.claim(folder.journal, 1000.0)
+    assert job is not None
+    casebook.finish(folder.journal, job.id, [], 1000.0)
+    told = duet("status", "P2", "--config", config(folder), cwd=tmp_path).stdout
+    assert "held" in told
+    assert "weight" in told.lower()
+    told = duet("status", "P1", "--config", config(folder), cwd=tmp_path).stdout
+    assert "case, version 1\treturned\tNo [[destination]] is set" in told
+
+
+def test_status_of_an_unknown_patient_or_node_is_a_sentence(folder: Any, tmp_path: Path) -> None:
+    told = duet("status", "NOBODY", "--config", config(folder), cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "NOBODY" in told.stderr
+    assert duet("status", cwd=tmp_path).returncode == 2
+
+
+def test_wrong_settings_are_one_sentence_and_status_two(tmp_path: Path) -> None:
+    (tmp_path / "duet.toml").write_text("[receiver]\nprot = 11112\n")
+    told = duet("serve", "--config", "duet.toml", cwd=tmp_path)
+    assert told.returncode == 2
+    assert told.stderr == "duet: duet.toml: [receiver]: unknown key 'prot'; did you mean 'port'?\n"
+
+
+def test_check_finds_a_destination_that_does_not_answer(port: int, tmp_path: Path) -> None:
+    text = f'[node]\ndata = "data"\n[receiver]\nport = {port}\nhost = "127.0.0.1"\nfree_gb = 0\n'
+    (tmp_path / "duet.toml").write_text(text)
+    told = duet("check", "--config", "duet.toml", cwd=tmp_path)
+    assert (told.returncode, "FAULT" in told.stdout) == (0, False), told.stdout
+    (tmp_path / "duet.toml").write_text(text + '[[destination]]\nname = "pacs"\nurl = "dicom://A@127.0.0.1:1"\n')
+    told = duet("check", "--config", "duet.toml", cwd=tmp_path)
+    assert told.returncode == 1
+    assert "FAULT  destination pacs: A at 127.0.0.1:1 cannot be reached." in told.stdout
+
+
+def test_suv_tells_factor_and_rule_or_refuses(scan: Any, tmp_path: Path) -> None:
+    good = write(tmp_path / "good", scan(modalities=("PT",)).datasets())
+    told = json.loads(duet("suv", good, "--json", cwd=tmp_path).stdout)
+    # 70 kg, 300 MBq, one hour, half-life 6588 s: 70000 / 3e8 * 2^(3600 / 6588)
+    assert told["suv_factor"] == pytest.approx(70000 / 3e8 * 2 ** (3600 / 6588), rel=1e-9)
+    assert told["tracer"] == "FDG"
+    assert duet("suv", good, "--nifti", "suv.nii.gz", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "suv.nii.gz").is_file()
+    bad = write(tmp_path / "bad", scan(modalities=("PT",), words={"PatientWeight": None}).datasets())
+    refused = duet("suv", bad, "--json", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "weight" in refused.stderr.lower()
+    assert refused.stderr.count("\n") == 1
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("no weight", {"words": {"PatientWeight": None}}, "weight"),
+    ("another tracer", {"item": {"Radiopharmaceutical": "68Ga-PSMA-11"}}, "PSMA"),
+    ("another person", {"words": {"PatientBirthDate": "19710203"}}, "birth date"),
+    ("no CT", {"modalities": ("PT",)}, "no CT"),
+    ("another patient", {"words": {"PatientID": "P9"}}, "PatientID"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_analyse_turns_bad_data_away_with_one_sentence(scan: Any, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    fdg = write(tmp_path / "fdg", scan().datasets())
+    pentixafor = write(tmp_path / "pentixafor", scan(tracer=Tracer.PENTIXAFOR, **changes).datasets())
+    told = duet("analyse", fdg, pentixafor, "--out", "out", cwd=tmp_path)
+    lines = [line for line in told.stderr.splitlines() if line.startswith("duet:")]
+    assert told.returncode == 2
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Muster" not in told.stderr
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_analyse_names_the_file_that_is_cut_off(scan: Any, tmp_path: Path) -> None:
+    fdg = write(tmp_path / "fdg", scan().datasets())
+    pentixafor = write(tmp_path / "pentixafor", scan(tracer=Tracer.PENTIXAFOR).datasets())
+    (fdg / "002.dcm").write_bytes((fdg / "002.dcm").read_bytes()[:-30])
+    told = duet("analyse", fdg, pentixafor, "--out", "out", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "002.dcm was not used" in told.stderr
+    assert "missing" in told.stderr.splitlines()[-1]
+
+
+def test_analyse_says_that_a_folder_holds_no_dicom(scan: Any, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("Dear colleague")
+    fdg = write(tmp_path / "fdg", scan().datasets())
+    told = duet("analyse", fdg, "letters", "--out", "out", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "holds no DICOM file (a.txt:" in told.stderr
+
+
+def test_phantoms_are_not_written_over_others(tmp_path: Path) -> None:
+    (tmp_path / "out" / "patient-001").mkdir(parents=True)
+    told = duet("phantom", "--out", "out", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "patient-001 exists" in told.stderr

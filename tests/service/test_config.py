@@ -1,0 +1,112 @@
+"""Settings: one file, every key known, every mistake told in a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.errors import BadSettings
+from analysis.values import Tracer
+from dicom_io.pairing import PairingSettings
+from dicom_io.tracers import TracerRules
+from service.config import NodeSettings, load
+from service.intake import IntakeSettings
+from service.node import analysis_of, destinations_of, rules_of
+from service.outbox import DeliverySettings, Destination
+from service.receiver import ReceiverSettings
+
+SECTIONS: dict[str, type[Any]] = {
+    "node": NodeSettings,
+    "receiver": ReceiverSettings,
+    "intake": IntakeSettings,
+    "tracers": TracerRules,
+    "pairing": PairingSettings,
+    "delivery": DeliverySettings,
+}
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "duet.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_example_shows_every_key_with_its_default() -> None:
+    shown = tomllib.loads(EXAMPLE.read_text())
+    assert set(shown) == set(SECTIONS)
+    for name, kind in SECTIONS.items():
+        assert set(shown[name]) == {f.name for f in dataclasses.fields(kind)}, name
+        assert load(EXAMPLE).section(name, kind) == kind(), name
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    settings = load(None)
+    assert settings.node == NodeSettings()
+    assert destinations_of(settings) == ()
+    assert analysis_of(settings).registration.step_mm == 4.0
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    text = """
+    [receiver]
+    port = 104
+    allow = ["PACS@10.0.0.0/8"]
+    [tracers]
+    rules = [{ tracer = "PentixaFor", station = "PET2" }]
+    [registration]
+    step_mm = 6
+    [[destination]]
+    name = "a"
+    url = "dicom://A@host:104"
+    [[destination]]
+    name = "b"
+    url = "dicom://B@host:105"
+    """
+    settings = load(written(tmp_path, text))
+    assert settings.section("receiver", ReceiverSettings).allow == ("PACS@10.0.0.0/8",)
+    assert rules_of(settings).tracers.rules[0].tracer is Tracer.PENTIXAFOR
+    assert analysis_of(settings).registration.step_mm == 6.0
+    assert destinations_of(settings)[1] == Destination(name="b", url="dicom://B@host:105")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[reciever]\nport = 1", "did you mean 'receiver'"),
+        ("[receiver]\nprot = 1", "did you mean 'port'"),
+        ("[receiver]\nport = 'high'", "port"),
+        ("[receiver]\nallow = ['10.0.0.0/99']", "10.0.0.0/99"),
+        ("[tracers]\nrules = [{ tracer = 'PentixaFor', staton = 'x' }]", "did you mean 'station'"),
+        ("[tracers]\nrules = [{ tracer = 'PentixaFor' }]", "must name"),
+        ("[registration]\nstep = 4", "unknown key 'step'"),
+        ("[destination]\nname = 'a'", "[[destination]]"),
+        ("[[destination]]\nname = 'a'\nurl = 'https://host'", "dicom://AE_TITLE@host:port"),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[destination]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
+        ("[node]\nae_title = 'A_TITLE_THAT_IS_FAR_TOO_LONG'", "16 characters"),
+        ("port = 1", "unknown section 'port'"),
+        ("[node", "no valid TOML"),
+    ],
+)
+def test_a_mistake_is_told_with_file_section_and_key(tmp_path: Path, text: str, words: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(BadSettings) as told:
+        read_all(path)
+    assert words in str(told.value)
+
+
+def read_all(path: Path) -> None:
+    settings = load(path)
+    for name, kind in SECTIONS.items():
+        settings.section(name, kind)
+    destinations_of(settings)
+    analysis_of(settings)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"absent\.toml"):
+        load(tmp_path / "absent.toml")
