@@ -91,12 +91,10 @@ def build_scene(analysis: PatientAnalysis) -> Scene:
     lesions = np.zeros(grid.shape, np.uint8)
     for tracer in Tracer:
         study, classes = pair.study(tracer), lesion_classes(analysis, tracer)
-        bits = [bit for bit in Class if (classes.labels == bit).any()]
-        layers = np.stack([study.pet.values, *((classes.labels == bit).astype(np.float32) for bit in bits)], axis=-1)
-        near = resample(study.pet.grid, layers, grid, transform=warp[tracer]).reshape(*grid.shape, len(bits) + 1)
-        volumes[tracer.value] = (np.clip(near[..., 0] / FULL_SCALE[tracer], 0, 1) * 65535).astype(np.uint16)
-        for layer, bit in enumerate(bits, start=1):
-            lesions |= np.where(near[..., layer] > 0.5, np.uint8(bit), np.uint8(0))
+        suv = resample(study.pet.grid, study.pet.values, grid, transform=warp[tracer])
+        volumes[tracer.value] = (np.clip(suv / FULL_SCALE[tracer], 0, 1) * 65535).astype(np.uint16)
+        if classes.labels.any():
+            lesions |= resample(classes.grid, classes.labels.astype(np.uint8), grid, transform=warp[tracer], nearest=True)
     low, high = BONE_HU
     hounsfield = resample(pair.pentixafor.ct.grid, pair.pentixafor.ct.values, grid, outside=-1000.0)
     inside = _body(*(volumes[t.value] > 65535 * 0.2 / FULL_SCALE[t] for t in Tracer))

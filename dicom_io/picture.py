@@ -107,7 +107,7 @@ def _coloured(one: View) -> npt.NDArray[np.uint8]:
 
 def _outline(mask: npt.NDArray[np.bool_], size: tuple[int, int], line: int) -> Image.Image:
     """A smooth line around the mask, as an alpha channel; drawn at double size and reduced."""
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(0.9))
+    soft = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(1.2))
     large = soft.resize((2 * size[0], 2 * size[1]), Image.Resampling.BICUBIC)
     smooth = large.point(lambda value: 255 if value > 90 else 0)
     grown = smooth.filter(ImageFilter.BoxBlur(line)).point(lambda value: 255 if value > 0 else 0)
