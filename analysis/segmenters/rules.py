@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from analysis.grids import inverted, resample
 from analysis.patient.measures import peak_at
-from analysis.segmenters.morphology import crop_to, dilate
+from analysis.segmenters.morphology import components, crop_to, dilate
 from analysis.segmenters.rules_ct import CtStructures, read_ct
 from analysis.segmenters.rules_organs import find_organs, look, tidy
 from analysis.values import AlignedPair, Anatomy, BoolArray, FloatArray, Grid, LabelArray, Labelmap, Model, PetCt, Tracer
@@ -22,7 +22,7 @@ from analysis.values import AlignedPair, Anatomy, BoolArray, FloatArray, Grid, L
 RULES_VERSION = "1"
 ANATOMY = Model(name="duet anatomy (rules, no weights)", version=RULES_VERSION)
 EXCRETION = frozenset({"kidney_left", "kidney_right", "ureter", "urinary_bladder"})
-PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | {"brain", "heart"}, Tracer.PENTIXAFOR: EXCRETION}
+PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | {"brain", "heart", "pharynx"}, Tracer.PENTIXAFOR: EXCRETION | {"pharynx"}}
 WARM = ("liver", "spleen")
 OUTSIDE = -1e6  # SUV of no patient: marks what a PET does not reach
 
@@ -108,7 +108,23 @@ class RuleLesions:
         drop = physiological_hills(suv[box], hill, organs[box], spill[box]) | specks(suv[box], grid, hill, limit[box])
         mask = np.zeros(grid.shape, dtype=bool)
         mask[box] = ~drop[hill]
-        return mask
+        return mask & ~winding(grid, mask, anatomy.regions.mask("bowel")) if study.tracer is Tracer.FDG else mask
+
+
+def winding(grid: Grid, mask: BoolArray, bowel: BoolArray) -> BoolArray:
+    """The components that lie for the greater part along bowel and are long and winding; a focus in bowel stays a lesion.
+
+    Long: more than 40 mm. Winding: fills less than 35 % of its box (a ball fills 52 %).
+    """
+    labels, sizes = components(mask)
+    numbers = np.arange(1, sizes.size + 1)
+    along = np.atleast_1d(ndimage.mean(bowel.astype(np.float32), labels, numbers)) if sizes.size else numbers
+    spans = [[s.stop - s.start for s in box] for box in ndimage.find_objects(labels)]
+    drop = [
+        part > 0.5 and max(np.multiply(span, grid.spacing)) > 40.0 and size < 0.35 * np.prod(span)
+        for part, span, size in zip(along, spans, sizes, strict=True)
+    ]
+    return np.concatenate([[False], np.array(drop, dtype=bool)])[labels]
 
 
 def specks(suv: FloatArray, grid: Grid, hill: LabelArray, limit: FloatArray) -> BoolArray:

@@ -121,6 +121,8 @@ def find_organs(scene: Scene) -> dict[str, BoolArray]:
         "liver": liver,
         "heart": heart,
         "aorta": find_aorta(scene),
+        "pharynx": find_pharynx(scene),
+        "bowel": find_bowel(scene, left | right | bladder | liver),
         "lung_left": scene.ct.lungs & middle,
         "lung_right": scene.ct.lungs & ~middle,
     }
@@ -305,6 +307,24 @@ def find_aorta(scene: Scene) -> BoolArray:
     cord = scene.soft & scene.box((-8.0, 50.0), (-65.0, 5.0))
     cord = cord & (scene.height > low) & (scene.height < low + 0.6 * (high - low))
     return largest(opening(grid, cord, 8.0))
+
+
+def find_pharynx(scene: Scene) -> BoolArray:
+    """Mucosa and tonsils: soft tissue within 10 mm of the airway, more than 50 mm above the lungs."""
+    top = scene.reach(scene.ct.lungs)
+    if top is None:
+        return np.zeros(scene.ct.grid.shape, dtype=bool)
+    above = scene.height > top[1] + 50.0
+    airway = scene.ct.gas & above & scene.box((-35.0, 35.0), (-160.0, 0.0))
+    return dilate(scene.ct.grid, airway, 10.0) & scene.soft & above
+
+
+def find_bowel(scene: Scene, other: BoolArray) -> BoolArray:
+    """The walls of gas-holding bowel and stomach: soft tissue within 12 mm of gas in front of the spine, below the lungs."""
+    bottom = scene.lungs_bottom()
+    below = scene.height < (np.inf if bottom is None else bottom + 60.0)
+    gas = scene.ct.gas & below & scene.box((-200.0, 200.0), (-400.0, 10.0))
+    return dilate(scene.ct.grid, gas, 12.0) & scene.soft & below & ~other
 
 
 def find_liver(scene: Scene, other: BoolArray, crest: float | None) -> BoolArray:
