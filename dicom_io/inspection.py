@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk  # noqa: N813 - the name its own documentation gives it
+import SimpleITK as sitk
 
 from analysis.errors import IncompleteSeries, NoUsablePet, UnknownTracer
 from analysis.grids import to_image

@@ -22,6 +22,7 @@ from service.casebook import jobs_of, studies_of
 from service.folders import write_phantoms
 from service.journal import Journal, open_journal
 from service.outbox import Destination, UndeliveredError, echo, send
+from service.sockets import PROMPT
 from service.tables import JobState, StudyState
 
 PATIENTS = 2
@@ -43,7 +44,7 @@ class Archive:
         ae = AE(ae_title="ARCHIVE")
         ae.supported_contexts = AllStoragePresentationContexts
         ae.add_supported_context(Verification)
-        server: Any = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
+        server: Any = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[*PROMPT, (evt.EVT_C_STORE, self._store)])
         try:
             yield
         finally:

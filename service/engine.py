@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,17 +126,15 @@ class DaskRunner:
 
     def __init__(self, address: str = "") -> None:
         import dask
+
+        # A job that kills its worker is to be counted by the journal, not tried three times more by Dask. Nothing is
+        # served over HTTP. The worker may use every core.
+        quiet = {"logging": {"distributed": "warning"}, "distributed.scheduler.http.routes": []}
+        dask.config.set({**quiet, "distributed.scheduler.allowed-failures": 0, "distributed.nanny.pre-spawn-environ": {}})
         from distributed import Client, LocalCluster
 
-        # A job that kills its worker is to be counted by the journal, not tried three times more by Dask.
-        dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.nanny.pre-spawn-environ": {}})
-        self._cluster = (
-            None
-            if address
-            else LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
-            )
-        )
+        local = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+        self._cluster = None if address else LocalCluster(**local, memory_limit=0)  # type: ignore[no-untyped-call]
         self._client = Client(address or self._cluster)  # type: ignore[no-untyped-call]
         self._messages: dict[str, str] = {}
         self._guard = threading.Lock()
@@ -154,9 +153,11 @@ class DaskRunner:
             return self._messages.get(pair_uid, "")
 
     def close(self) -> None:
-        self._client.close(timeout=2)  # type: ignore[no-untyped-call]
-        if self._cluster is not None:
-            self._cluster.close(timeout=2)
+        """What still runs is given up; it begins anew at the next start."""
+        with suppress(TimeoutError):
+            self._client.close(timeout=2)  # type: ignore[no-untyped-call]
+            if self._cluster is not None:
+                self._cluster.close(timeout=5)
 
     def _hear(self, event: Any) -> None:
         _, message = event

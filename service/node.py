@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from service.engine import Engine
 
 PAUSE_S = 0.5  # between two looks at the journal
+HEAD_START_S = 1.0  # the door answers before the analysis is imported
 RULES_FACT = "rules"
 
 
@@ -142,6 +143,7 @@ class Node:
         self._repeat(lambda: intake.step(journal, self._data, self._rules, time.time()))
 
     def _work(self, journal: Journal) -> None:
+        self._stop.wait(HEAD_START_S)
         casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held)
         _clear_drafts(self._data / "cases")
         with self._engine(journal) as engine:

@@ -19,6 +19,7 @@ from service import postings
 from service.journal import Journal
 from service.logs import logger
 from service.postings import DeliveryRow
+from service.sockets import PROMPT
 from service.worker import backoff
 
 SUCCESS = 0x0000
@@ -114,7 +115,7 @@ def echo(destination: Destination, ae_title: str) -> None:
     ae = _requestor(ae_title)
     ae.add_requested_context(Verification)
     called, host, port = destination.address
-    assoc = ae.associate(host, port, ae_title=called)
+    assoc = ae.associate(host, port, ae_title=called, evt_handlers=PROMPT)
     if not assoc.is_established:
         raise UndeliveredError(_why_not(assoc, destination))
     status = assoc.send_c_echo()
@@ -130,7 +131,7 @@ def _associate(paths: Sequence[Path], destination: Destination, ae_title: str) -
     for sop_class, syntax in dict.fromkeys((m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for m in metas):
         ae.add_requested_context(sop_class, syntax)
     called, host, port = destination.address
-    assoc = ae.associate(host, port, ae_title=called)
+    assoc = ae.associate(host, port, ae_title=called, evt_handlers=PROMPT)
     if not assoc.is_established:
         raise UndeliveredError(_why_not(assoc, destination))
     return assoc

@@ -20,6 +20,7 @@ from service import arrivals
 from service.inbox import Inbox, Received
 from service.journal import Journal
 from service.logs import logger
+from service.sockets import PROMPT
 from service.tables import Ending
 
 SUCCESS = 0x0000
@@ -71,6 +72,7 @@ class Receiver:
         ae.dimse_timeout = ae.network_timeout = self._settings.silence_timeout_s
         ae.add_supported_context(Verification)
         handlers: list[Any] = [
+            *PROMPT,
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_released),

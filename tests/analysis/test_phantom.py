@@ -10,9 +10,9 @@ import pytest
 
 from analysis.errors import BadSettings
 from analysis.phantom import DigitalPatient, PhantomSettings, Preset, Trap, make_patient
-from analysis.phantom_lesions import cap_distance, mixture
-from analysis.phantom_motion import Motion, Wave
-from analysis.phantom_truth import du_bois
+from analysis.phantom.lesions import cap_distance, mixture
+from analysis.phantom.motion import Motion, Wave
+from analysis.phantom.truth import du_bois
 from analysis.values import Concordance, FloatArray, Site, Tracer
 
 BONY = ("vertebrae", "rib", "hip", "sacrum", "femur", "sternum", "scapula", "clavicula", "humerus", "skull")

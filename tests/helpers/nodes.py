@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from analysis.phantom import make_patient
-from analysis.phantom_values import PhantomSettings
+from analysis.phantom.values import PhantomSettings
 from analysis.values import Grid, PetCt, Volume
 from dicom_io.synthetic import write_patient
 

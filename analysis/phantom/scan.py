@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from analysis.phantom_body import TISSUES
-from analysis.phantom_field import Field, PartArray, field_of, numbered
-from analysis.phantom_lesions import Ball
-from analysis.phantom_shapes import Ellipsoid
-from analysis.phantom_values import FIELD_Z, TRUNCATED_Z, Patient, Preset, stream
+from analysis.phantom.body import TISSUES
+from analysis.phantom.field import Field, PartArray, field_of, numbered
+from analysis.phantom.lesions import Ball
+from analysis.phantom.shapes import Ellipsoid
+from analysis.phantom.values import FIELD_Z, TRUNCATED_Z, Patient, Preset, stream
 from analysis.values import BoolArray, FloatArray, Grid, Labelmap, PetCt, Tracer, Unit, Volume
 
 FWHM_TO_SIGMA = 1.0 / 2.354820045

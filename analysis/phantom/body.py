@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.phantom_shapes import Cone, Ellipsoid, Plate, Point, Shape, Stack
+from analysis.phantom.shapes import Cone, Ellipsoid, Plate, Point, Shape, Stack
 
 SIDES = ((1, "left"), (-1, "right"))
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.phantom_body import Part
-from analysis.phantom_motion import Motion
-from analysis.phantom_shapes import Box, Shape
+from analysis.phantom.body import Part
+from analysis.phantom.motion import Motion
+from analysis.phantom.shapes import Box, Shape
 from analysis.values import BoolArray, FloatArray, Grid
 
 Window = tuple[slice, ...]

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from analysis.phantom_lesions import BOTH, Ball, Ground, TrueLesion, cap_distance
-from analysis.phantom_shapes import Point
+from analysis.phantom.lesions import BOTH, Ball, Ground, TrueLesion, cap_distance
+from analysis.phantom.shapes import Point
 from analysis.values import Site, Tracer
 
 

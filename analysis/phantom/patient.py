@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.phantom_body import Part, body_parts
-from analysis.phantom_field import BodyFrame
-from analysis.phantom_lesions import Ground, Placer, TrueLesion, mixture
-from analysis.phantom_motion import Motion, random_motion
-from analysis.phantom_scan import Scanner
-from analysis.phantom_traps import Trap, trap_lesions
-from analysis.phantom_truth import truth_of
-from analysis.phantom_values import FIELD_Z, TRUNCATED_Z, DigitalPatient, Patient, PhantomSettings, Preset, stream
+from analysis.phantom.body import Part, body_parts
+from analysis.phantom.field import BodyFrame
+from analysis.phantom.lesions import Ground, Placer, TrueLesion, mixture
+from analysis.phantom.motion import Motion, random_motion
+from analysis.phantom.scan import Scanner
+from analysis.phantom.traps import Trap, trap_lesions
+from analysis.phantom.truth import truth_of
+from analysis.phantom.values import FIELD_Z, TRUNCATED_Z, DigitalPatient, Patient, PhantomSettings, stream
 from analysis.values import Body, Tracer
-
-__all__ = ["DigitalPatient", "PhantomSettings", "Preset", "Trap", "make_patient"]
 
 FIELD_MARGIN_MM = 32.0  # lesions stay that far from the ends: scan two's ends lie a little elsewhere
 REFERENCE = (1.75, 75.0)  # height in m and weight in kg that the body's parts are drawn for

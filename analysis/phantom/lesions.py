@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from analysis.errors import BadSettings
-from analysis.phantom_body import BONE_TISSUES, Part
-from analysis.phantom_field import BodyFrame, field_of, numbered, tissue_at
-from analysis.phantom_shapes import Point
+from analysis.phantom.body import BONE_TISSUES, Part
+from analysis.phantom.field import BodyFrame, field_of, numbered, tissue_at
+from analysis.phantom.shapes import Point
 from analysis.values import FloatArray, Grid, Site, Tracer
 
 BOTH = frozenset(Tracer)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from analysis.errors import BadSettings
-from analysis.phantom_body import Part
-from analysis.phantom_field import BodyFrame
-from analysis.phantom_lesions import Placing, TrueLesion
-from analysis.phantom_motion import Motion
-from analysis.phantom_traps import Trap
+from analysis.phantom.body import Part
+from analysis.phantom.field import BodyFrame
+from analysis.phantom.lesions import Placing, TrueLesion
+from analysis.phantom.motion import Motion
+from analysis.phantom.traps import Trap
 from analysis.values import Body, Labelmap, PetCt, Tracer
 
 FIELD_Z = (-360.0, 684.0)  # mid-thigh to vertex, body frame, mm

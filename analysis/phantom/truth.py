@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.phantom_body import TISSUES
-from analysis.phantom_lesions import Ball, TrueLesion, filled_ball
-from analysis.phantom_motion import Motion
-from analysis.phantom_values import Patient
+from analysis.phantom.body import TISSUES
+from analysis.phantom.lesions import Ball, TrueLesion, filled_ball
+from analysis.phantom.motion import Motion
+from analysis.phantom.values import Patient
 from analysis.values import PetCt, Tracer
 
 POINTS = 1500  # in each lesion, for its volume and centroid in scan two
