@@ -90,7 +90,7 @@ def test_the_three_names_belong_to_duet_node_alone() -> None:
 
 
 def test_every_package_of_the_tree_is_listed_for_the_wheel() -> None:
-    found = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES if path.name == "__init__.py"}
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
     assert found == set(PROJECT["tool"]["setuptools"]["packages"])
 
 
