@@ -32,7 +32,7 @@ class RegistrationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Scans:
+class Scans:
     """Both CTs and the way back: moving to fixed points, found on its own and coarser."""
 
     fixed: CoarseCt
@@ -51,10 +51,11 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
     fixed = coarse_ct(pentixafor.ct, Tracer.PENTIXAFOR, chosen.step_mm)
     moving = coarse_ct(fdg.ct, Tracer.FDG, chosen.step_mm)
     rigid = align_rigid(fixed, moving, starts=chosen.starts)
-    scans = _Scans(fixed=fixed, moving=moving, back=_elastic(moving, fixed, np.linalg.inv(rigid), chosen.check))
+    scans = Scans(fixed=fixed, moving=moving, back=_elastic(moving, fixed, np.linalg.inv(rigid), chosen.check))
     transform, quality = Transform(rigid=rigid), judged(scans, Transform(rigid=rigid))
     if chosen.deformable:
-        transform, quality = _better(scans, transform, quality, _elastic(fixed, moving, rigid, chosen.elastic))
+        elastic = _unfolded(fixed, moving, rigid, chosen.elastic)
+        transform, quality = better(scans, transform, quality, elastic)
     quality = replace(quality, seconds=round(time.monotonic() - begun, 2))
     return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality)
 
@@ -64,13 +65,21 @@ def _elastic(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Def
     return Transform(rigid=rigid, grid=grid, displacement=displacement)
 
 
-def _better(
-    scans: _Scans, rigid: Transform, before: RegistrationQuality, elastic: Transform
+def _unfolded(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: DeformableSettings) -> Transform:
+    """The deformable result; where it folds, that of the trunk alone: arms may lie up in one scan and down in the other."""
+    whole = _elastic(fixed, moving, rigid, settings)
+    if folding(whole) == 0:
+        return whole
+    return _elastic(replace(fixed, body=fixed.trunk), moving, rigid, settings)
+
+
+def better(
+    scans: Scans, rigid: Transform, before: RegistrationQuality, elastic: Transform
 ) -> tuple[Transform, RegistrationQuality]:
     """The deformable result, or the rigid one with the reason why it was kept."""
-    folding = _folding(elastic)
-    if folding > 0:
-        reason = f"The deformable result folds in {folding:.2%} of its voxels, so the rigid one was kept."
+    folded = folding(elastic)
+    if folded > 0:
+        reason = f"The deformable result folds in {folded:.2%} of its voxels, so the rigid one was kept."
         return rigid, replace(before, reason=reason)
     after = judged(scans, elastic)
     if not after.bone_dice > before.bone_dice:
@@ -83,14 +92,14 @@ def _better(
     return elastic, replace(after, method="deformable", bone_dice_rigid=before.bone_dice, displacement_p95_mm=moved)
 
 
-def _folding(transform: Transform) -> float:
+def folding(transform: Transform) -> float:
     """The fraction of the field's voxels where it folds."""
     if transform.grid is None or transform.displacement is None:
         return 0.0
     return float((jacobian(transform.rigid, transform.grid, transform.displacement) <= 0).mean())
 
 
-def judged(scans: _Scans, transform: Transform) -> RegistrationQuality:
+def judged(scans: Scans, transform: Transform) -> RegistrationQuality:
     """Overlaps and error over the field of view that both scans share. Raises UnusableImage where they share no body.
 
     error_mm is the root mean square over the body of how far a point comes to lie from itself when it is carried to
@@ -122,7 +131,7 @@ def dice(a: BoolArray, b: BoolArray) -> float:
     return 2.0 * int((a & b).sum()) / both if both else 0.0
 
 
-def _there_and_back_mm(scans: _Scans, transform: Transform, where: BoolArray) -> float:
+def _there_and_back_mm(scans: Scans, transform: Transform, where: BoolArray) -> float:
     points = scans.fixed.grid.to_world(np.argwhere(where))
     returned = apply(scans.back, apply(transform, points))
     return float(np.sqrt(np.mean(np.sum((returned - points) ** 2, axis=1))))

@@ -44,8 +44,8 @@ class DeformableSettings:
 
     factors: tuple[int, ...] = (4, 2, 1)
     rounds: tuple[int, ...] = (8, 8, 6)
-    window: float = 2.0
-    smoothing: float = 2.0
+    window: float = 3.0
+    smoothing: float = 3.0
     stiffness: float = 0.1
     residual: float = 80.0
 
