@@ -119,9 +119,11 @@ def studies_of(journal: Journal, patient_id: str | None = None, issuer: str | No
 
 
 def unsettle_all(journal: Journal) -> None:
-    """Every study is to be looked at again, because the rules have changed."""
+    """What was turned away is to be looked at again, because the rules or duet itself have changed."""
     with journal.writing() as connection:
         connection.execute(update(studies).where(studies.c.state != StudyState.PAIRED).values(settled_instances=-1))
+        refused = and_(jobs.c.state == JobState.HELD, jobs.c.reason != HELD_BY_QUALITY)
+        connection.execute(update(jobs).where(refused).values(state=JobState.QUEUED))
 
 
 def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], now: float) -> None:

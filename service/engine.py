@@ -98,9 +98,10 @@ class Engine:
 
     def _settle(self, job: JobRow, outcome: CaseResult | Refusal) -> None:
         if isinstance(outcome, Refusal):
+            logger().warning("case not done", case=job.pair_uid, reason=outcome.reason)
             self._refused(job, outcome)
         elif outcome.held and not self._plan.deliver_held:
-            sentence = "Not delivered, look at the case folder first: " + " ".join(outcome.held)
+            sentence = f"Not delivered; look at cases/{job.pair_uid} first: {' '.join(outcome.held)}"
             casebook.set_aside(self._journal, job.id, JobState.HELD, HELD_BY_QUALITY, sentence)
         else:
             self._done(job, outcome)

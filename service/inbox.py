@@ -46,7 +46,8 @@ class Inbox:
             (self.root / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
         for part in self.root.glob(f"*/*{PART}"):
             part.unlink(missing_ok=True)
-        sync_folder(self.root)
+        for folder in (self.root, self.data, self.data.parent):
+            sync_folder(folder)
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free

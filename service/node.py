@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,7 @@ class Node:
         recovered = intake.recover(journal, inbox, time.time())
         if recovered:
             logger().info("files without a row were entered", count=recovered)
-        judged_by = repr(self._rules)
+        judged_by = f"{version('duet-node')} {self._rules!r}"
         if journal.fact(RULES_FACT) != judged_by:
             casebook.unsettle_all(journal)
             journal.remember(RULES_FACT, judged_by)
@@ -146,8 +147,13 @@ class Node:
         self._stop.wait(HEAD_START_S)
         casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held)
         _clear_drafts(self._data / "cases")
-        with self._engine(journal) as engine:
-            self._repeat(engine.step)
+        while not self._stop.is_set():
+            try:
+                with self._engine(journal) as engine:
+                    self._repeat(engine.step)
+            except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
+                logger().error("no workers", error=type(error).__name__)
+                self._stop.wait(10)
 
     @contextmanager
     def _engine(self, journal: Journal) -> Iterator[Engine]:
