@@ -54,7 +54,7 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
     scans = Scans(fixed=fixed, moving=moving, back=_elastic(moving, fixed, np.linalg.inv(rigid), chosen.check))
     transform, quality = Transform(rigid=rigid), judged(scans, Transform(rigid=rigid))
     if chosen.deformable:
-        elastic = _unfolded(fixed, moving, rigid, chosen.elastic)
+        elastic = _elastic(fixed, moving, rigid, chosen.elastic)
         transform, quality = better(scans, transform, quality, elastic)
     quality = replace(quality, seconds=round(time.monotonic() - begun, 2))
     return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality)
@@ -63,14 +63,6 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
 def _elastic(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: DeformableSettings) -> Transform:
     grid, displacement = deform(fixed, moving, rigid, settings)
     return Transform(rigid=rigid, grid=grid, displacement=displacement)
-
-
-def _unfolded(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: DeformableSettings) -> Transform:
-    """The deformable result; where it folds, that of the trunk alone: arms may lie up in one scan and down in the other."""
-    whole = _elastic(fixed, moving, rigid, settings)
-    if folding(whole) == 0:
-        return whole
-    return _elastic(replace(fixed, body=fixed.trunk), moving, rigid, settings)
 
 
 def better(
@@ -114,7 +106,7 @@ def judged(scans: Scans, transform: Transform) -> RegistrationQuality:
         raise UnusableImage("The FDG and the PentixaFor CT share no part of the body: check that both cover the same region.")
     bone = bone_mask(np.nan_to_num(hu, nan=AIR_HU))
     overlap = dice(fixed.bone & common, bone & common)
-    there = _there_and_back_mm(scans, transform, common & fixed.body)
+    there = _there_and_back_mm(scans, transform, common & (fixed.trunk if (common & fixed.trunk).any() else fixed.body))
     gap = _bone_gap_mm(fixed, bone, common) - fixed.step_mm / 2
     return RegistrationQuality(
         method="rigid",

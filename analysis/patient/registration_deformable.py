@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from analysis.grids import to_image
+from analysis.grids import resample, to_image
 from analysis.patient.registration_body import (
     LOWEST_CONTRAST,
     CoarseCt,
@@ -23,12 +23,15 @@ from analysis.patient.registration_body import (
     contrast,
     contrast_image,
     cropped,
+    distance_mm,
+    opening,
     rigid_shift,
     shrunk_grid,
     warp,
 )
-from analysis.values import FloatArray, Grid
+from analysis.values import FloatArray, Grid, Transform
 
+THICK_MM = 24.0
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -68,7 +71,7 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
     Result: a grid around the fixed body and u on it, float32 (nk, nj, ni, 3) in mm (x, y, z), fading to zero at its
     borders.
     """
-    near = cropped(fixed, margin_mm=24.0)
+    near = cropped(_comparable(fixed, moving, rigid), margin_mm=24.0)
     field = np.zeros((3, 1, 1, 1), dtype=np.float32)
     before = settings.factors[0]
     with ThreadPoolExecutor(2) as pool:
@@ -88,6 +91,18 @@ def jacobian(rigid: FloatArray, grid: Grid, field: FloatArray) -> FloatArray:
     j = [[rigid[c, a] + axes[c][2 - a] for a in range(3)] for c in range(3)]
     minor = [j[1][a] * j[2][b] - j[1][b] * j[2][a] for a, b in ((1, 2), (0, 2), (0, 1))]
     return np.asarray(j[0][0] * minor[0] - j[0][1] * minor[1] + j[0][2] * minor[2])
+
+
+def _comparable(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray) -> CoarseCt:
+    """The fixed CT, unseen around whatever one scan holds and the other does not, such as arms that lie elsewhere.
+
+    Only what is thicker than twice THICK_MM counts: less is what the deformation is to explain.
+    """
+    transform = Transform(rigid=rigid)
+    body = resample(moving.grid, moving.body, fixed.grid, transform=transform) > 0.5
+    both = fixed.seen & (resample(moving.grid, moving.seen, fixed.grid, transform=transform) > 0.5)
+    odd = opening((fixed.body ^ body) & both, THICK_MM, fixed.step_mm)
+    return replace(fixed, seen=fixed.seen & (distance_mm(odd, fixed.step_mm) > THICK_MM))
 
 
 def _level(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, factor: int) -> _Level:
