@@ -54,12 +54,13 @@ class Destination:
 class DeliverySettings:
     """[delivery]. Seconds before a refused object is tried again, doubled each time up to the longest.
 
-    deliver_held: send also results that a quality check holds back (they are marked as such in the reports).
+    deliver_held: send also results that a quality check would hold back; their reports and pictures say so. False keeps them
+    here until this is true again.
     """
 
     first_retry_s: float = 5.0
     longest_retry_s: float = 600.0
-    deliver_held: bool = False
+    deliver_held: bool = True
 
 
 class Outbox:
