@@ -54,7 +54,8 @@ def _settings(settings: Settings) -> str:
     rules_of(settings)
     destinations_of(settings)
     analysis_of(settings)
-    return f"{settings.source}; AE title {settings.node.ae_title}"
+    without = f"; without effect in this version: {', '.join(settings.unheeded)}" if settings.unheeded else ""
+    return f"{settings.source}; AE title {settings.node.ae_title}{without}"
 
 
 def _disk(settings: Settings) -> str:

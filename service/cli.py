@@ -49,6 +49,8 @@ def serve(config: Config = None) -> None:
 
     settings = load(config)
     logs.set_up(settings.node.data / "logs")
+    for name in settings.unheeded:
+        typer.echo(f"{settings.source}: section {name!r} has no effect in this version.", err=True)
     node = Node(settings)
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "delivery")
 ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
 LISTS = ("destination",)
+PLANNED = ("archive", "cohort", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +39,12 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings file, section by section. source: its name, for messages."""
+    """The settings file, section by section. source: its name, for messages; unheeded: sections without effect so far."""
 
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lists: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     source: str = "the defaults"
+    unheeded: tuple[str, ...] = ()
 
     @property
     def node(self) -> NodeSettings:
@@ -73,12 +75,15 @@ def load(path: Path | None) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"The settings file {path} is no valid TOML: {error}.") from None
     known = (*TABLES, *ANALYSIS_TABLES, *LISTS)
-    for name, value in document.items():
+    unheeded = tuple(name for name in document if name in PLANNED)
+    heeded = {name: value for name, value in document.items() if name not in unheeded}
+    for name, value in heeded.items():
         _check_section(path, name, value, known)
     return Settings(
-        tables={name: document[name] for name in document if name not in LISTS},
-        lists={name: tuple(document[name]) for name in document if name in LISTS},
+        tables={name: value for name, value in heeded.items() if name not in LISTS},
+        lists={name: tuple(value) for name, value in heeded.items() if name in LISTS},
         source=str(path),
+        unheeded=unheeded,
     )
 
 
