@@ -139,6 +139,7 @@ class DaskRunner:
         self._client = Client(address or self._cluster)  # type: ignore[no-untyped-call]
         self._messages: dict[str, str] = {}
         self._guard = threading.Lock()
+        self._warming = self._client.submit(warm_up, pure=False)
         self._client.subscribe_topic(TOPIC, self._hear)  # type: ignore[no-untyped-call]
 
     @property
@@ -164,6 +165,11 @@ class DaskRunner:
         _, message = event
         with self._guard:
             self._messages[message["case"]] = message["text"]
+
+
+def warm_up() -> None:
+    """Import the analysis before the first case asks for it."""
+    import dicom_io.results  # noqa: F401
 
 
 def run_on_worker(job: CaseJob) -> CaseResult:

@@ -138,6 +138,7 @@ def wait_for(node: NodeProcess, query: str, least: int, seconds: float) -> None:
 
 RECEIVED = "SELECT count(*) FROM instances"
 STARTED = "SELECT count(*) FROM jobs WHERE state IN ('running', 'done')"
+WRITING = "SELECT count(*) FROM jobs WHERE state = 'done' OR progress LIKE 'Writing%'"
 DELIVERED = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
 
 
@@ -146,8 +147,9 @@ def moments(chance: random.Random, files: int) -> list[tuple[str, int, float]]:
     receiving = sorted(chance.randrange(files) for _ in range(6))
     found = [(RECEIVED, count, chance.uniform(0, 0.3)) for count in receiving]
     found += [(RECEIVED, files, chance.uniform(0, 4)) for _ in range(2)]  # silence, filing, pairing
-    found += [(STARTED, 1, chance.uniform(0, 6)) for _ in range(7)]  # analysis and writing
-    found += [(DELIVERED, count, chance.uniform(0, 0.05)) for count in sorted(chance.randrange(6) for _ in range(5))]
+    found += [(STARTED, 1, chance.uniform(0, 6)) for _ in range(6)]  # analysis
+    found += [(WRITING, 1, chance.uniform(0, 2)) for _ in range(2)]
+    found += [(DELIVERED, 1 + chance.randrange(5), chance.uniform(0, 0.05)) for _ in range(4)]
     return found
 
 
