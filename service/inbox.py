@@ -99,6 +99,7 @@ def seal(draft: Path, folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
+    """Make a folder's entries (new and renamed files) survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
