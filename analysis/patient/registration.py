@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -94,9 +95,10 @@ def folding(transform: Transform) -> float:
 def judged(scans: Scans, transform: Transform) -> RegistrationQuality:
     """Overlaps and error over the field of view that both scans share. Raises UnusableImage where they share no body.
 
-    error_mm is the root mean square over the body of how far a point comes to lie from itself when it is carried to
-    the FDG scan and back by the independent, coarser registration; or how far the skeletons' surfaces lie apart, less
-    half a voxel, where that is more. On CTs under known deformations this was the true error within a factor of two.
+    error_mm is the root mean square over the trunk of how far a point comes to lie from itself when it is carried to
+    the FDG scan and back by the independent, coarser registration, and (added as a square) of how far the skeletons'
+    surfaces lie apart beyond half a voxel. On real CTs under known deformations it was 0.8 to 1.6 times the true root
+    mean square error; along a direction in which the tissue is uniform neither part sees an error.
     """
     fixed, moving = scans.fixed, scans.moving
     hu = resample(moving.grid, moving.hu, fixed.grid, transform=transform, outside=np.nan)
@@ -106,14 +108,15 @@ def judged(scans: Scans, transform: Transform) -> RegistrationQuality:
         raise UnusableImage("The FDG and the PentixaFor CT share no part of the body: check that both cover the same region.")
     bone = bone_mask(np.nan_to_num(hu, nan=AIR_HU))
     overlap = dice(fixed.bone & common, bone & common)
-    there = _there_and_back_mm(scans, transform, common & (fixed.trunk if (common & fixed.trunk).any() else fixed.body))
-    gap = _bone_gap_mm(fixed, bone, common) - fixed.step_mm / 2
+    core = common & fixed.trunk
+    there = _there_and_back_mm(scans, transform, core if core.any() else common & fixed.body)
+    gap = max(0.0, _bone_gap_mm(fixed, bone, common) - fixed.step_mm / 2)
     return RegistrationQuality(
         method="rigid",
         bone_dice=overlap,
         bone_dice_rigid=overlap,
         body_dice=dice(fixed.body & common, body & common),
-        error_mm=max(there, gap),
+        error_mm=math.hypot(there, gap),
     )
 
 
