@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from service import casebook
 from service.casebook import HELD_BY_QUALITY, JobRow
 from service.journal import Journal
-from service.logs import logger
-from service.postings import posting_of
+from service.logs import logger, to_standard_error
+from service.postings import Posting, posting_of
 from service.tables import JobState
 from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_case
 
@@ -32,7 +33,7 @@ class Pending(Protocol):
     """A job that was handed to a runner."""
 
     def done(self) -> bool: ...
-    def result(self) -> CaseResult: ...
+    def result(self) -> CaseResult | Refusal: ...
 
 
 class Runner(Protocol):
@@ -64,13 +65,14 @@ class Engine:
     def __init__(self, journal: Journal, plan: Plan, runner: Runner) -> None:
         self._journal, self._plan, self._runner = journal, plan, runner
         self._running: list[tuple[JobRow, Pending]] = []
+        self._told: dict[int, str] = {}
 
     def step(self) -> None:
         """Reap what has ended, start what is due."""
         for job, pending in list(self._running):
             if pending.done():
-                self._running.remove((job, pending))
                 self._settle(job, attempt(pending.result))
+                self._running.remove((job, pending))  # last: where the journal cannot be written, it is settled later
             else:
                 self._tell(job)
         while len(self._running) < self._runner.slots and (row := casebook.claim(self._journal, time.time())):
@@ -94,7 +96,10 @@ class Engine:
         )
 
     def _tell(self, job: JobRow) -> None:
-        casebook.report_progress(self._journal, job.id, self._runner.progress(job.pair_uid))
+        progress = self._runner.progress(job.pair_uid)
+        if self._told.get(job.id, "") != progress:
+            casebook.report_progress(self._journal, job.id, progress)
+            self._told[job.id] = progress
 
     def _settle(self, job: JobRow, outcome: CaseResult | Refusal) -> None:
         if isinstance(outcome, Refusal):
@@ -107,10 +112,16 @@ class Engine:
             self._done(job, outcome)
 
     def _done(self, job: JobRow, result: CaseResult) -> None:
-        names = self._plan.destinations
-        post = [posting_of(path, self._plan.data, name) for name in names for path in result.objects]
+        post = attempt(partial(self._postings, result))
+        if isinstance(post, Refusal):
+            self._refused(job, post)
+            return
         casebook.finish(self._journal, job.id, post, time.time())
         logger().info("case done", case=job.pair_uid, objects=len(result.objects))
+
+    def _postings(self, result: CaseResult) -> list[Posting]:
+        names, data = self._plan.destinations, self._plan.data
+        return [posting_of(path, data, name) for name in names for path in result.objects]
 
     def _refused(self, job: JobRow, why: Refusal) -> None:
         if not why.system:
@@ -169,14 +180,16 @@ class DaskRunner:
 
 def warm_up() -> None:
     """Import the analysis before the first case asks for it."""
-    import dicom_io.results  # noqa: F401
+    for name in ("analysis.patient.pipeline", "dicom_io.results", "dicom_io.volumes"):
+        import_module(name)
 
 
-def run_on_worker(job: CaseJob) -> CaseResult:
-    """run_case inside a Dask worker, telling the node how far it is."""
+def run_on_worker(job: CaseJob) -> CaseResult | Refusal:
+    """run_case inside a Dask worker, telling the node how far it is. Errors are values here: Dask would log their text."""
     from distributed import get_worker
 
     def tell(message: str, fraction: float) -> None:
         get_worker().log_event(TOPIC, {"case": job.pair_uid, "text": f"{message} ({fraction:.0%})"})
 
-    return run_case(job, tell)
+    to_standard_error()
+    return attempt(partial(run_case, job, tell))

@@ -84,9 +84,12 @@ def found(data: Path, path: str, now: float) -> Arrival:
 
 def filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
     """Where an object belongs, from its header."""
-    instance = attempt(lambda: read_instance(data / row.path))
-    if isinstance(instance, Refusal):
-        return Filing(row=row, state=InstanceState.REJECTED, sentence=instance.sentence)
+    read = attempt(lambda: _read_filing(row, data, own))
+    return Filing(row=row, state=InstanceState.REJECTED, sentence=read.sentence) if isinstance(read, Refusal) else read
+
+
+def _read_filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
+    instance = read_instance(data / row.path)
     modality = _text(instance.header, "Modality")
     state, sentence = _use(modality, row.sop_instance_uid in own)
     return Filing(

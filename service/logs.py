@@ -14,10 +14,15 @@ import structlog
 def set_up(folder: Path) -> None:
     """Log to standard error and to duet.jsonl below the folder, which is rotated at 20 MB."""
     folder.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [
-        logging.StreamHandler(),
-        RotatingFileHandler(folder / "duet.jsonl", maxBytes=20_000_000, backupCount=5),
-    ]
+    _configure([logging.StreamHandler(), RotatingFileHandler(folder / "duet.jsonl", maxBytes=20_000_000, backupCount=5)])
+
+
+def to_standard_error() -> None:
+    """Log to standard error alone, as a worker does."""
+    _configure([logging.StreamHandler()])
+
+
+def _configure(handlers: list[logging.Handler]) -> None:
     shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

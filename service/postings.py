@@ -104,7 +104,7 @@ def postpone(journal: Journal, delivery_ids: Sequence[int], sentence: str, next_
 
 def counts(journal: Journal, patient_id: str | None = None) -> list[DeliveryCount]:
     """For each case and destination: how many objects have arrived, of how many."""
-    arrived = func.sum(func.coalesce(deliveries.c.delivered_at * 0 + 1, 0))
+    arrived = func.count(deliveries.c.delivered_at)  # it is null until the object has arrived
     pending = deliveries.c.state == DeliveryState.PENDING
     query = (
         select(

@@ -208,3 +208,28 @@ def test_the_log_of_an_error_does_not_quote_its_message(capsys: pytest.CaptureFi
     assert refusal is not None
     assert refusal.system
     assert "Muster" not in "".join(capsys.readouterr())
+
+
+def test_a_result_is_not_forgotten_where_the_journal_cannot_be_written(
+    folder: Any, scan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(folder, scan)
+    running = engine(folder, StandIn(good))
+    running.step()
+    with monkeypatch.context() as broken:
+        broken.setattr(casebook, "finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            running.step()
+    running.step()
+    assert job(folder).state is JobState.DONE
+
+
+def test_a_result_whose_file_is_no_dicom_is_duets_failure(folder: Any, scan: Any) -> None:
+    def damaged(each: CaseJob) -> CaseResult:
+        result = good(each)
+        result.objects[0].write_bytes(b"no DICOM")
+        return result
+
+    queue(folder, scan)
+    run(engine(folder, StandIn(damaged)), steps=20)
+    assert job(folder).state is JobState.PARKED
