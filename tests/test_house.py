@@ -36,7 +36,7 @@ COMMANDS = ("serve", "analyse", "suv", "retrieve", "cohort", "phantom", "demo", 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 LONGEST_FILE, LONGEST_FUNCTION, LONG_FUNCTION, MEDIAN_FUNCTION, MOST_PARAMETERS = 400, 60, 30, 8, 6
-SELF_EXPLAINING_FUNCTION = 5  # lines; a public one that is longer has a docstring
+SELF_EXPLAINING_FUNCTION = 6  # lines; a public one that is longer has a docstring
 
 
 def none_of(places: Sequence[str] | Mapping[str, int]) -> None:
