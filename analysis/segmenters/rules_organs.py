@@ -211,16 +211,23 @@ def depth_basins(grid: Grid, soft: BoolArray) -> LabelArray:
 
 
 def pelvis_top(scene: Scene) -> float | None:
-    """z (mm) of the iliac crests: the highest slice with thick bone on both sides below the lungs, 15 ml of it a side."""
+    """z (mm) of the iliac crests: the top of the greatest run of slices with thick bone on both sides below the lungs.
+
+    At least 15 ml of it on each side, so that a rib or two are no pelvis; not as far out or in front as arms lie.
+    """
     thick = opening(scene.ct.grid, scene.ct.skeleton, 5.0)
     bottom = scene.lungs_bottom()
     if bottom is not None:
         thick = thick & (scene.height < bottom - 60.0)
-    left = (thick & (scene.right_left > 45.0)).sum(axis=(1, 2))
-    right = (thick & (scene.right_left < -45.0)).sum(axis=(1, 2))
-    enough = 15.0 / scene.ct.grid.voxel_ml
-    rows = np.flatnonzero((left > 10) & (right > 10) & (np.cumsum(left) > enough) & (np.cumsum(right) > enough))
-    return float(scene.height[rows[-1], 0, 0]) if rows.size else None
+    left = (thick & scene.box((45.0, 160.0), (-110.0, 70.0))).sum(axis=(1, 2))
+    right = (thick & scene.box((-160.0, -45.0), (-110.0, 70.0))).sum(axis=(1, 2))
+    runs, count = ndimage.label((left > 10) & (right > 10))
+    if not count:
+        return None
+    smaller = np.minimum(*(ndimage.sum_labels(side, runs, np.arange(1, count + 1)) for side in (left, right)))
+    if smaller.max() * scene.ct.grid.voxel_ml < 15.0:
+        return None
+    return float(scene.height[np.flatnonzero(runs == int(np.argmax(smaller)) + 1)[-1], 0, 0])
 
 
 def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArray:
