@@ -119,10 +119,6 @@ class Grid:
         """Volume of one voxel in ml."""
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
 
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
-
     def to_world(self, index: npt.ArrayLike) -> FloatArray:
         """(..., 3) indices (k, j, i), fractional allowed -> (..., 3) positions in LPS mm."""
         return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]

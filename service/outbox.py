@@ -19,7 +19,7 @@ from service import postings
 from service.journal import Journal
 from service.logs import logger
 from service.postings import DeliveryRow
-from service.sockets import PROMPT
+from service.sockets import PROMPT, undisturbed
 from service.worker import backoff
 
 SUCCESS = 0x0000
@@ -105,8 +105,9 @@ def send(paths: Sequence[Path], destination: Destination, ae_title: str) -> Iter
     """
     assoc = _associate(paths, destination, ae_title)
     try:
-        for path in paths:
-            yield _send_one(assoc, path)
+        with undisturbed(assoc):
+            for path in paths:
+                yield _send_one(assoc, path)
     finally:
         assoc.release() if assoc.is_established else assoc.abort()
 
