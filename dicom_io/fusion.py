@@ -21,7 +21,7 @@ from analysis.values import BoolArray, Concordance, FloatArray, Grid, Labelmap, 
 
 STEP_MM = 2.5
 LARGEST_SCENE = 30_000_000  # voxels; a larger body is drawn on a coarser grid
-# SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (SCIENCE.md 2, normal values).
+# SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (docs/METHOD.md 5).
 FULL_SCALE = {Tracer.FDG: 7.0, Tracer.PENTIXAFOR: 10.0}
 BONE_HU = (150.0, 900.0)
 MARGIN_MM = 25.0

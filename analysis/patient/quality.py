@@ -28,7 +28,7 @@ BODY_HU = -400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualitySettings:
-    """Limits of the findings (SCIENCE.md 6). Pairs are (low, high).
+    """Limits of the findings (docs/METHOD.md 5). Pairs are (low, high).
 
     fdg_brain_liver: FDG's brain is at least so much hotter than the liver; pentixafor_brain_liver: PentixaFor's at most.
     pentixafor_spleen_liver: PentixaFor's spleen is above. uptake_min: usual; outside uptake_hold_min SUV means something else.

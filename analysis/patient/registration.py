@@ -1,4 +1,4 @@
-"""Brings the PentixaFor CT and the FDG CT together: rigid, then deformable where that is an improvement (SCIENCE.md 3)."""
+"""Brings the PentixaFor CT and the FDG CT together: rigid, then deformable where that is an improvement (docs/METHOD.md 3)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from analysis.grids import centres, resample, to_image
 from analysis.values import BoolArray, FloatArray, Grid, Tracer, Volume
 
 AIR_HU = -1000.0
-SKIN_HU = -400.0  # SCIENCE.md 3
+SKIN_HU = -400.0  # docs/METHOD.md 3
 BONE_HU = 200.0
 # A scanner marks what it never measured (outside its circle) well below air.
 UNMEASURED_HU = -1500.0

@@ -1,7 +1,7 @@
 """The phantom's body: every organ and bone as a list of parts, painted in order, the later over the earlier.
 
 Body frame, mm, for a person of 1.75 m and 75 kg: x to the left, y to the back, z to the head with 0 at the iliac crest.
-HU and uptake are SCIENCE.md's table; sizes and places are those of an anatomy atlas, rounded. Regions bear
+HU and uptake are the table of docs/METHOD.md 6; sizes and places are those of an anatomy atlas, rounded. Regions bear
 TotalSegmentator's names.
 """
 

@@ -1,4 +1,4 @@
-"""The phantom against the figures it was asked to have: the table of SCIENCE.md 7, an anatomist's volumes, and geometry."""
+"""The phantom against the figures it was asked to have: the table of docs/METHOD.md 6, an anatomist's volumes, and geometry."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_overlap_traps(trap: Trap, overlap: float) -> None:
 
 
 def test_two_equal_balls_share_a_tenth_at_1_46_radii() -> None:
-    """SCIENCE.md 2."""
+    """docs/METHOD.md 2."""
     assert cap_distance(0.10) == pytest.approx(1.46, abs=0.005)
 
 

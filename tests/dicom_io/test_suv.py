@@ -75,7 +75,7 @@ def test_vendor_headers(shared_data: Path, case: str) -> None:
 
 
 def test_a_series_time_after_the_acquisition_is_told(shared_data: Path) -> None:
-    """The CPS header read by SeriesTime errs by 33 % (DICOM.md 2)."""
+    """The CPS header read by SeriesTime errs by 33 % (docs/METHOD.md 1)."""
     conversion = suv_conversion(vendor_series(shared_data / "suv" / "headers" / "CPS_AND_BQML_AC_DT_-_S_DT-instances.json"))
     assert any("+33.3 %" in warning for warning in conversion.warnings)
 

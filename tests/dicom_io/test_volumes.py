@@ -154,7 +154,7 @@ def test_slopes_are_per_slice_and_the_order_is_by_position(scans, tmp_path: Path
 
 
 def test_large_activities_keep_their_value(scans, tmp_path: Path) -> None:
-    """40,000.9 Bq/ml became -25,536 where the first slice decided the type (STYLE.md)."""
+    """40,000.9 Bq/ml became -25,536 where the first slice decided the type (a public deployment SDK)."""
     pixels = np.full((2, 8, 10), 32767, np.int16)
     slices = scans.pet(2, pixels=pixels, DecayCorrection="ADMIN", RescaleSlope="1")
     slices[1].RescaleSlope = str(40000.9 / 32767)

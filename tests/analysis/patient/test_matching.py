@@ -65,7 +65,7 @@ def test_overlap_of_exact_spheres(make: Any, overlap: float, radius: float) -> N
 
 
 def test_nine_and_eleven_percent_on_fine_voxels(make: Any) -> None:
-    """The traps of SCIENCE.md 7 on PET voxels of 2 mm: always decided right."""
+    """The traps of docs/METHOD.md 6 on PET voxels of 2 mm: always decided right."""
     grids = make.grid((34, 34, 34), (2, 2, 2), (-35.3, -33.1, -33.7)), make.grid((34, 34, 34), (2, 2, 2), (-34, -33, -32.5))
     rng = np.random.default_rng(7)
     for overlap in (0.09, 0.11) * 5:
@@ -124,7 +124,7 @@ def test_outside_the_other_field_of_view_is_not_comparable(make: Any) -> None:
 
 
 def test_uncertain_where_a_shift_by_the_error_changes_the_class(make: Any) -> None:
-    """Two equal spheres fall below 10 % at a shift of 1.46 radii (SCIENCE.md 2)."""
+    """Two equal spheres fall below 10 % at a shift of 1.46 radii (docs/METHOD.md 2)."""
     assert distance_for(0.10, 1.0) == pytest.approx(1.46, abs=0.01)
     lesions = two(make, [((0, 0, 0), 10.0), ((0, 0, 50), 10.0)], [((13.0, 0, 0), 10.0), ((2.0, 0, 50), 10.0)])
     sure, doubtful = matched(make, lesions, error_mm=3.0)

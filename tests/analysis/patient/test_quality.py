@@ -1,4 +1,4 @@
-"""Findings: each limit of SCIENCE.md 6 is crossed once, and the verdict follows."""
+"""Findings: each limit of docs/METHOD.md 5 is crossed once, and the verdict follows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.patient.quality import QualitySettings, check, field_shares
 from analysis.values import Anatomy, Body, Concordance, Finding, LesionMatch, PetCt, Tracer, Verdict
 
 SETTINGS = QualitySettings()
-# SUV of FDG and PentixaFor (SCIENCE.md 7).
+# SUV of FDG and PentixaFor (docs/METHOD.md 6).
 UPTAKE = {"liver": (1.9, 1.7), "spleen": (1.7, 6.0), "brain": (7.0, 0.25)}
 CENTRES = {"liver": (60, 75, 60), "spleen": (150, 75, 60), "brain": (105, 75, 180)}
 
