@@ -1,13 +1,13 @@
 # make demo   everything on this machine: phantoms, a stand-in archive, the node, the results
 # make test   the tests, with the real peers (dcmtk, Orthanc, dicom3tools, dcmqi)
 # make lint   ruff, mypy --strict, import-linter
-# make bench  time and memory of one pair
+# make bench  time and memory of one pair; make bench-phantoms: twenty digital patients, each lesion judged
 # make clean  takes away what the others made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench peers clean
+.PHONY: help demo test lint bench bench-phantoms peers clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -58,6 +58,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/pair.py
+
+bench-phantoms: $(VENV)/.package $(VENV)/.dev
+	$(BIN)/python tests/bench/phantoms.py 1 20
 
 peers:
 	@deploy/install-peers.sh

@@ -15,6 +15,7 @@ from analysis.grids import regrid
 from analysis.patient import pipeline
 from analysis.patient.pipeline import AnalysisSettings, Segmenters, analyse
 from analysis.phantom import DigitalPatient, PhantomSettings, Trap, make_patient
+from analysis.ports import Progress
 from analysis.values import (
     AlignedPair,
     Anatomy,
@@ -24,7 +25,6 @@ from analysis.values import (
     Model,
     PatientAnalysis,
     PetCt,
-    Progress,
     RegistrationQuality,
     Site,
     Tracer,
