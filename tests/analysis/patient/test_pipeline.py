@@ -15,7 +15,7 @@ from analysis.grids import regrid
 from analysis.patient import pipeline
 from analysis.patient.pipeline import AnalysisSettings, Segmenters, analyse
 from analysis.phantom import DigitalPatient, PhantomSettings, Trap, make_patient
-from analysis.ports import Progress
+from analysis.ports import Progress, silent
 from analysis.values import (
     AlignedPair,
     Anatomy,
@@ -29,7 +29,6 @@ from analysis.values import (
     Site,
     Tracer,
     Verdict,
-    silent,
 )
 
 CLASSES = {"concordant": {"concordant"}, "discordant": {"fdg_only", "pentixafor_only"}}
