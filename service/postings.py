@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile
 from pathlib import Path
 
 from pydicom.filereader import read_file_meta_info
@@ -50,6 +49,7 @@ class DeliveryCount:
     sentence: str
 
 
+LOT = 600  # objects that are looked at in one go
 _ROW = [c for c in deliveries.c if c.name != "delivered_at"]
 
 
@@ -81,13 +81,12 @@ def post(connection: Connection, job_id: int, postings: Sequence[Posting], now: 
 
 
 def due(journal: Journal, destination: str, now: float) -> list[DeliveryRow]:
-    """What a destination should be sent next: of each case the objects that come first, as far as they are due."""
-    waiting = (deliveries.c.state == DeliveryState.PENDING, deliveries.c.destination == destination)
-    query = select(*_ROW).where(*waiting).order_by(deliveries.c.job_id, deliveries.c.position).limit(600)
+    """What a destination should be sent next: what is due, case by case and in each case's order, at most LOT objects."""
+    pending = (deliveries.c.state == DeliveryState.PENDING, deliveries.c.destination == destination)
+    in_order = (deliveries.c.job_id, deliveries.c.position)
+    query = select(*_ROW).where(*pending, deliveries.c.next_try_at <= now).order_by(*in_order).limit(LOT)
     with journal.reading() as connection:
-        rows = [DeliveryRow(**row._mapping) for row in connection.execute(query)]
-    cases = (list(case) for _, case in groupby(rows, key=lambda r: r.job_id))
-    return [row for case in cases for row in takewhile(lambda r: r.next_try_at <= now, case)]
+        return [DeliveryRow(**row._mapping) for row in connection.execute(query)]
 
 
 def delivered(journal: Journal, delivery_id: int, sentence: str, now: float) -> None:

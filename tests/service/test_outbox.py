@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import dcmwrite
+from pydicom import dcmread, dcmwrite
 from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import SegmentationStorage, Verification
 
 from service import postings
 from service.outbox import DeliverySettings, Destination, Outbox, UndeliveredError, echo
@@ -24,12 +24,16 @@ class Archive:
         self.statuses = list(statuses)
         self.accepted: list[str] = []
         self.asked: list[str] = []
+        self.aborts_at = ""
+        self.contexts = AllStoragePresentationContexts
 
     def store(self, event: Any) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
         self.asked.append(uid)
+        if uid == self.aborts_at:
+            event.assoc.abort()
         status = self.statuses.pop(0) if self.statuses else 0
-        if status in (0, 0xB000):
+        if status in (0, 0xB000) and uid != self.aborts_at:
             self.accepted.append(uid)
         return status
 
@@ -37,7 +41,7 @@ class Archive:
     def open(self, port: int, title: str = "ARCHIVE") -> Iterator[None]:
         ae = AE(ae_title=title)
         ae.require_called_aet = True
-        ae.supported_contexts = AllStoragePresentationContexts
+        ae.supported_contexts = self.contexts
         ae.add_supported_context(Verification)
         server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)])
         try:
@@ -51,7 +55,7 @@ def to(port: int) -> Destination:
     return Destination(name="pacs", url=f"dicom://ARCHIVE@127.0.0.1:{port}")
 
 
-def outbox(folder: Any, to: Destination, retry_s: float = 0.0) -> Outbox:
+def outbox(folder: Any, to: Destination, retry_s: float = 1e-6) -> Outbox:
     settings = DeliverySettings(first_retry_s=retry_s, longest_retry_s=retry_s)
     return Outbox(to, settings, folder.journal, folder.data, "DUET")
 
@@ -91,26 +95,90 @@ def test_a_case_arrives_once_and_in_order(folder: Any, scan: Any, port: int, to:
     assert (count.delivered, count.total, count.sentence) == (3, 3, "")
 
 
-def test_a_refusal_stops_its_case_and_is_tried_again_from_there(folder: Any, scan: Any, port: int, to: Destination) -> None:
+def test_a_refused_object_is_tried_again_and_the_others_go_on(folder: Any, scan: Any, port: int, to: Destination) -> None:
     (uids,) = post(folder, scan)
-    archive = Archive(statuses=[0, 0xA700, 0xA700])
+    archive = Archive(statuses=[0, 0x0122, 0, 0xA700])
     with archive.open(port):
         box = outbox(folder, to)
         box.step()
-        assert archive.accepted == uids[:1]
+        assert archive.accepted == [uids[0], uids[2]]
+        assert "0x0122" in postings.counts(folder.journal)[0].sentence
+        box.step()
         assert "0xA700" in postings.counts(folder.journal)[0].sentence
         box.step()
-        box.step()
-    assert archive.asked == [uids[0], uids[1], uids[1], uids[1], uids[2]]
-    assert archive.accepted == uids
+    assert archive.asked == [*uids, uids[1], uids[1]]
+    assert sorted(archive.accepted) == uids
 
 
-def test_a_refused_case_does_not_stop_the_next(folder: Any, scan: Any, port: int, to: Destination) -> None:
+def test_a_refused_object_waits_alone(folder: Any, scan: Any, port: int, to: Destination) -> None:
     first, second = post(folder, scan, cases=2)
     archive = Archive(statuses=[0, 0xC000])
     with archive.open(port):
         outbox(folder, to, retry_s=1000.0).step()
-    assert archive.accepted == [first[0], *second]
+        outbox(folder, to, retry_s=1000.0).step()
+    assert archive.accepted == [first[0], first[2], *second]
+    (row,) = postings.due(folder.journal, "pacs", 1e12)
+    assert (row.sop_instance_uid, row.failures) == (first[1], 1)
+
+
+def test_a_kind_of_object_that_is_not_accepted_waits_alone(folder: Any, scan: Any, port: int, to: Destination) -> None:
+    (uids,) = post(folder, scan)
+    as_segmentation(folder, uids[0])
+    archive = Archive()
+    archive.contexts = [cx for cx in AllStoragePresentationContexts if cx.abstract_syntax != SegmentationStorage]
+    with archive.open(port):
+        box = outbox(folder, to)
+        box.step()
+        assert archive.accepted == uids[1:]
+        box.step()  # now with nothing but what is not accepted
+    (row,) = postings.due(folder.journal, "pacs", 1e12)
+    assert (row.sop_instance_uid, row.failures) == (uids[0], 2)
+    assert "accepts no objects of this kind (Segmentation Storage)" in row.sentence
+
+
+def as_segmentation(folder: Any, uid: str) -> None:
+    ds = dcmread(folder.data / f"{uid}.dcm")
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = SegmentationStorage
+    dcmwrite(folder.data / f"{uid}.dcm", ds, enforce_file_format=True)
+
+
+def test_an_object_that_breaks_the_association_does_not_keep_the_others(
+    folder: Any, scan: Any, port: int, to: Destination
+) -> None:
+    (uids,) = post(folder, scan)
+    archive = Archive()
+    archive.aborts_at = uids[0]
+    with archive.open(port):
+        box = outbox(folder, to, retry_s=1000.0)
+        box.step()
+        box.step()
+    assert archive.asked == uids
+    assert archive.accepted == uids[1:]
+    (row,) = postings.due(folder.journal, "pacs", 1e12)
+    assert "connection broke" in row.sentence
+
+
+def test_a_file_that_is_gone_or_no_dicom_waits_alone(folder: Any, scan: Any, port: int, to: Destination) -> None:
+    (uids,) = post(folder, scan)
+    (folder.data / f"{uids[0]}.dcm").unlink()
+    (folder.data / f"{uids[1]}.dcm").write_text("no DICOM")
+    archive = Archive()
+    with archive.open(port):
+        outbox(folder, to).step()
+        outbox(folder, to).step()
+    assert archive.accepted == uids[2:]
+    gone, other = postings.due(folder.journal, "pacs", 1e12)
+    assert gone.sentence.endswith("cannot be read: No such file or directory.")
+    assert other.sentence.endswith("cannot be read: no DICOM file.")
+
+
+def test_what_waits_does_not_hide_what_is_due(folder: Any, scan: Any) -> None:
+    first, second = post(folder, scan, cases=2)
+    waiting = [row.id for row in postings.due(folder.journal, "pacs", 0.0) if row.sop_instance_uid in first]
+    postings.postpone(folder.journal, waiting, "Refused.", 1000.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postings, "LOT", 3)
+        assert [row.sop_instance_uid for row in postings.due(folder.journal, "pacs", 1.0)] == second
 
 
 def test_a_warning_counts_as_arrived(folder: Any, scan: Any, port: int, to: Destination) -> None:

@@ -1,0 +1,32 @@
+"""What a setting may be; each check raises ValueError with one sentence that names the key."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII without backslash and control characters
+
+
+def check_ae_title(key: str, title: str) -> None:
+    if not _AE_TITLE.fullmatch(title):
+        raise ValueError(f"{key} has 1 to 16 characters, ASCII without backslash and control characters, not {title!r}")
+
+
+def check_port(key: str, port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{key} is a TCP port from 1 to 65535, not {port}")
+
+
+def check_positive(**values: float) -> None:
+    """Each value is a finite number above 0."""
+    for key, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{key} is a finite number above 0, not {value}")
+
+
+def check_not_negative(**values: float) -> None:
+    """Each value is a finite number, 0 or more."""
+    for key, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{key} is a finite number, 0 or more, not {value}")
