@@ -95,7 +95,8 @@ class RuleLesions:
         for name in WARM:
             organ = anatomy.regions.mask(name)
             if organ.any():
-                reach = dilate(grid, organ, self.settings.margin_mm) & (anatomy.bone < 0.5)
+                spilled = dilate(grid, organ, self.settings.margin_mm) & (anatomy.bone < 0.5)
+                reach = spilled | dilate(grid, organ, self.settings.margin_mm / 2)
                 limit[reach] = np.maximum(limit[reach], self.settings.organ_factor * float(np.median(suv[organ])))
         candidate = suv > limit
         if not candidate.any():
@@ -142,16 +143,21 @@ def specks(suv: FloatArray, grid: Grid, hill: LabelArray, limit: FloatArray) -> 
 
 
 def hills(suv: FloatArray, candidate: BoolArray) -> LabelArray:
-    """The candidate voxels divided among the tops of uptake (0 elsewhere).
+    """The candidate voxels divided among the tops of uptake, numbered from 1 (0 elsewhere).
 
     A watershed on log SUV: two tops are two hills where the saddle between them is at least a quarter lower than both.
+    What candidates do not connect is never one hill: a spleen between a kidney and a lesion is no candidate itself.
     """
     smooth = ndimage.gaussian_filter(suv, 0.5)
     height = -np.log(np.maximum(smooth, 0.1)).astype(np.float32)
     basins = sitk.MorphologicalWatershed(
         sitk.GetImageFromArray(height), level=0.3, markWatershedLine=False, fullyConnected=True
     )
-    return np.where(candidate, sitk.GetArrayFromImage(basins).astype(np.int32), 0)
+    islands, _ = components(candidate)
+    basin = sitk.GetArrayFromImage(basins).astype(np.int64)
+    pairs = np.where(candidate, islands.astype(np.int64) * (int(basin.max()) + 1) + basin, 0)
+    numbers = np.unique(pairs, return_inverse=True)[1].reshape(pairs.shape)
+    return np.where(candidate, numbers + (0 if pairs.min() == 0 else 1), 0).astype(np.int32)
 
 
 def physiological_hills(suv: FloatArray, hill: LabelArray, organs: BoolArray, spill: BoolArray) -> BoolArray:

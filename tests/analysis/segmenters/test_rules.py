@@ -169,3 +169,10 @@ def test_the_threshold_is_a_setting_of_each_tracer() -> None:
     study, known = scene(suv, {})
     assert not RuleLesions(settings=RuleSettings(pentixafor_threshold=7.0)).segment_lesions(study, known).any()
     assert RuleLesions(settings=RuleSettings(fdg_threshold=7.0)).segment_lesions(study, known).any()
+
+
+def test_a_lesion_in_a_spleen_that_touches_a_kidney_is_not_taken_for_the_kidney() -> None:
+    spleen, kidney, lesion = ball(30.0, 20.0), ball(18.0, -30.0), ball(9.0, 30.0)
+    suv = np.where(lesion, 13.0, np.where(spleen, 6.0, np.where(kidney, 5.0, 1.0)))
+    mask = RuleLesions().segment_lesions(*scene(suv, {"kidney_left": kidney & ~spleen, "spleen": spleen}))
+    assert (mask == lesion).all()
