@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
+
+IMAGES = ("PT", "CT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,17 @@ class InstanceRow:
     path: str
     received_at: float
     association_id: int | None
+    state: InstanceState
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What has become of one object of a study."""
+
+    row: InstanceRow
+    state: InstanceState
+    sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +72,14 @@ _ROW = (
     instances.c.path,
     instances.c.received_at,
     instances.c.association_id,
+    instances.c.state,
+    instances.c.sentence,
 )
+GONE = "Its file is no longer in the inbox, so it is not used; put it back and restart the node, or send it again."
+
+
+def _row(row: Mapping[Any, Any]) -> InstanceRow:
+    return InstanceRow(**{**row, "state": InstanceState(str(row["state"]))})
 
 
 def open_association(journal: Journal, calling_ae: str, address: str, now: float) -> int:
@@ -114,9 +136,14 @@ def _seen_again(connection: Connection, arrival: Arrival) -> None:
     same = (instances.c.sop_instance_uid == arrival.sop_instance_uid, instances.c.digest == arrival.digest)
     seen = {"received_at": arrival.received_at, "association_id": arrival.association_id}
     connection.execute(update(instances).where(*same).values(**seen))
+    connection.execute(update(instances).where(*same, _set_aside_as_gone()).values(state=InstanceState.NEW, sentence=""))
     study = select(instances.c.study_instance_uid).where(*same).scalar_subquery()
     last = {"last_received_at": arrival.received_at, "last_association_id": arrival.association_id}
     connection.execute(update(studies).where(studies.c.study_instance_uid == study).values(**last))
+
+
+def _set_aside_as_gone() -> Any:
+    return and_(instances.c.state == InstanceState.IGNORED, instances.c.sentence == GONE)
 
 
 def recorded_paths(journal: Journal) -> set[str]:
@@ -128,14 +155,45 @@ def unread(journal: Journal, limit: int = 200) -> list[InstanceRow]:
     """Objects whose header nobody has read yet, oldest first."""
     with journal.reading() as connection:
         query = select(*_ROW).where(instances.c.state == InstanceState.NEW).order_by(instances.c.id).limit(limit)
-        return [InstanceRow(**row._mapping) for row in connection.execute(query)]
+        return [_row(row._mapping) for row in connection.execute(query)]
 
 
-def filed(journal: Journal, study_instance_uid: str) -> list[InstanceRow]:
-    """The PET and CT objects of a study, oldest first."""
+def images_of(journal: Journal, study_instance_uid: str) -> list[InstanceRow]:
+    """The PET and CT objects of a study, oldest first, also those that were set aside beside another version."""
+    own = select(deliveries.c.sop_instance_uid)
+    set_aside = and_(
+        instances.c.state == InstanceState.IGNORED,
+        instances.c.modality.in_(IMAGES),
+        instances.c.sop_instance_uid.not_in(own),
+    )
+    wanted = or_(instances.c.state == InstanceState.FILED, set_aside)
     with journal.reading() as connection:
-        mine = (instances.c.study_instance_uid == study_instance_uid, instances.c.state == InstanceState.FILED)
-        return [InstanceRow(**row._mapping) for row in connection.execute(select(*_ROW).where(*mine).order_by(instances.c.id))]
+        query = select(*_ROW).where(instances.c.study_instance_uid == study_instance_uid, wanted).order_by(instances.c.id)
+        return [_row(row._mapping) for row in connection.execute(query)]
+
+
+def note(connection: Connection, notes: Iterable[Note]) -> None:
+    """Write down what has become of objects, where that is news."""
+    for each in notes:
+        if (each.row.state, each.row.sentence) != (each.state, each.sentence):
+            known = {"state": each.state, "sentence": each.sentence}
+            connection.execute(update(instances).where(instances.c.id == each.row.id).values(**known))
+
+
+def reconsider(journal: Journal, present: Collection[str]) -> None:
+    """At start: an operator may have moved files. What was put back is filed anew, and a study of which one of two
+    versions of an object was moved away is judged anew."""
+    columns = (instances.c.id, instances.c.study_instance_uid, instances.c.sop_instance_uid, instances.c.path)
+    with journal.writing() as connection:
+        gone = select(instances.c.id, instances.c.path).where(_set_aside_as_gone())
+        back = [row.id for row in connection.execute(gone) if row.path in present]
+        for number in back:
+            connection.execute(update(instances).where(instances.c.id == number).values(state=InstanceState.NEW, sentence=""))
+        versions: dict[tuple[str, str], set[bool]] = defaultdict(set)
+        for row in connection.execute(select(*columns).where(~_set_aside_as_gone(), instances.c.modality.in_(IMAGES))):
+            versions[row.study_instance_uid, row.sop_instance_uid].add(row.path in present)
+        for study in {study for (study, _), there in versions.items() if len(there) > 1}:
+            connection.execute(update(studies).where(studies.c.study_instance_uid == study).values(settled_instances=-1))
 
 
 def own_results(journal: Journal, sop_instance_uids: Iterable[str]) -> set[str]:

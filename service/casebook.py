@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
+from service import arrivals
+from service.arrivals import Note
 from service.journal import Journal
 from service.postings import Posting, post
 from service.tables import Ending, JobState, StudyState, associations, jobs, studies
@@ -39,7 +41,7 @@ class StudyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What intake says of one study after looking at `instances` of its objects."""
+    """What intake says of one study after looking at its objects. instances: how many are part of it; notes: on each file."""
 
     study_instance_uid: str
     instances: int
@@ -47,6 +49,7 @@ class Ruling:
     reason: str = ""
     sentence: str = ""
     tracer: str = ""
+    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,11 @@ class JobRow:
     failures: int
     next_try_at: float
     inputs: str = field(repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results exist, delivered or held back by a quality check."""
+        return self.state is JobState.DONE or (self.state is JobState.HELD and self.reason == HELD_BY_QUALITY)
 
     def paths(self, which: str) -> tuple[str, ...]:
         return tuple(json.loads(self.inputs)[which])
@@ -130,7 +138,9 @@ def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], n
     """Write what was decided for one patient: the states of the studies, new jobs, and jobs that no longer hold."""
     with journal.writing() as connection:
         for ruling in rulings:
+            arrivals.note(connection, ruling.notes)
             values = {
+                "instances": ruling.instances,
                 "settled_instances": ruling.instances,
                 "state": ruling.state,
                 "reason": ruling.reason,
@@ -147,7 +157,7 @@ def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], n
 def _withdraw(connection: Connection, study_uids: Sequence[str], still: Sequence[str]) -> None:
     concerned = or_(jobs.c.fdg_study.in_(study_uids), jobs.c.pentixafor_study.in_(study_uids))
     unfinished = jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.HELD, JobState.PARKED])
-    sentence = "The studies have changed since; see the newer version of the case."
+    sentence = "The studies have changed since; their lines say why there is no case of them now, or see the newer version."
     connection.execute(
         update(jobs)
         .where(concerned, unfinished, jobs.c.pair_uid.not_in(still))
@@ -156,11 +166,14 @@ def _withdraw(connection: Connection, study_uids: Sequence[str], still: Sequence
 
 
 def _enter(connection: Connection, case: Case, now: float) -> None:
-    known = connection.execute(select(jobs.c.id, jobs.c.state).where(jobs.c.pair_uid == case.pair_uid)).first()
+    known = connection.execute(select(*_JOB).where(jobs.c.pair_uid == case.pair_uid)).first()
+    inputs = json.dumps({name: list(paths) for name, paths in case.inputs.items()})
     fresh = {"state": JobState.QUEUED, "reason": "", "sentence": "", "progress": "", "failures": 0, "next_try_at": now}
     if known is not None:
         if known.state == JobState.WITHDRAWN:
             connection.execute(update(jobs).where(jobs.c.id == known.id).values(**fresh))
+        if not _job(known._mapping).finished:  # one version of a file may have taken the other's place
+            connection.execute(update(jobs).where(jobs.c.id == known.id).values(inputs=inputs))
         return
     same = (jobs.c.fdg_study == case.fdg_study, jobs.c.pentixafor_study == case.pentixafor_study)
     earlier = connection.execute(select(func.count()).select_from(jobs).where(*same)).scalar_one()
@@ -175,7 +188,7 @@ def _enter(connection: Connection, case: Case, now: float) -> None:
             fdg_study=case.fdg_study,
             pentixafor_study=case.pentixafor_study,
             version=earlier + 1,
-            inputs=json.dumps({name: list(paths) for name, paths in case.inputs.items()}),
+            inputs=inputs,
             created_at=now,
             **fresh,
         )

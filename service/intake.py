@@ -6,9 +6,8 @@ after any interruption: an object is filed once, and a study is judged anew when
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom import Dataset
@@ -20,15 +19,15 @@ from dicom_io.slices import slice_grid
 from dicom_io.studies import DualTracerPair, TracerStudy
 from dicom_io.suv import suv_conversion
 from dicom_io.tracers import TracerRules, recognise
-from service import arrivals, casebook
-from service.arrivals import Arrival, Filing, InstanceRow
-from service.casebook import Case, Ruling, StudyRow
+from service import arrivals, casebook, doubles
+from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
+from service.casebook import Case, JobRow, Ruling, StudyRow
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
 from service.tables import InstanceState, StudyState
 from service.worker import Refusal, attempt
 
-IMAGES = ("PT", "CT")
+TWO_CONTENTS = "TwoContents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,12 @@ class IntakeSettings:
 
     silence_s: float = 30.0
     patience_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.silence_s < float("inf"):
+            raise ValueError(f"silence_s is a finite number, 0 or more, not {self.silence_s}")
+        if not 0 < self.patience_s < float("inf"):
+            raise ValueError(f"patience_s is a finite number above 0, not {self.patience_s}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +63,13 @@ def step(journal: Journal, data: Path, rules: Rules, now: float) -> None:
 
 
 def recover(journal: Journal, inbox: Inbox, now: float) -> int:
-    """Enter files that lie in the inbox without a row (written just before a kill, or put there by hand); returns how many."""
-    lost = sorted(set(inbox.files()) - arrivals.recorded_paths(journal))
+    """Enter files that lie in the inbox without a row (written just before a kill, or put there by hand); returns how many.
+
+    Where an operator has moved a file away or back, what rests on it is judged anew.
+    """
+    present = set(inbox.files())
+    arrivals.reconsider(journal, present)
+    lost = sorted(present - arrivals.recorded_paths(journal))
     for path in lost:
         arrivals.record(journal, found(inbox.data, path, now))
     return len(lost)
@@ -84,6 +94,8 @@ def found(data: Path, path: str, now: float) -> Arrival:
 
 def filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
     """Where an object belongs, from its header."""
+    if not (data / row.path).is_file():
+        return Filing(row=row, state=InstanceState.IGNORED, sentence=GONE)
     read = attempt(lambda: _read_filing(row, data, own))
     return Filing(row=row, state=InstanceState.REJECTED, sentence=read.sentence) if isinstance(read, Refusal) else read
 
@@ -128,48 +140,95 @@ def is_quiet(study: StudyRow, now: float, settings: IntakeSettings) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """One study after reading its headers. looked: what it is, or why it cannot be used."""
+    """One study after reading its headers. looked: what its first versions are, or why they cannot be used; dispute: what
+    an operator must decide before it makes a new case; notes: what becomes of each file."""
 
     row: StudyRow
     paths: dict[Path, str]
     looked: TracerStudy | Refusal
+    dispute: str = ""
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def filed(self) -> int:
+        return sum(note.state is InstanceState.FILED for note in self.notes)
 
 
 def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, now: float) -> None:
     """Look at all studies of a patient together and write down what follows."""
     looked = [look(journal, data, row, rules) for row in casebook.studies_of(journal, patient_id)]
-    usable = [study.looked for study in looked if isinstance(study.looked, TracerStudy)]
-    paired = attempt(lambda: pair(usable, rules.pairing)) if usable else Pairing(pairs=(), waiting=())
-    rulings = [ruling(study, paired, usable) for study in looked]
     paths = {path: name for study in looked for path, name in study.paths.items()}
+    finished = {job.pair_uid: job for job in casebook.jobs_of(journal, patient_id) if job.finished}
+    kept = _kept(looked, finished, paths, rules.pairing)
+    usable = [s.looked for s in looked if isinstance(s.looked, TracerStudy) and _usable(s, kept)]
+    paired = _paired(usable, rules.pairing)
     cases = [] if isinstance(paired, Refusal) else [case(each, paths) for each in paired.pairs]
+    remarks = _remarks(cases, finished)
+    rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
     casebook.settle(journal, rulings, cases, now)
+
+
+def _paired(usable: Sequence[TracerStudy], settings: PairingSettings) -> Pairing | Refusal:
+    return attempt(lambda: pair(usable, settings)) if usable else Pairing(pairs=(), waiting=())
+
+
+def _usable(study: Looked, kept: set[str]) -> bool:
+    return not study.dispute or study.row.study_instance_uid in kept
+
+
+def _kept(
+    looked: Sequence[Looked], finished: Mapping[str, JobRow], paths: dict[Path, str], settings: PairingSettings
+) -> set[str]:
+    """Disputed studies that are part of a finished case, made of the first versions: nobody takes that case back."""
+    if not any(study.dispute for study in looked):
+        return set()
+    paired = _paired([study.looked for study in looked if isinstance(study.looked, TracerStudy)], settings)
+    cases = [] if isinstance(paired, Refusal) else [case(each, paths) for each in paired.pairs]
+    same = [each for each in cases if each.pair_uid in finished and not _replaced(each, finished[each.pair_uid])]
+    return {uid for each in same for uid in (each.fdg_study, each.pentixafor_study)}
+
+
+def _replaced(case: Case, job: JobRow) -> list[str]:
+    """Files that a finished case was made from, and that are not those that would be measured now."""
+    return sorted({path for name in case.inputs for path in job.paths(name)} - {p for ps in case.inputs.values() for p in ps})
+
+
+def _remarks(cases: Sequence[Case], finished: Mapping[str, JobRow]) -> dict[str, str]:
+    """By study: that its finished case rests on a file that has since been moved away."""
+    found: dict[str, str] = {}
+    for each in cases:
+        if each.pair_uid in finished and (gone := _replaced(each, finished[each.pair_uid])):
+            told = f"The finished case was made with {gone[0]}, which is no longer used; it stays and is not made anew."
+            found |= {each.fdg_study: told, each.pentixafor_study: told}
+    return found
 
 
 def look(journal: Journal, data: Path, row: StudyRow, rules: Rules) -> Looked:
     """Read all headers of one study and say what it is."""
-    rows = arrivals.filed(journal, row.study_instance_uid)
-    paths = {data / each.path: each.path for each in rows}
-    looked = _two_contents(rows)
-    if looked is None:
-        return Looked(row=row, paths=paths, looked=attempt(lambda: _recognise(list(paths), rules)))
-    return Looked(row=row, paths=paths, looked=looked)
+    rows = arrivals.images_of(journal, row.study_instance_uid)
+    files = attempt(lambda: doubles.sort(rows, data))
+    if isinstance(files, Refusal):
+        return Looked(row=row, paths={}, looked=files, notes=_as_they_are(rows))
+    paths = {data / each.path: each.path for each in files.used}
+    found = attempt(lambda: _recognise(list(paths), rules))
+    open_ones = [each for each in files.disputes if isinstance(found, Refusal) or each.concerns(found)]
+    dispute = doubles.sentence(open_ones) if open_ones else ""
+    if dispute and isinstance(found, Refusal):
+        found = replace(found, sentence=f"{found.sentence} Besides, {dispute}")
+    notes = (*files.notes, *doubles.notes_on(files.disputes, open_ones))
+    return Looked(row=row, paths=paths, looked=found, dispute=dispute, notes=notes)
 
 
-def _two_contents(rows: Sequence[InstanceRow]) -> Refusal | None:
-    """Why a study cannot be used of which an object came twice with different bytes."""
-    twice = [uid for uid, count in Counter(row.sop_instance_uid for row in rows).items() if count > 1]
-    if not twice:
-        return None
-    sentence = (
-        f"{len(twice)} object(s) were received twice with different content (the first is {twice[0]}); "
-        "both are kept, find out at the sender which one is right."
-    )
-    return Refusal(reason="TwoContents", sentence=sentence, system=False)
+def _as_they_are(rows: Sequence[InstanceRow]) -> tuple[Note, ...]:
+    return tuple(Note(row=row, state=row.state, sentence=row.sentence) for row in rows)
 
 
 def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
     """What the study is; raises Rejected also for what can be seen in the headers and would stop the analysis later."""
+    if not paths:
+        raise IncompleteSeries(
+            "No file of the study is in the inbox any more; put them back and restart the node, or send it again."
+        )
     instances = [read_instance(path) for path in paths]
     if not all(_text(instance.header, "PatientID") for instance in instances):
         raise IdentityConflict("The study has no Patient ID and cannot be assigned to anybody; correct it and send it again.")
@@ -183,20 +242,30 @@ def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
     return found
 
 
-def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStudy]) -> Ruling:
-    """The state of one study, and the sentence that `duet status` shows."""
-    uid, count = study.row.study_instance_uid, len(study.paths)
+def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStudy], remark: str = "") -> Ruling:
+    """The state of one study, and the sentence that `duet status` shows. remark: on a finished case of it."""
     if isinstance(study.looked, Refusal):
-        return _refused(uid, count, "", study.looked)
+        return _refused(study, "", study.looked)
     tracer = study.looked.tracer
+    if study.dispute:
+        return _disputed(study, tracer, usable)
     if isinstance(paired, Refusal):
-        return _refused(uid, count, tracer, paired)
+        return _refused(study, tracer, paired)
+    uid = study.row.study_instance_uid
     waiting = next((sentence for waiter, sentence in paired.waiting if waiter.study.study_instance_uid == uid), None)
     if waiting is not None and _doubtful(study.looked, usable):
-        return _refused(uid, count, tracer, Refusal(reason=IdentityConflict.__name__, sentence=waiting, system=False))
+        return _refused(study, tracer, Refusal(reason=IdentityConflict.__name__, sentence=waiting, system=False))
     state = StudyState.PAIRED if waiting is None else StudyState.WAITING
-    sentence = " ".join(study.looked.remarks) if waiting is None else waiting
-    return Ruling(study_instance_uid=uid, instances=count, state=state, sentence=sentence, tracer=tracer)
+    sentence = " ".join((*study.looked.remarks, *([remark] if remark else ()))) if waiting is None else waiting
+    return Ruling(
+        study_instance_uid=uid, instances=study.filed, state=state, sentence=sentence, tracer=tracer, notes=study.notes
+    )
+
+
+def _disputed(study: Looked, tracer: str, usable: Sequence[TracerStudy]) -> Ruling:
+    kept = any(each is study.looked for each in usable)
+    told = " The finished case was made with those received first, and stays as it is." if kept else ""
+    return _refused(study, tracer, Refusal(reason=TWO_CONTENTS, sentence=study.dispute + told, system=False))
 
 
 def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
@@ -210,10 +279,17 @@ def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
     )
 
 
-def _refused(uid: str, count: int, tracer: str, why: Refusal) -> Ruling:
+def _refused(study: Looked, tracer: str, why: Refusal) -> Ruling:
     waits = why.reason == IncompleteSeries.__name__
-    state = StudyState.PARKED if why.system else StudyState.WAITING if waits else StudyState.HELD
-    return Ruling(study_instance_uid=uid, instances=count, state=state, reason=why.reason, sentence=why.sentence, tracer=tracer)
+    return Ruling(
+        study_instance_uid=study.row.study_instance_uid,
+        instances=study.filed,
+        state=StudyState.PARKED if why.system else StudyState.WAITING if waits else StudyState.HELD,
+        reason=why.reason,
+        sentence=why.sentence,
+        tracer=tracer,
+        notes=study.notes,
+    )
 
 
 def case(pair: DualTracerPair, paths: dict[Path, str]) -> Case:

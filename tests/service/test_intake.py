@@ -193,20 +193,6 @@ def test_two_people_with_one_patient_id_are_held_and_never_paired(folder: Any, s
     assert casebook.jobs_of(folder.journal) == []
 
 
-def test_one_object_with_two_contents_is_held_and_both_are_kept(folder: Any, scan: Any) -> None:
-    datasets = both(scan)
-    folder.receive(datasets)
-    step(folder)
-    changed = scan().datasets()[0]
-    changed.PixelData = bytes(len(changed.PixelData))
-    folder.receive([changed], now=LATER)
-    step(folder, now=LATER + 100)
-    held = next(row for row in casebook.studies_of(folder.journal) if row.state is StudyState.HELD)
-    assert held.reason == "TwoContents"
-    assert str(changed.SOPInstanceUID) in held.sentence
-    assert len(list(folder.inbox.files())) == len(datasets) + 1
-
-
 def test_objects_that_are_neither_pet_nor_ct_are_kept_with_a_word(folder: Any, scan: Any) -> None:
     other = scan(words={"Modality": "MR"}).datasets()[:3]
     folder.receive(other)
