@@ -91,13 +91,7 @@ class RuleLesions:
     def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:
         """Bool mask on the PET grid."""
         grid, suv = study.pet.grid, study.pet.values
-        limit = np.full(grid.shape, self.settings.threshold(study.tracer), dtype=np.float32)
-        for name in WARM:
-            organ = anatomy.regions.mask(name)
-            if organ.any():
-                spilled = dilate(grid, organ, self.settings.margin_mm) & (anatomy.bone < 0.5)
-                reach = spilled | dilate(grid, organ, self.settings.margin_mm / 2)
-                limit[reach] = np.maximum(limit[reach], self.settings.organ_factor * float(np.median(suv[organ])))
+        limit = self._limits(study, anatomy)
         candidate = suv > limit
         if not candidate.any():
             return candidate
@@ -110,6 +104,21 @@ class RuleLesions:
         mask = np.zeros(grid.shape, dtype=bool)
         mask[box] = ~drop[hill]
         return mask & ~winding(grid, mask, anatomy.regions.mask("bowel")) if study.tracer is Tracer.FDG else mask
+
+    def _limits(self, study: PetCt, anatomy: Anatomy) -> FloatArray:
+        """The SUV that a lesion exceeds at each voxel: the threshold, and more in and beside liver and spleen.
+
+        Bone beside an organ holds at most the organ's own uptake as spill, so a lesion there need only exceed that.
+        """
+        grid, suv = study.pet.grid, study.pet.values
+        limit = np.full(grid.shape, self.settings.threshold(study.tracer), dtype=np.float32)
+        for organ in (anatomy.regions.mask(name) for name in WARM):
+            if organ.any():
+                usual = float(np.median(suv[organ]))
+                factor = np.where(organ | (anatomy.bone < 0.5), self.settings.organ_factor, 1.0)
+                reach = dilate(grid, organ, self.settings.margin_mm)
+                limit[reach] = np.maximum(limit, usual * factor)[reach]
+        return limit
 
 
 def winding(grid: Grid, mask: BoolArray, bowel: BoolArray) -> BoolArray:
