@@ -13,6 +13,7 @@ import typer
 
 from analysis.errors import Rejected
 
+FAILED = 1  # exit status: this machine does not allow it
 REJECTED = 2  # exit status: the data or the settings were turned away
 
 app = typer.Typer(
@@ -27,14 +28,18 @@ Config = Annotated[Path | None, typer.Option("--config", help="duet.toml; withou
 
 
 def main() -> None:
-    """Run a command; bad data end in one sentence and exit status 2."""
+    """Run a command; bad data end in one sentence and exit status 2, a file or folder that cannot be used in status 1."""
     try:
         app()
     except Rejected as error:
         typer.echo(f"duet: {error}", err=True)
         sys.exit(REJECTED)
     except BrokenPipeError:
-        sys.exit(1)
+        sys.exit(FAILED)
+    except OSError as error:
+        named = f": {error.filename}" if error.filename else ""
+        typer.echo(f"duet: {error.strerror or type(error).__name__}{named}", err=True)
+        sys.exit(FAILED)
 
 
 @app.command()

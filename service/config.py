@@ -9,13 +9,31 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
+from service.bounds import check_ae_title
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
+
+# The first word of pydantic's error types > what is to be written in the file.
+_WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "a text",
+    "path": "a path",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "a table",
+    "dataclass": "a table",
+}
 
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "delivery")
 ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
@@ -33,8 +51,7 @@ class NodeSettings:
     scheduler: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.ae_title.strip()) <= 16:
-            raise ValueError("ae_title has 1 to 16 characters")
+        check_ae_title("ae_title", self.ae_title)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +110,28 @@ def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BadSettings(f"{where}: {place}{': ' if place else ''}{first['msg']} (given: {first['input']!r}).") from None
+        raise BadSettings(f"{where}: {_sentence(error.errors()[0])}") from None
+
+
+def _sentence(mistake: ErrorDetails) -> str:
+    """What is wrong with one value, in our words."""
+    place = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "value_error":  # raised by the dataclass itself, which names the key
+        return f"{place}{': ' if place else ''}{mistake['ctx']['error']}."
+    if mistake["type"] in ("missing", "missing_keyword_only_argument"):
+        return f"{place} is missing."
+    wanted = _WANTED.get(mistake["type"].split("_")[0], "something else")
+    if mistake["type"] in ("enum", "literal_error"):
+        wanted = str(mistake["ctx"]["expected"])
+    return f"{place} is to be {wanted}, not {mistake['input']!r}."
 
 
 def _check_section(path: Path, name: str, value: Any, known: tuple[str, ...]) -> None:
     if name not in known:
         raise BadSettings(f"{path}: unknown section {name!r}{_suggestion(name, known)}")
     wanted = list if name in LISTS else dict
-    if not isinstance(value, wanted):
+    items = value if isinstance(value, list) else []
+    if not isinstance(value, wanted) or not all(isinstance(item, dict) for item in items):
         brackets = f"[[{name}]]" if name in LISTS else f"[{name}]"
         raise BadSettings(f"{path}: {name} is to be written as a section {brackets}.")
 

@@ -43,6 +43,12 @@ class IntakeSettings:
         if not 0 < self.patience_s < float("inf"):
             raise ValueError(f"patience_s is a finite number above 0, not {self.patience_s}")
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.silence_s < float("inf"):
+            raise ValueError(f"silence_s is a finite number, 0 or more, not {self.silence_s}")
+        if not 0 < self.patience_s < float("inf"):
+            raise ValueError(f"patience_s is a finite number above 0, not {self.patience_s}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:

@@ -10,11 +10,17 @@ from typing import Any
 
 import structlog
 
+from analysis.errors import BadSettings
+
 
 def set_up(folder: Path) -> None:
-    """Log to standard error and to duet.jsonl below the folder, which is rotated at 20 MB."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _configure([logging.StreamHandler(), RotatingFileHandler(folder / "duet.jsonl", maxBytes=20_000_000, backupCount=5)])
+    """Log to standard error and to duet.jsonl below the folder, which is rotated at 20 MB. Raises BadSettings."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = RotatingFileHandler(folder / "duet.jsonl", maxBytes=20_000_000, backupCount=5)
+    except OSError as error:
+        raise BadSettings(f"[node] data: the logs in {folder} cannot be written: {error.strerror}.") from None
+    _configure([logging.StreamHandler(), file])
 
 
 def to_standard_error() -> None:
@@ -34,6 +40,7 @@ def _configure(handlers: list[logging.Handler]) -> None:
     )
     for handler in handlers:
         handler.setFormatter(formatter)
+    logging.raiseExceptions = False  # a line that a full disk does not take is lost; it must not become a traceback
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.getLogger("duet").setLevel(logging.INFO)
     # A warning about a header element quotes its value, which may be a name.

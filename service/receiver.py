@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings
 from service import arrivals
+from service.bounds import check_not_negative, check_port, check_positive
 from service.inbox import Inbox, Received
 from service.journal import Journal
 from service.logs import logger
@@ -48,6 +49,13 @@ class ReceiverSettings:
     silence_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
+        check_port("port", self.port)
+        check_not_negative(free_gb=self.free_gb)
+        check_positive(
+            associations=self.associations,
+            negotiation_timeout_s=self.negotiation_timeout_s,
+            silence_timeout_s=self.silence_timeout_s,
+        )
         for entry in self.allow:
             _network(entry)
 

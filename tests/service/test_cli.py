@@ -14,6 +14,7 @@ import pytest
 from analysis.values import Tracer
 from service import casebook, intake
 from service.intake import Rules
+from service.node import only_node
 
 
 def duet(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -76,6 +77,34 @@ def test_wrong_settings_are_one_sentence_and_status_two(tmp_path: Path) -> None:
     told = duet("serve", "--config", "duet.toml", cwd=tmp_path)
     assert told.returncode == 2
     assert told.stderr == "duet: duet.toml: [receiver]: unknown key 'prot'; did you mean 'port'?\n"
+
+
+def test_a_file_in_place_of_the_data_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    (tmp_path / "duet.toml").write_text('[node]\ndata = "data"\n')
+    told = duet("serve", "--config", "duet.toml", cwd=tmp_path)
+    assert told.returncode == 2
+    assert told.stderr == "duet: [node] data: the logs in data/logs cannot be written: Not a directory.\n"
+
+
+def test_what_the_machine_does_not_allow_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = duet("phantom", "--out", "file/below", cwd=tmp_path)
+    assert told.returncode == 1
+    assert [line for line in told.stderr.splitlines() if "%" not in line] == [
+        "duet: Not a directory: file/below/patient-001/fdg/pet"
+    ]
+
+
+def test_status_says_whether_a_node_runs_and_leaves_its_lock_alone(folder: Any, tmp_path: Path) -> None:
+    notice = f"No node runs on {folder.data}; this is how it was left.\n"
+    assert duet("status", "--config", config(folder), cwd=tmp_path).stdout.startswith(notice)
+    assert not (folder.data / "node.lock").exists()
+    with only_node(folder.data):
+        assert duet("status", "--config", config(folder), cwd=tmp_path).stdout == "0 objects received.\n"
+    assert duet("status", "--config", config(folder), cwd=tmp_path).stdout.startswith(notice)
+    with only_node(folder.data):
+        pass
 
 
 def test_check_finds_a_destination_that_does_not_answer(port: int, tmp_path: Path) -> None:

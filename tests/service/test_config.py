@@ -79,7 +79,28 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     [
         ("[reciever]\nport = 1", "did you mean 'receiver'"),
         ("[receiver]\nprot = 1", "did you mean 'port'"),
-        ("[receiver]\nport = 'high'", "port"),
+        ("[receiver]\nport = 'high'", "[receiver]: port is to be a whole number, not 'high'."),
+        ("[receiver]\nport = 70000", "[receiver]: port is a TCP port from 1 to 65535, not 70000."),
+        ("[receiver]\nport = -1", "1 to 65535"),
+        ("[receiver]\nallow = 'A'", "allow is to be a list, not 'A'"),
+        ("[receiver]\nassociations = 0", "associations is a finite number above 0, not 0"),
+        ("[receiver]\nfree_gb = -1", "free_gb is a finite number, 0 or more"),
+        ("[receiver]\nfree_gb = nan", "free_gb is a finite number, 0 or more"),
+        ("[receiver]\nsilence_timeout_s = 0", "silence_timeout_s is a finite number above 0"),
+        ("[receiver]\nnegotiation_timeout_s = inf", "negotiation_timeout_s is a finite number above 0"),
+        ("[intake]\nsilence_s = -1", "silence_s is a finite number, 0 or more"),
+        ("[intake]\npatience_s = nan", "patience_s is a finite number above 0"),
+        ("[delivery]\nfirst_retry_s = 0", "first_retry_s is a finite number above 0"),
+        ("[delivery]\nlongest_retry_s = inf", "longest_retry_s is a finite number above 0"),
+        ("[delivery]\ndeliver_held = 'perhaps'", "deliver_held is to be true or false, not 'perhaps'"),
+        ("[node]\nae_title = 'DÜET'", "[node]: ae_title has 1 to 16 characters, ASCII without backslash"),
+        ("[node]\nae_title = 'A\\B'", "without backslash"),
+        ('[node]\nae_title = "A\\tB"', "without backslash and control characters"),
+        ("[node]\nae_title = ' '", "1 to 16 characters"),
+        ("destination = [5]", "[[destination]]"),
+        ("[[destination]]\nname = 'a'", "[[destination]]: url is missing."),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:70000'", "the port in url is a TCP port from 1 to 65535, not 70000."),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://Ä@h:104'", "the AE title in url has"),
         ("[receiver]\nallow = ['10.0.0.0/99']", "10.0.0.0/99"),
         ("[tracers]\nrules = [{ tracer = 'PentixaFor', staton = 'x' }]", "did you mean 'station'"),
         ("[tracers]\nrules = [{ tracer = 'PentixaFor' }]", "must name"),
@@ -97,6 +118,8 @@ def test_a_mistake_is_told_with_file_section_and_key(tmp_path: Path, text: str, 
     with pytest.raises(BadSettings) as told:
         read_all(path)
     assert words in str(told.value)
+    assert "given" not in str(told.value)
+    assert "Value error" not in str(told.value)
 
 
 def read_all(path: Path) -> None:
