@@ -43,12 +43,6 @@ class IntakeSettings:
         if not 0 < self.patience_s < float("inf"):
             raise ValueError(f"patience_s is a finite number above 0, not {self.patience_s}")
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.silence_s < float("inf"):
-            raise ValueError(f"silence_s is a finite number, 0 or more, not {self.silence_s}")
-        if not 0 < self.patience_s < float("inf"):
-            raise ValueError(f"patience_s is a finite number above 0, not {self.patience_s}")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -164,14 +158,24 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, now: floa
     """Look at all studies of a patient together and write down what follows."""
     looked = [look(journal, data, row, rules) for row in casebook.studies_of(journal, patient_id)]
     paths = {path: name for study in looked for path, name in study.paths.items()}
-    finished = {job.pair_uid: job for job in casebook.jobs_of(journal, patient_id) if job.finished}
+    jobs = casebook.jobs_of(journal, patient_id)
+    finished = {job.pair_uid: job for job in jobs if job.finished}
     kept = _kept(looked, finished, paths, rules.pairing)
     usable = [s.looked for s in looked if isinstance(s.looked, TracerStudy) and _usable(s, kept)]
     paired = _paired(usable, rules.pairing)
     cases = [] if isinstance(paired, Refusal) else [case(each, paths) for each in paired.pairs]
     remarks = _remarks(cases, finished)
     rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
+    _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
     casebook.settle(journal, rulings, cases, now)
+
+
+def _set_results_aside(data: Path, cases: Sequence[Case], unfinished: Mapping[str, JobRow], now: float) -> None:
+    """Results of a withdrawn run that measured other files must not be taken for those of the case; they are kept beside."""
+    for each in cases:
+        folder = data / "cases" / each.pair_uid
+        if each.pair_uid in unfinished and folder.is_dir() and _replaced(each, unfinished[each.pair_uid]):
+            folder.rename(folder.with_name(f"{each.pair_uid}.withdrawn-{now:.0f}"))
 
 
 def _paired(usable: Sequence[TracerStudy], settings: PairingSettings) -> Pairing | Refusal:

@@ -224,6 +224,28 @@ def test_a_queued_case_gets_the_version_that_is_left(folder: Any, scan: Any, tmp
     assert unused(folder) == [arrivals.GONE]
 
 
+def test_results_of_a_withdrawn_run_are_not_taken_for_those_of_the_version_that_is_left(
+    folder: Any, scan: Any, tmp_path: Path
+) -> None:
+    datasets = both(scan)
+    first = folder.receive(datasets)[0]
+    step(folder)
+    running = casebook.claim(folder.journal, LATER)
+    assert running is not None
+    folder.receive([blank(datasets[0])], now=LATER)
+    step(folder, now=LATER + 100)
+    results = folder.data / "cases" / running.pair_uid
+    results.mkdir(parents=True)  # the worker ends after all
+    (job,) = casebook.jobs_of(folder.journal)
+    assert job.state is JobState.WITHDRAWN
+    (folder.data / first).rename(tmp_path / "moved.dcm")
+    restart(folder, LATER + 200)
+    (job,) = casebook.jobs_of(folder.journal)
+    assert (job.state, first in job.paths("fdg")) == (JobState.QUEUED, False)
+    assert not results.exists()
+    assert len(list(results.parent.iterdir())) == 1
+
+
 def test_a_delivered_case_whose_version_was_moved_away_says_so(folder: Any, scan: Any, tmp_path: Path) -> None:
     datasets = both(scan)
     first = folder.receive(datasets)[0]
@@ -261,3 +283,14 @@ def test_a_start_without_the_files_of_a_finished_case_changes_nothing(folder: An
         (folder.data / path).unlink()
     restart(folder, LATER + 100)
     assert states(folder) == [StudyState.PAIRED] * 2
+
+
+def test_a_study_that_cannot_be_used_tells_of_its_two_versions_as_well(folder: Any, scan: Any) -> None:
+    datasets = scan(words={"PatientWeight": None}).datasets()
+    folder.receive(datasets)
+    corrected = deepcopy(datasets[0])
+    corrected.PatientWeight = "70"
+    (later,) = folder.receive([corrected])
+    step(folder)
+    assert held(folder).reason == "NotQuantifiable"
+    assert later in held(folder).sentence
