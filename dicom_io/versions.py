@@ -117,8 +117,12 @@ def _injections(header: Dataset) -> list[tuple[object, ...]]:
 
 
 def _maker(header: Dataset, creator: str, tag: tuple[int, int]) -> float | str:
-    """A private value, which comes as bytes where the transfer syntax does not tell its kind."""
-    found = private(header, creator, tag)
+    """A private value, which comes as bytes where the transfer syntax does not tell its kind.
+
+    Where the creator was lost in de-identification, what stands in its first block counts.
+    """
+    orphan = header.get((tag[0], 0x1000 + tag[1]))
+    found = private(header, creator, tag) or (None if orphan is None else orphan.value)
     word = (found.decode("latin-1") if isinstance(found, bytes) else str(found)).strip(" \0")
     try:
         return float(word)
