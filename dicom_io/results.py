@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -51,9 +52,20 @@ LESION_COLUMNS = (
     "segment",
 )
 
+# Every name that write_case has for a file; all others in a folder are somebody else's.
+_RESULT = re.compile(
+    r"(seg|sr)-(fdg|pentixafor|pair)(-\d+)?\.dcm|fusion\.(dcm|png)|(lesions|features)\.csv|(results|anatomy)\.json"
+    r"|(suv|lesions|anatomy)-(fdg|pentixafor)\.nii\.gz|transform-pentixafor-to-fdg\.h5"
+)
+
+
+def is_result(name: str) -> bool:
+    """Whether a file of this name is one of a pair's results."""
+    return _RESULT.fullmatch(name) is not None
+
 
 def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *, nifti: bool = False) -> list[Path]:
-    """Writes all files of the pair into `folder` and returns them; an earlier run's summary and segmentations go first.
+    """Writes all files of the pair into `folder` and returns them; an earlier run's files go first.
 
     Raises OSError where the folder cannot be written.
     """
@@ -72,8 +84,9 @@ def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *,
 
 
 def _clear(folder: Path) -> None:
-    """Takes away what would be wrong beside new files: the old summary, segmentations, and what a crash left half done."""
-    for path in [folder / "results.json", *folder.glob("seg-*.dcm"), *folder.glob(".*.part")]:
+    """Takes away what would be wrong beside new files: an earlier run's, and what a crash left half done."""
+    results = sorted((p for p in folder.iterdir() if is_result(p.name)), key=lambda p: p.name != "results.json")
+    for path in [*results, *folder.glob(".*.part")]:
         path.unlink(missing_ok=True)
     for path in folder.glob(".nifti-*"):
         shutil.rmtree(path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.errors import BadSettings, NotDicom, Rejected
+from analysis.errors import BadSettings, NotAPair, NotDicom, Rejected
 from analysis.ports import Progress
 from analysis.values import Concordance, PatientAnalysis, Tracer
 from dicom_io.headers import group, read_folder
@@ -19,6 +19,7 @@ from dicom_io.volumes import read_pet
 from service.config import Settings
 from service.intake import Rules
 from service.node import analysis_of, rules_of
+from service.outfolder import replaced, require_writable
 from service.worker import write_pair
 
 
@@ -39,20 +40,21 @@ class Telling:
 
 
 def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, tell: Telling, *, nifti: bool) -> Analysed:
-    """Analyse the FDG and the PentixaFor study of two folders into `out`. Raises Rejected."""
+    """Analyse the FDG and the PentixaFor study of two folders into `out`. Raises Rejected; `out` is then as it was."""
+    require_writable(out)
     tell.progress("Reading headers", 0.0)
     rules = rules_of(settings)
     fdg, pentixafor = (_studies(folder, rules, tell) for folder in folders)
+    _require_two_studies(fdg, pentixafor)
     pair = one_pair(fdg, pentixafor, rules.pairing)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").unlink(missing_ok=True)  # it is written last: where it lies, all others are of this pair
-    analysis = write_pair(pair, analysis_of(settings), out, progress=tell.progress, nifti=nifti)
+    with replaced(out) as draft:
+        analysis = write_pair(pair, analysis_of(settings), draft, progress=tell.progress, nifti=nifti)
     findings = tuple(f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict != "ok")
     return Analysed(summary=_summary(pair, analysis), findings=findings)
 
 
 def _studies(folder: Path, rules: Rules, tell: Telling) -> list[TracerStudy]:
-    """The usable studies in a folder; where there is none, the reason of the first that is not is raised."""
+    """The usable studies in a folder; where there is none, the reason is raised: of one with a PET rather than without."""
     instances, unusable = read_folder(folder)
     for path, sentence in unusable:
         tell.note(f"{path} was not used: {sentence}")
@@ -60,17 +62,30 @@ def _studies(folder: Path, rules: Rules, tell: Telling) -> list[TracerStudy]:
         reason = f" ({unusable[0][0].name}: {unusable[0][1].rstrip('.')})" if unusable else ""
         raise NotDicom(f"The folder {folder} holds no DICOM file{reason}.")
     found: list[TracerStudy] = []
-    refused: list[Rejected] = []
+    refused: list[tuple[bool, Rejected]] = []
     for study in group(instances):
         try:
             found.append(recognise(study, rules.tracers))
         except Rejected as error:
-            refused.append(error)
-    if not found:
-        raise refused[0]
-    for why in refused:
-        tell.note(f"A study in {folder} was not used: {why}")
+            refused.append((any(series.modality == "PT" for series in study.series), error))
+    told = None if found else max(refused, key=lambda one: one[0])[1]
+    for _, why in refused:
+        if why is not told:
+            tell.note(f"A study in {folder} was not used: {why}")
+    if told is not None:
+        raise told
     return found
+
+
+def _require_two_studies(first: Sequence[TracerStudy], second: Sequence[TracerStudy]) -> None:
+    """Raises NotAPair where both folders hold the same study or studies, and one tracer alone."""
+    uids = [{s.study.study_instance_uid for s in studies} for studies in (first, second)]
+    tracers = {s.tracer for s in (*first, *second)}
+    if uids[0] == uids[1] and len(tracers) == 1:
+        tracer = tracers.pop()
+        raise NotAPair(
+            f"Both folders hold the same {tracer} study; name the folder of the {tracer.other} study for one of them."
+        )
 
 
 def _summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:

@@ -155,6 +155,41 @@ def test_analyse_turns_bad_data_away_with_one_sentence(scan: Any, tmp_path: Path
     assert not (tmp_path / "out" / "results.json").exists()
 
 
+def test_a_late_refusal_leaves_an_earlier_run_as_it_was(scan: Any, tmp_path: Path) -> None:
+    fdg = write(tmp_path / "fdg", scan().datasets())
+    pentixafor = write(tmp_path / "pentixafor", scan(tracer=Tracer.PENTIXAFOR).datasets())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text("{}")
+    for out in ("out", "new"):  # ten voxels in a row are no body: the analysis itself refuses
+        assert duet("analyse", fdg, pentixafor, "--out", out, cwd=tmp_path).returncode == 2
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["results.json"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_read(scan: Any, tmp_path: Path) -> None:
+    fdg = write(tmp_path / "fdg", scan().datasets())
+    told = duet("analyse", fdg, fdg, "--out", fdg / "000.dcm" / "out", cwd=tmp_path)
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    assert "000.dcm is no folder" in told.stderr
+
+
+def test_the_refusal_told_is_that_of_the_study_with_a_pet(scan: Any, tmp_path: Path) -> None:
+    fdg = write(tmp_path / "fdg", scan().datasets())
+    datasets = scan(tracer=Tracer.PENTIXAFOR, words={"PatientWeight": None}).datasets()
+    datasets += scan(tracer=Tracer.PENTIXAFOR, words={"StudyDate": "20250101"}, modalities=("CT",)).datasets()
+    told = duet("analyse", fdg, write(tmp_path / "both", datasets), "--out", "out", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "weight" in told.stderr.splitlines()[-1]
+    assert "was not used: The study holds no PET series" in told.stderr
+
+
+def test_one_study_named_twice_is_told_as_such(scan: Any, tmp_path: Path) -> None:
+    folder = write(tmp_path / "pentixafor", scan(tracer=Tracer.PENTIXAFOR).datasets())
+    told = duet("analyse", folder, folder, "--out", "out", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "Both folders hold the same PentixaFor study" in told.stderr
+
+
 def test_analyse_names_the_file_that_is_cut_off(scan: Any, tmp_path: Path) -> None:
     fdg = write(tmp_path / "fdg", scan().datasets())
     pentixafor = write(tmp_path / "pentixafor", scan(tracer=Tracer.PENTIXAFOR).datasets())
