@@ -72,6 +72,10 @@ def choose_ct(study: Study, pet: Series) -> Chosen:
     Among several: complete before incomplete, the largest coverage (within 2 % equal), the finest slices, originals, the
     most voxels, the newest. Raises NoUsableCt, which says of each CT why it is none.
     """
+    if not pet.frame_of_reference_uid:
+        raise NoUsableCt(
+            f"{name(pet)} has no FrameOfReferenceUID, so no CT can be told to lie with it; correct it at its source."
+        )
     cts = [_without_localizers(s) for s in study.series if s.modality == "CT"]
     if not cts:
         raise NoUsableCt("The study holds no CT series; the CT of the same session is needed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import struct
 import unicodedata
@@ -49,7 +50,7 @@ def read_folder(folder: Path) -> tuple[list[Instance], list[tuple[Path, str]]]:
     """Every instance below a folder, in order of path, and (path, sentence) for each file that cannot be used."""
     instances: list[Instance] = []
     unusable: list[tuple[Path, str]] = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in _files(folder):
         try:
             instances.append(read_instance(path))
         except NotDicom as error:
@@ -59,6 +60,20 @@ def read_folder(folder: Path) -> tuple[list[Instance], list[tuple[Path, str]]]:
                 (path, f"The file cannot be read ({error.strerror or 'input/output error'}); check its permissions.")
             )
     return instances, unusable
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below a folder, by path; links to folders are followed, each folder once."""
+    found: list[Path] = []
+    seen: set[Path] = set()
+    for name, inner, files in os.walk(folder, followlinks=True):
+        place = Path(name)
+        if place.resolve() in seen:
+            inner.clear()
+            continue
+        seen.add(place.resolve())
+        found += [path for file in files if (path := place / file).is_file()]
+    return sorted(found)
 
 
 def _check_beginning(head: bytes) -> None:

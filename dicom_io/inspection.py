@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
-from analysis.errors import IncompleteSeries, NoUsablePet, UnknownTracer
+from analysis.errors import BadSettings, IncompleteSeries, NoUsablePet, UnknownTracer
 from analysis.grids import to_image
 from analysis.values import Tracer, Volume
 from dicom_io.choice import choose_pet
 from dicom_io.headers import group, read_folder
+from dicom_io.nifti import write_image
 from dicom_io.slices import slice_grid
 from dicom_io.studies import Series, Study
 from dicom_io.suv import SuvConversion, suv_conversion
@@ -105,5 +104,11 @@ def _first_reason(unusable: Sequence[tuple[Path, str]]) -> str:
 
 
 def save_nifti(volume: Volume, file: Path) -> None:
-    """Writes a volume as NIfTI (.nii or .nii.gz); positions are turned into NIfTI's RAS by the writer."""
-    sitk.WriteImage(to_image(volume.grid, volume.values), str(file))
+    """Writes a volume as NIfTI (.nii or .nii.gz); positions are turned into NIfTI's RAS by the writer.
+
+    Raises BadSettings where the file cannot be written; nothing is left of it then.
+    """
+    try:
+        write_image(to_image(volume.grid, volume.values), file)
+    except OSError as error:
+        raise BadSettings(f"{file} cannot be written ({error.strerror or error}); name another file with --nifti.") from None

@@ -5,7 +5,12 @@ SimpleITK turns our LPS positions into NIfTI's RAS by itself: both speak of the 
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
+import os
+import uuid
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +21,7 @@ from analysis.grids import to_image, to_itk_transform
 from analysis.values import Anatomy, Labelmap, PatientAnalysis, Tracer
 
 TRANSFORM_NAME = "transform-pentixafor-to-fdg.h5"
+_HEADER_BYTES = 352  # of a NIfTI-1 file, before its values
 
 
 def write_nifti(folder: Path, analysis: PatientAnalysis) -> list[Path]:
@@ -36,12 +42,48 @@ def write_nifti(folder: Path, analysis: PatientAnalysis) -> list[Path]:
             f"anatomy-{name}.nii.gz": to_image(regions[tracer].grid, regions[tracer].labels.astype(np.int16)),
         }
         for file, image in images.items():
-            sitk.WriteImage(image, str(folder / file), useCompression=True)
+            write_image(image, folder / file)
             written.append(folder / file)
     table = [{"label": label, "name": name} for label, name in regions[Tracer.FDG].names.items()]
     (folder / "anatomy.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    sitk.WriteTransform(to_itk_transform(analysis.aligned.transform), str(folder / TRANSFORM_NAME))
+    _write_transform(to_itk_transform(analysis.aligned.transform), folder / TRANSFORM_NAME)
     return [*written, folder / "anatomy.json", folder / TRANSFORM_NAME]
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Writes .nii or .nii.gz, whole or not at all. Raises OSError where it cannot be written: a full disk, no folder.
+
+    The writer tells nothing of a full disk, so what it wrote is read back.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+    try:
+        temporary.touch(exist_ok=False)
+        sitk.WriteImage(image, str(temporary), useCompression=path.suffix == ".gz")
+        if _length(temporary) < _HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():
+            raise OSError(errno.ENOSPC, "the file is cut off; the disk may be full", str(path))
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (RuntimeError, EOFError, zlib.error):
+        raise OSError(errno.EIO, "the file cannot be written whole; the disk may be full", str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _length(path: Path) -> int:
+    """Bytes of the file, of what it holds where it is compressed; a damaged end raises."""
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with gzip.open(path) as stream:
+        return sum(len(chunk) for chunk in iter(lambda: stream.read(1 << 20), b""))
+
+
+def _write_transform(transform: sitk.Transform, path: Path) -> None:
+    try:
+        sitk.WriteTransform(transform, str(path))
+        sitk.ReadTransform(str(path))
+    except RuntimeError:
+        raise OSError(errno.EIO, "the file cannot be written whole; the disk may be full", str(path)) from None
 
 
 def common_labels(anatomy: Mapping[Tracer, Anatomy]) -> dict[Tracer, Labelmap]:

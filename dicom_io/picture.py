@@ -256,7 +256,9 @@ def _quality(pen: ImageDraw.ImageDraw, span: tuple[int, int], y: int, analysis: 
     if uncertain:
         words += f", {uncertain} uncertain match{'es' if uncertain > 1 else ''}"
     write(pen, (left + 24, y), words, 17, INK, "lm")
+    count = len(found)
     names = ", ".join(f.name for f in found)
-    while names and pen.textlength(names, ImageFont.load_default(15)) > right - left - 24:
-        names = names[: names.rfind(",")] if "," in names else names[:-1]
+    while count > 1 and pen.textlength(names, ImageFont.load_default(15)) > right - left - 24:
+        count -= 1
+        names = f"{', '.join(f.name for f in found[:count])}, +{len(found) - count} more"
     write(pen, (left + 24, y + 24), names, 15, FAINT, "lm")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 
 from analysis.errors import NotQuantifiable
 from analysis.values import NOTHING, Body
+from dicom_io.choice import name
 from dicom_io.correction import why_not_corrected, why_not_static
 from dicom_io.elements import items, number, private, text
 from dicom_io.studies import Instance, Series
-from dicom_io.suv_body import body, to_body_weight
+from dicom_io.suv_body import body, to_body_weight, unit_notes
 from dicom_io.suv_times import (
     Nuclide,
     Reference,
@@ -88,9 +89,18 @@ def suv_conversion(series: Series) -> SuvConversion:
     Raises NotQuantifiable: the series is not attenuation corrected or not static, its units cannot be converted, or
     weight, dose, half-life or times are missing or cannot be believed.
     """
+    try:
+        found = _conversion(series)
+    except NotQuantifiable as error:
+        study = text(series.header, "StudyDescription")
+        raise NotQuantifiable(f"{name(series)}{f' of study {study!r}' if study else ''}: {error}") from None
+    return replace(found, warnings=unit_notes(series) + found.warnings)
+
+
+def _conversion(series: Series) -> SuvConversion:
     for why in (why_not_static(series), why_not_corrected(series)):
         if why:
-            raise NotQuantifiable(f"The PET series {series.description!r} cannot be measured: {why}.")
+            raise NotQuantifiable(f"The PET cannot be measured: {why}.")
     _require_one_kind(series)
     patient = body(series)
     units = text(series.header, "Units").upper()
@@ -110,10 +120,13 @@ def _require_one_kind(series: Series) -> None:
     doses = "RadionuclideTotalDose"
     for keyword in ("Units", "DecayCorrection", "PatientWeight", doses):
         if len({_dose_text(i) if keyword == doses else text(i.header, keyword) for i in series.instances}) > 1:
-            raise NotQuantifiable(
-                f"The instances of PET series {series.description!r} disagree in {keyword}; send the series again."
-            )
+            raise NotQuantifiable(f"The instances disagree in {keyword}; send the series again.")
     for instance in series.instances:
+        if (number(instance.header, "RescaleSlope") or 0.0) <= 0:
+            raise NotQuantifiable(
+                f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid} has no RescaleSlope above 0; "
+                "correct the header at its source."
+            )
         if number(instance.header, "RescaleIntercept"):
             raise NotQuantifiable(
                 f"RescaleIntercept of a PET slice is {number(instance.header, 'RescaleIntercept'):g} where it must be 0; "
@@ -147,6 +160,8 @@ def _from_activity(series: Series, patient: Body, scale: float, prefix: str) -> 
 
 
 def _dose_warnings(tracer: Nuclide, patient: Body) -> tuple[str, ...]:
+    if tracer.in_mbq:
+        return (f"RadionuclideTotalDose is below 100000 Bq and was taken as MBq ({tracer.dose_bq / 1e6:g} MBq).",)
     per_kg = tracer.dose_bq / 1e6 / patient.weight_kg
     if 0.2 <= per_kg <= 20:
         return ()
@@ -227,8 +242,8 @@ def _growth(tracer: Nuclide, given: datetime, at: datetime) -> float:
 def _disagreements(factors: tuple[float, ...], alternatives: Mapping[str, float]) -> tuple[str, ...]:
     chosen = float(np.median(factors))
     found = [
-        f"By {name} SUV would be {(other / chosen - 1) * 100:+.1f} %."
-        for name, other in alternatives.items()
+        f"By {rule} SUV would be {(other / chosen - 1) * 100:+.1f} %."
+        for rule, other in alternatives.items()
         if abs(other / chosen - 1) > WARN_ABOVE
     ]
     spread = max(factors) / min(factors) - 1

@@ -18,7 +18,7 @@ def body(series: Series) -> Body:
     weight = number(series.header, "PatientWeight")
     if weight is None or weight <= 0:
         raise NotQuantifiable(
-            "PatientWeight is missing or zero: SUV needs the patient's weight; correct the header at its source."
+            f"PatientWeight {_written(series)}: SUV needs the patient's weight; correct the header at its source."
         )
     weight = weight / 1000 if weight > 1000 else weight
     if not 1 <= weight <= 500:
@@ -31,6 +31,27 @@ def body(series: Series) -> Body:
         height_m=height if 0.3 <= height <= 2.8 else None,
         sex=sex if sex in {"M", "F", "O"} else None,
     )
+
+
+def _written(series: Series) -> str:
+    """What stands there instead of a weight."""
+    found = series.header.get_item("PatientWeight") if "PatientWeight" in series.header else None
+    value = None if found is None else found.value
+    said = (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "" if value != 0 else 0)).strip(
+        " \0"
+    )
+    return f"is {said[:20]!r}" if said else "is missing"
+
+
+def unit_notes(series: Series) -> tuple[str, ...]:
+    """Sentences on measures that were taken in another unit than DICOM's."""
+    weight, height = (number(series.header, keyword) or 0.0 for keyword in ("PatientWeight", "PatientSize"))
+    notes = []
+    if weight > 1000:
+        notes.append(f"PatientWeight is {weight:g} and was taken as grams ({weight / 1000:g} kg).")
+    if height > 3:
+        notes.append(f"PatientSize is {height:g} and was taken as centimetres ({height / 100:g} m).")
+    return tuple(notes)
 
 
 def surface_m2(weight_kg: float, height_m: float) -> float:

@@ -32,6 +32,7 @@ class Nuclide:
     dose_bq: float
     administered_datetime: datetime | None
     administered_clock: timedelta | None
+    in_mbq: bool = False  # the header's dose was taken as MBq
 
     @property
     def decay_constant(self) -> float:
@@ -67,11 +68,14 @@ def nuclide(series: Series) -> Nuclide:
     dose = number(found[0], "RadionuclideTotalDose") or 0.0
     for keyword, amount in (("RadionuclideHalfLife", half_life), ("RadionuclideTotalDose", dose)):
         if amount <= 0:
-            raise NotQuantifiable(f"{keyword} is missing or zero, and SUV needs it; correct the header at its source.")
+            raise NotQuantifiable(
+                f"{keyword} is missing, zero or no number, and SUV needs it; correct the header at its source."
+            )
     zone = text(series.header, "TimezoneOffsetFromUTC")
     return Nuclide(
         half_life_s=half_life,
         dose_bq=dose * 1e6 if dose < 1e5 else dose,
+        in_mbq=dose < 1e5,
         administered_datetime=read_datetime(text(found[0], "RadiopharmaceuticalStartDateTime"), zone),
         administered_clock=read_time(text(found[0], "RadiopharmaceuticalStartTime")),
     )

@@ -161,7 +161,10 @@ def identify(pet: Series, rules: TracerRules = NO_RULES) -> Identified:
     specific = list(_compound_texts(pet))
     other = next(((where, said) for where, said in specific if _OTHER_TRACER.search(said)), None)
     if other is not None:
-        raise UnknownTracer(f"{name(pet)} shows {isotope} and {other[0]} is {other[1]!r}: neither FDG nor PentixaFor.")
+        contrary = _contrary(pet, Tracer.FDG if isotope is Isotope.F18 else Tracer.PENTIXAFOR)
+        raise UnknownTracer(
+            f"{name(pet)} shows {isotope} and {other[0]} is {other[1]!r}: neither FDG nor PentixaFor{contrary}."
+        )
     if isotope is Isotope.F18 and FDG_CODES & {code for code, _, _ in _radiopharmaceutical_codes(pet)}:
         return Identified(tracer=Tracer.FDG, evidence=f"{isotope} by {shown_by}, FDG by RadiopharmaceuticalCodeSequence")
     tracer = Tracer.FDG if isotope is Isotope.F18 else Tracer.PENTIXAFOR
@@ -172,6 +175,12 @@ def identify(pet: Series, rules: TracerRules = NO_RULES) -> Identified:
     if any(rule.tracer is tracer and rule.fits(pet) for rule in rules.rules):
         return Identified(tracer=tracer, evidence=f"{isotope} by {shown_by}, {tracer} by a rule of the site")
     raise UnknownTracer(_unresolved(pet, tracer, isotope))
+
+
+def _contrary(pet: Series, tracer: Tracer) -> str:
+    """The description that names the tracer all the same, as part of a sentence; "" where none does."""
+    said = next((f"{where} {words!r}" for where, words in _description_texts(pet) if _TRACER_TEXT[tracer].search(words)), "")
+    return f", though {said} names {tracer}; correct the header at its source" if said else ""
 
 
 def _require_no_other(pet: Series, tracer: Tracer) -> None:

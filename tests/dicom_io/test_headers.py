@@ -260,3 +260,11 @@ def test_sheared_and_irregular_slices_are_refused(scans) -> None:
     irregular[5].ImagePositionPatient = [-20, -30, 11.0]
     with pytest.raises(IncompleteSeries, match="irregular gaps"):
         slice_grid(scans.series(irregular))
+
+
+def test_links_to_folders_are_followed_once(scans, tmp_path: Path) -> None:
+    scans.write(tmp_path / "disk", scans.pet(2))
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "pet").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "loop").symlink_to(tmp_path / "study")
+    assert len(read_folder(tmp_path / "study")[0]) == 2

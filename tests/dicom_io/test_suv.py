@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
-from analysis.errors import NotQuantifiable, NoUsablePet
+from analysis.errors import BadSettings, NotQuantifiable, NoUsablePet
 from analysis.values import Tracer
 from dicom_io.headers import group, read_folder
 from dicom_io.inspection import save_nifti, suv_report
@@ -63,6 +64,7 @@ def _vendor_header(words: dict[str, Any]) -> Dataset:
     if "SUVScaleFactor" in words["PhilipsPETPrivateGroup"]:
         block = ds.private_block(0x7053, "Philips PET Private Group", create=True)
         block.add_new(0x00, "DS", words["PhilipsPETPrivateGroup"]["SUVScaleFactor"])
+    ds.RescaleSlope = "1"  # the excerpts hold only what the factor needs
     return ds
 
 
@@ -267,6 +269,45 @@ def test_a_malformed_weight_is_no_weight(scans, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"70.25 ", b"heavy "))
     with pytest.raises(NotQuantifiable, match="PatientWeight"):
         suv_conversion(Series(instances=tuple(read_folder(tmp_path)[0])))
+
+
+@pytest.mark.parametrize(("weight", "said"), [("-70", "is '-70'"), ("0", "is '0'"), (None, "is missing")])
+def test_a_refusal_says_what_stands_there_and_of_which_series(scans, weight: str | None, said: str) -> None:
+    with pytest.raises(NotQuantifiable, match=rf"^PT 'PET AC' of study 'Torso': PatientWeight {said}:"):
+        factor(scans, PatientWeight=weight, StudyDescription="Torso")
+
+
+def test_a_slice_without_slope_is_refused(scans) -> None:
+    slices = scans.pet(3)
+    del slices[2].RescaleSlope
+    with pytest.raises(NotQuantifiable, match="'PET AC': Slice 3 has no RescaleSlope"):
+        suv_conversion(scans.series(slices))
+
+
+def test_other_units_are_told(scans) -> None:
+    changes = {"PatientWeight": "70000", "PatientSize": "170", "item": {"RadionuclideTotalDose": "300"}}
+    found = suv_conversion(scans.series(scans.pet(2, **changes)))
+    assert found.factor == pytest.approx(factor(scans))
+    assert [word for word in ("grams", "centimetres", "MBq") if any(word in x for x in found.warnings)] == [
+        "grams",
+        "centimetres",
+        "MBq",
+    ]
+
+
+def test_a_nifti_that_cannot_be_written_is_refused_and_leaves_nothing(scans, tmp_path: Path) -> None:
+    volume = read_pet(group(read_folder(_folder(scans, tmp_path))[0])[0].series[0])
+    with pytest.raises(BadSettings, match="cannot be written"):
+        save_nifti(volume, tmp_path / "none" / "suv.nii.gz")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:  # stands for a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40, limit[1]))
+        for name in ("suv.nii", "suv.nii.gz"):
+            with pytest.raises(BadSettings, match="cannot be written"):
+                save_nifti(volume, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [p.name for p in tmp_path.iterdir()] == ["pet"]
 
 
 def test_slices_that_disagree_are_refused(scans) -> None:

@@ -301,3 +301,17 @@ def test_a_study_without_a_date(scans) -> None:
     undated = dict.fromkeys(("StudyDate", "SeriesDate", "AcquisitionDate"))
     with pytest.raises(NotQuantifiable, match="no date"):
         recognise(study(scans.pet(Units="GML", **undated), scans.ct(**undated)))
+
+
+def test_a_refusal_names_both_elements_that_contradict_each_other(scans) -> None:
+    item = {"Radiopharmaceutical": "68Ga-PSMA-11"}
+    series = scans.series(scans.pet(2, tracer="PentixaFor", item=item, StudyDescription="PET/CT CXCR4"))
+    with pytest.raises(UnknownTracer, match=r"Radiopharmaceutical is '68Ga-PSMA-11'.*StudyDescription 'PET/CT CXCR4' names"):
+        identify(series)
+
+
+def test_a_pet_without_frame_of_reference_is_told_as_such(scans) -> None:
+    slices = [*scans.pet(FrameOfReferenceUID=None), *scans.ct()]
+    study = group(Instance(path=Path(f"{n}.dcm"), header=ds) for n, ds in enumerate(slices))[0]
+    with pytest.raises(NoUsableCt, match="PT 'PET AC' has no FrameOfReferenceUID"):
+        recognise(study)
