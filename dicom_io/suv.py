@@ -94,7 +94,8 @@ def suv_conversion(series: Series) -> SuvConversion:
     except NotQuantifiable as error:
         study = text(series.header, "StudyDescription")
         raise NotQuantifiable(f"{name(series)}{f' of study {study!r}' if study else ''}: {error}") from None
-    return replace(found, warnings=unit_notes(series) + found.warnings)
+    bare = ("The series has no RescaleSlope: the factor holds for rescaled values, and its pixels cannot be read as such.",)
+    return replace(found, warnings=unit_notes(series) + found.warnings + (bare if without_slopes(series) else ()))
 
 
 def _conversion(series: Series) -> SuvConversion:
@@ -121,8 +122,9 @@ def _require_one_kind(series: Series) -> None:
     for keyword in ("Units", "DecayCorrection", "PatientWeight", doses):
         if len({_dose_text(i) if keyword == doses else text(i.header, keyword) for i in series.instances}) > 1:
             raise NotQuantifiable(f"The instances disagree in {keyword}; send the series again.")
+    bare = without_slopes(series)
     for instance in series.instances:
-        if (number(instance.header, "RescaleSlope") or 0.0) <= 0:
+        if not bare and (number(instance.header, "RescaleSlope") or 0.0) <= 0:
             raise NotQuantifiable(
                 f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid} has no RescaleSlope above 0; "
                 "correct the header at its source."
@@ -132,6 +134,11 @@ def _require_one_kind(series: Series) -> None:
                 f"RescaleIntercept of a PET slice is {number(instance.header, 'RescaleIntercept'):g} where it must be 0; "
                 "the series was changed after reconstruction and cannot be measured."
             )
+
+
+def without_slopes(series: Series) -> bool:
+    """Whether no instance at all has a RescaleSlope, as in excerpts of headers: a factor exists, but no voxel can be read."""
+    return not any("RescaleSlope" in instance.header for instance in series.instances)
 
 
 def _dose_text(instance: Instance) -> str:

@@ -64,7 +64,6 @@ def _vendor_header(words: dict[str, Any]) -> Dataset:
     if "SUVScaleFactor" in words["PhilipsPETPrivateGroup"]:
         block = ds.private_block(0x7053, "Philips PET Private Group", create=True)
         block.add_new(0x00, "DS", words["PhilipsPETPrivateGroup"]["SUVScaleFactor"])
-    ds.RescaleSlope = "1"  # the excerpts hold only what the factor needs
     return ds
 
 
@@ -282,6 +281,13 @@ def test_a_slice_without_slope_is_refused(scans) -> None:
     del slices[2].RescaleSlope
     with pytest.raises(NotQuantifiable, match="'PET AC': Slice 3 has no RescaleSlope"):
         suv_conversion(scans.series(slices))
+
+
+def test_an_excerpt_without_any_slope_gives_its_factor_and_says_so(scans) -> None:
+    slices = scans.pet(3)
+    for ds in slices:
+        del ds.RescaleSlope
+    assert any("no RescaleSlope" in word for word in suv_conversion(scans.series(slices)).warnings)
 
 
 def test_other_units_are_told(scans) -> None:
