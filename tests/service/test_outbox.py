@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread, dcmwrite
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import SegmentationStorage, Verification
 
 from service import postings
@@ -121,7 +121,11 @@ def test_a_refused_object_waits_alone(folder: Any, scan: Any, port: int, to: Des
     assert (row.sop_instance_uid, row.failures) == (first[1], 1)
 
 
-def test_a_kind_of_object_that_is_not_accepted_waits_alone(folder: Any, scan: Any, port: int, to: Destination) -> None:
+def test_a_kind_of_object_that_is_not_accepted_waits_alone(
+    folder: Any, scan: Any, port: int, to: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A node's door that was opened earlier in this process lets every server here accept all kinds.
+    monkeypatch.setattr(_config, "UNRESTRICTED_STORAGE_SERVICE", False)
     (uids,) = post(folder, scan)
     as_segmentation(folder, uids[0])
     archive = Archive()
