@@ -241,7 +241,7 @@ def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArr
 
 
 def find_ureters(scene: Scene, urine: BoolArray, kidneys: BoolArray, bladder: BoolArray) -> BoolArray:
-    """Thin hot tracks beside the spine between kidneys and bladder: at most 25 mm wide, and long or joined to either."""
+    """Hot tracks beside the spine between kidneys and bladder: long and at most 25 mm wide, or joined to either and thin."""
     span = scene.reach(kidneys)
     if span is None:
         return np.zeros_like(kidneys)
@@ -252,8 +252,8 @@ def find_ureters(scene: Scene, urine: BoolArray, kidneys: BoolArray, bladder: Bo
     keep = []
     for n, box in enumerate(ndimage.find_objects(labels), start=1):
         long, *wide = [(s.stop - s.start) * step for s, step in zip(box, grid.spacing, strict=True)]
-        thin = max(wide) <= 25.0 and sizes[n - 1] * grid.voxel_ml < 12.0
-        if thin and (n in joined or long >= 2.0 * max(wide)):
+        small = max(wide) <= 25.0 and sizes[n - 1] * grid.voxel_ml < 12.0
+        if small and (long >= 2.0 * max(wide) or (n in joined and max(wide) <= 16.0)):
             keep.append(n)
     return np.isin(labels, keep)
 
