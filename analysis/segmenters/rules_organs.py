@@ -246,13 +246,15 @@ def find_ureters(scene: Scene, urine: BoolArray, kidneys: BoolArray, bladder: Bo
     if span is None:
         return np.zeros_like(kidneys)
     grid = scene.ct.grid
-    tracks = urine & scene.box((-70.0, 70.0), (-110.0, 5.0)) & (scene.height < span[1]) & ~kidneys & ~bladder
+    corridor = scene.box((-70.0, 70.0), (-110.0, 5.0)) & (scene.height < span[1])
+    tracks = urine & ~kidneys & ~bladder
     labels, sizes = components(tracks)
+    inside = np.bincount(labels[corridor], minlength=sizes.size + 1)[1:] > 0.8 * sizes
     joined = np.unique(labels[dilate(grid, kidneys | bladder, 9.0) & tracks])
     keep = []
     for n, box in enumerate(ndimage.find_objects(labels), start=1):
         long, *wide = [(s.stop - s.start) * step for s, step in zip(box, grid.spacing, strict=True)]
-        small = max(wide) <= 25.0 and sizes[n - 1] * grid.voxel_ml < 12.0
+        small = inside[n - 1] and max(wide) <= 25.0 and sizes[n - 1] * grid.voxel_ml < 12.0
         if small and (long >= 2.0 * max(wide) or (n in joined and max(wide) <= 16.0)):
             keep.append(n)
     return np.isin(labels, keep)
