@@ -116,7 +116,8 @@ class Outbox:
             # The object on which an association broke must not take it along for ever: the others stay due, without it.
             self._postpone(left[:1] if isinstance(error, BrokenError) else left, str(error))
             return False
-        logger().info("case sent", destination=self._destination.name, taken=taken, refused=len(rows) - taken)
+        event = "case delivered" if taken == len(rows) else "case delivered in part"
+        logger().info(event, destination=self._destination.name, objects=taken, refused=len(rows) - taken)
         return True
 
     def _postpone(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
