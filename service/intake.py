@@ -15,9 +15,7 @@ from pydicom import Dataset
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
 from dicom_io.headers import differences, group, read_instance, same_patient_id
 from dicom_io.pairing import Pairing, PairingSettings, pair
-from dicom_io.slices import slice_grid
 from dicom_io.studies import DualTracerPair, TracerStudy
-from dicom_io.suv import suv_conversion
 from dicom_io.tracers import TracerRules, recognise
 from service import arrivals, casebook, doubles
 from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
@@ -245,11 +243,7 @@ def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
     studies = group(instances)
     if len(studies) != 1:
         raise IdentityConflict("The objects of one Study Instance UID do not belong to one study and patient; ask the sender.")
-    found = recognise(studies[0], rules.tracers)
-    for series in (found.pet, found.ct):
-        slice_grid(series)
-    suv_conversion(found.pet)
-    return found
+    return recognise(studies[0], rules.tracers)
 
 
 def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStudy], remark: str = "") -> Ruling:
