@@ -11,9 +11,10 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from analysis.values import PatientAnalysis, Tracer
 from dicom_io import codes
-from dicom_io.derived import RESEARCH, RESEARCH_SENTENCE, Case, Kind, coded, new_object, reference
+from dicom_io.derived import RESEARCH, RESEARCH_SENTENCE, Case, Kind, coded, new_object
 from dicom_io.fusion import build_scene
 from dicom_io.picture import frames, still
+from dicom_io.sources import reference
 from dicom_io.studies import DualTracerPair, Instance
 
 FRAMES = 24

@@ -29,9 +29,9 @@ from dicom_io.derived import (
     contributing_equipment,
     description,
     finish,
-    sources,
 )
 from dicom_io.seg_pixels import read_frames
+from dicom_io.sources import sources
 from dicom_io.studies import DualTracerPair
 
 MOST_SEGMENTS = 255

@@ -28,8 +28,8 @@ from dicom_io.derived import (
     ascii_text,
     device_uid,
     new_object,
-    reference,
 )
+from dicom_io.sources import reference
 from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_group
 from dicom_io.studies import DualTracerPair, TracerStudy
 

@@ -10,7 +10,8 @@ import numpy as np
 from factories import Patient, make_analysis, make_case
 
 from analysis.values import Model, Tracer, Verdict
-from dicom_io.derived import Case, Kind, ascii_text, content_moment, device_uid, digest, new_object, plain, source
+from dicom_io.derived import Case, Kind, ascii_text, content_moment, device_uid, digest, new_object, plain
+from dicom_io.sources import source
 
 
 def test_plain_gives_what_json_knows() -> None:
