@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.errors import Rejected
 from service.inbox import seal
@@ -105,10 +105,17 @@ def read_pair(job: CaseJob) -> DualTracerPair:
 
 
 def write_pair(
-    pair: DualTracerPair, settings: AnalysisSettings, folder: Path, *, progress: Progress, nifti: bool = False
+    pair: DualTracerPair,
+    settings: AnalysisSettings,
+    folder: Path,
+    *,
+    progress: Progress,
+    nifti: bool = False,
+    batch: Sequence[Mapping[str, Any]] = (),
 ) -> PatientAnalysis:
-    """Analyse a pair and write everything that belongs to it. Raises Rejected."""
-    from analysis.patient.pipeline import analyse
+    """Analyse a pair and write everything that belongs to it; batch: rows of earlier cases. Raises Rejected."""
+    from analysis.patient.pipeline import Beside, analyse
+    from dicom_io.header_findings import header_findings
     from dicom_io.results import write_case
     from dicom_io.volumes import load
 
@@ -118,7 +125,8 @@ def write_pair(
     def within(message: str, fraction: float) -> None:
         progress(message if fraction < 1 else "Writing the results", 0.1 + 0.75 * fraction)
 
-    analysis = analyse(fdg, pentixafor, settings, progress=within)
+    beside = Beside(given=header_findings(pair), batch=batch)
+    analysis = analyse(fdg, pentixafor, settings, progress=within, beside=beside)
     write_case(folder, pair, analysis, nifti=nifti)
     progress("Done", 1.0)
     return analysis

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
+from typing import Any
 
 from analysis.patient.anatomy import find_anatomy
 from analysis.patient.features import patient_features
 from analysis.patient.lesions import find_lesions
 from analysis.patient.matching import match
 from analysis.patient.measures import MeasurementSettings
-from analysis.patient.quality import QualitySettings, check
+from analysis.patient.quality import check
+from analysis.patient.quality_batch import batch_findings
+from analysis.patient.quality_case import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
 from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
 from analysis.segmenters.rules import RuleAnatomy, RuleLesions, RuleSettings
-from analysis.values import PatientAnalysis, PetCt, Tracer
+from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
 
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
 
@@ -40,6 +43,21 @@ class Segmenters:
     lesions: LesionSegmenter
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is known beside the images. given: findings of the headers; batch: rows {finding name: value} of earlier cases."""
+
+    given: Sequence[Finding] = ()
+    batch: Sequence[Mapping[str, Any]] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """What a result must keep of it: the rows that it was compared with."""
+        return {"batch": tuple(dict(row) for row in self.batch)} if self.batch else {}
+
+
+NOTHING_BESIDE = Beside()
+
+
 def segmenters(settings: AnalysisSettings) -> Segmenters:
     """The segmenters that the settings name: rules, which need no weights."""
     return Segmenters(anatomy=RuleAnatomy(), lesions=RuleLesions(settings=settings.segmentation))
@@ -52,6 +70,7 @@ def analyse(
     *,
     by: Segmenters | None = None,
     progress: Progress = silent,
+    beside: Beside = NOTHING_BESIDE,
 ) -> PatientAnalysis:
     """Everything known of one pair. by: other segmenters than those of the settings. Raises UnusableImage."""
     settings = settings or AnalysisSettings()
@@ -68,7 +87,8 @@ def analyse(
     progress("Measuring", 0.97)
     features = patient_features(pair, anatomy, lesions, matches, settings.measurement)
     progress("Checking quality", 0.98)
-    findings = check(pair, anatomy, lesions, matches, settings.quality, settings.measurement)
+    findings = (*beside.given, *check(pair, anatomy, lesions, matches, settings.quality, settings.measurement))
+    findings += batch_findings(findings, beside.batch, settings.quality)
     progress("Done", 1.0)
 
     return PatientAnalysis(
@@ -78,7 +98,7 @@ def analyse(
         matches=matches,
         features=features,
         findings=findings,
-        settings=MappingProxyType(asdict(settings)),
+        settings=MappingProxyType(asdict(settings) | beside.settings()),
         software=software(),
     )
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.patient.quality import QualitySettings, check, field_shares
+from analysis.patient.quality import check
+from analysis.patient.quality_case import QualitySettings
+from analysis.patient.quality_registration import field_shares
 from analysis.values import Anatomy, Body, Concordance, Finding, LesionMatch, PetCt, Tracer, Verdict
 
 SETTINGS = QualitySettings()
