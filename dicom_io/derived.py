@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 import highdicom
@@ -78,6 +78,31 @@ _KEYWORDS = {
 }
 
 
+class SegForm(StrEnum):
+    """How a segmentation holds its pixels."""
+
+    BINARY = "binary"
+    LABELMAP = "labelmap"
+
+
+class SrForm(StrEnum):
+    """As which kind of structured report a report is written."""
+
+    COMPREHENSIVE_3D = "comprehensive3d"
+    ENHANCED = "enhanced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSettings:
+    """[objects]. seg: labelmap is misread by viewers and archives of before 2025; sr: enhanced where 3D SR is refused."""
+
+    seg: SegForm = SegForm.BINARY
+    sr: SrForm = SrForm.COMPREHENSIVE_3D
+
+
+STANDARD_OBJECTS = ObjectSettings()
+
+
 class Kind(Enum):
     """The written objects: file name without ending, series number and series description."""
 
@@ -116,10 +141,11 @@ class Case:
 
     pair: DualTracerPair
     analysis: PatientAnalysis
-    seed: tuple[str, str] = field(init=False)
+    objects: ObjectSettings = STANDARD_OBJECTS
+    seed: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", (self.pair.uid, digest(self.analysis)))
+        object.__setattr__(self, "seed", (self.pair.uid, digest(self.analysis), self.objects.seg, self.objects.sr))
 
     @property
     def version(self) -> str:

@@ -20,7 +20,7 @@ from pydicom import Dataset
 
 from analysis.values import Concordance, Lesion, PatientAnalysis, Tracer
 from dicom_io.capture import write_fusion
-from dicom_io.derived import Case, Kind, models, plain
+from dicom_io.derived import STANDARD_OBJECTS, Case, Kind, ObjectSettings, models, plain
 from dicom_io.nifti import write_nifti
 from dicom_io.seg import segment_of, write_segs
 from dicom_io.sr import write_pair_sr, write_tracer_sr
@@ -64,19 +64,26 @@ def is_result(name: str) -> bool:
     return _RESULT.fullmatch(name) is not None
 
 
-def write_case(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis, *, nifti: bool = False) -> list[Path]:
+def write_case(
+    folder: Path,
+    pair: DualTracerPair,
+    analysis: PatientAnalysis,
+    *,
+    nifti: bool = False,
+    objects: ObjectSettings = STANDARD_OBJECTS,
+) -> list[Path]:
     """Writes all files of the pair into `folder` and returns them; an earlier run's files go first.
 
     Raises OSError where the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder)
-    objects, picture = make_objects(pair, analysis)
-    written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in objects.items()]
+    made, picture = make_objects(pair, analysis, objects)
+    written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in made.items()]
     written.append(_atomic(folder / "fusion.png", lambda path: path.write_bytes(picture)))
     if nifti:
         written += _write_nifti(folder, analysis)
-    results = make_results(pair, analysis, objects)
+    results = make_results(pair, analysis, made, objects)
     written.append(_atomic(folder / "lesions.csv", _text(lesions_csv(results["lesions"]))))
     written.append(_atomic(folder / "features.csv", _text(features_csv(pair, results["features"]))))
     written.append(_atomic(folder / "results.json", _text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")))
@@ -92,16 +99,18 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def make_objects(pair: DualTracerPair, analysis: PatientAnalysis) -> tuple[dict[str, Dataset], bytes]:
+def make_objects(
+    pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings = STANDARD_OBJECTS
+) -> tuple[dict[str, Dataset], bytes]:
     """File name without ending > object, and the still picture as PNG."""
-    segs = {tracer: write_segs(pair, analysis, tracer) for tracer in Tracer}
+    segs = {tracer: write_segs(pair, analysis, tracer, objects=settings) for tracer in Tracer}
     objects: dict[str, Dataset] = {}
     for tracer, found in segs.items():
         for part, seg in enumerate(found):
             objects[seg_name(tracer, part)] = seg
     for tracer in Tracer:
-        objects[Kind.sr(tracer).stem] = write_tracer_sr(pair, analysis, tracer, segs[tracer])
-    objects[Kind.SR_PAIR.stem] = write_pair_sr(pair, analysis, segs)
+        objects[Kind.sr(tracer).stem] = write_tracer_sr(pair, analysis, tracer, segs[tracer], objects=settings)
+    objects[Kind.SR_PAIR.stem] = write_pair_sr(pair, analysis, segs, objects=settings)
     objects[Kind.FUSION.stem], picture = write_fusion(pair, analysis)
     return objects, picture
 
@@ -112,9 +121,11 @@ def seg_name(tracer: Tracer, part: int) -> str:
     return stem if part == 0 else f"{stem}-{part + 1}"
 
 
-def make_results(pair: DualTracerPair, analysis: PatientAnalysis, objects: Mapping[str, Dataset]) -> dict[str, Any]:
+def make_results(
+    pair: DualTracerPair, analysis: PatientAnalysis, objects: Mapping[str, Dataset], settings: ObjectSettings = STANDARD_OBJECTS
+) -> dict[str, Any]:
     """The content of results.json. A value that is undefined is None, never 0. Nothing in it depends on the clock."""
-    case = Case(pair=pair, analysis=analysis)
+    case = Case(pair=pair, analysis=analysis, objects=settings)
     registration = plain(analysis.aligned.quality)
     registration.pop("seconds")
     return {
@@ -127,7 +138,7 @@ def make_results(pair: DualTracerPair, analysis: PatientAnalysis, objects: Mappi
         },
         "software": plain(analysis.software),
         "models": plain(models(analysis)),
-        "settings": plain(analysis.settings),
+        "settings": {**plain(analysis.settings), "objects": plain(settings)},
         "verdict": analysis.verdict.value,
         "quality": plain(analysis.findings),
         "registration": registration,

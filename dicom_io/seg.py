@@ -23,8 +23,10 @@ from analysis.values import BoolArray, Concordance, FloatArray, Grid, Labelmap, 
 from dicom_io import codes
 from dicom_io.derived import (
     RESEARCH,
+    STANDARD_OBJECTS,
     Case,
     Kind,
+    ObjectSettings,
     ascii_text,
     contributing_equipment,
     description,
@@ -45,10 +47,12 @@ def write_seg(pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer) -
     return next(iter(write_segs(pair, analysis, tracer)), None)
 
 
-def write_segs(pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer) -> tuple[Dataset, ...]:
+def write_segs(
+    pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer, *, objects: ObjectSettings = STANDARD_OBJECTS
+) -> tuple[Dataset, ...]:
     """All SEGs of the tracer, each in its own series: none without lesions, two from 256 lesions on."""
     lesions = analysis.lesions[tracer].lesions
-    case = Case(pair=pair, analysis=analysis)
+    case = Case(pair=pair, analysis=analysis, objects=objects)
     images = sources(pair.study(tracer).pet) if lesions else []
     parts = range(1, 2 + (len(lesions) - 1) // MOST_SEGMENTS) if lesions else range(0)
     return tuple(_write_part(case, tracer, part, images) for part in parts)

@@ -23,8 +23,10 @@ from dicom_io import codes
 from dicom_io.derived import (
     MANUFACTURER,
     RESEARCH_SENTENCE,
+    STANDARD_OBJECTS,
     Case,
     Kind,
+    ObjectSettings,
     ascii_text,
     device_uid,
     new_object,
@@ -34,9 +36,16 @@ from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_grou
 from dicom_io.studies import DualTracerPair, TracerStudy
 
 
-def write_tracer_sr(pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer, segs: Sequence[Dataset]) -> Dataset:
+def write_tracer_sr(
+    pair: DualTracerPair,
+    analysis: PatientAnalysis,
+    tracer: Tracer,
+    segs: Sequence[Dataset],
+    *,
+    objects: ObjectSettings = STANDARD_OBJECTS,
+) -> Dataset:
     """The report of one tracer, in its own study; segs: all that write_segs gave, empty without lesions."""
-    case = Case(pair=pair, analysis=analysis)
+    case = Case(pair=pair, analysis=analysis, objects=objects)
     lesions = analysis.lesions[tracer].lesions
     groups: list[Group] = [lesion_group(case, lesion, segs) for lesion in lesions]
     groups += [total_group(case, tracer), *feature_groups(case, tracer)]
@@ -46,9 +55,15 @@ def write_tracer_sr(pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tra
     return _document(case, Kind.sr(tracer), [tracer], segs, groups, texts)
 
 
-def write_pair_sr(pair: DualTracerPair, analysis: PatientAnalysis, segs: Mapping[Tracer, Sequence[Dataset]]) -> Dataset:
+def write_pair_sr(
+    pair: DualTracerPair,
+    analysis: PatientAnalysis,
+    segs: Mapping[Tracer, Sequence[Dataset]],
+    *,
+    objects: ObjectSettings = STANDARD_OBJECTS,
+) -> Dataset:
     """The report of both tracers, in the PentixaFor study: sites of disease, features, quality of the data."""
-    case = Case(pair=pair, analysis=analysis)
+    case = Case(pair=pair, analysis=analysis, objects=objects)
     order = [Tracer.PENTIXAFOR, Tracer.FDG]
     groups: list[Group] = [site_group(case, match) for match in analysis.matches]
     groups += [total_group(case, tracer) for tracer in Tracer]
@@ -56,8 +71,8 @@ def write_pair_sr(pair: DualTracerPair, analysis: PatientAnalysis, segs: Mapping
     groups += [finding_group(case, finding) for finding in analysis.findings]
     texts = [_count_sentence(t, len(analysis.lesions[t].lesions)) for t in Tracer]
     texts += _uncertain_sentence(analysis) + _quality_sentence(analysis)
-    objects = [seg for tracer in order for seg in segs.get(tracer, ())]
-    return _document(case, Kind.SR_PAIR, order, objects, groups, texts)
+    given = [seg for tracer in order for seg in segs.get(tracer, ())]
+    return _document(case, Kind.SR_PAIR, order, given, groups, texts)
 
 
 def _count_sentence(tracer: Tracer, count: int) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.errors import Rejected
 from service.config import Settings, load
 from service.journal import open_journal
-from service.node import analysis_of, destinations_of, rules_of
+from service.node import analysis_of, destinations_of, objects_of, rules_of
 from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
 from service.receiver import ReceiverSettings
 
@@ -53,6 +53,7 @@ def _settings(settings: Settings) -> str:
     settings.section("delivery", DeliverySettings)
     rules_of(settings)
     destinations_of(settings)
+    objects_of(settings)
     analysis_of(settings)
     without = f"; without effect in this version: {', '.join(settings.unheeded)}" if settings.unheeded else ""
     return f"{settings.source}; AE title {settings.node.ae_title}{without}"

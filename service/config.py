@@ -35,7 +35,7 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "delivery")
+TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery")
 ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
 LISTS = ("destination",)
 PLANNED = ("archive", "cohort", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone

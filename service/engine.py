@@ -22,6 +22,7 @@ from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_c
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
+    from dicom_io.derived import ObjectSettings
     from dicom_io.pairing import PairingSettings
     from dicom_io.tracers import TracerRules
 
@@ -53,6 +54,7 @@ class Plan:
     data: Path
     tracers: TracerRules
     pairing: PairingSettings
+    objects: ObjectSettings
     analysis: AnalysisSettings
     destinations: Sequence[str]
     deliver_held: bool = False
@@ -93,6 +95,7 @@ class Engine:
             settings=self._plan.analysis,
             tracers=self._plan.tracers,
             pairing=self._plan.pairing,
+            objects=self._plan.objects,
         )
 
     def _tell(self, job: JobRow) -> None:

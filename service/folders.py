@@ -18,9 +18,9 @@ from dicom_io.tracers import recognise
 from dicom_io.volumes import read_pet
 from service.config import Settings
 from service.intake import Rules
-from service.node import analysis_of, rules_of
+from service.node import analysis_of, objects_of, rules_of
 from service.outfolder import replaced, require_writable
-from service.worker import write_pair
+from service.worker import Wishes, write_pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +47,9 @@ def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, t
     fdg, pentixafor = (_studies(folder, rules, tell) for folder in folders)
     _require_two_studies(fdg, pentixafor)
     pair = one_pair(fdg, pentixafor, rules.pairing)
+    wishes = Wishes(objects=objects_of(settings), nifti=nifti)
     with replaced(out) as draft:
-        analysis = write_pair(pair, analysis_of(settings), draft, progress=tell.progress, nifti=nifti)
+        analysis = write_pair(pair, analysis_of(settings), draft, progress=tell.progress, wishes=wishes)
     findings = tuple(f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict != "ok")
     return Analysed(summary=_summary(pair, analysis), findings=findings)
 

@@ -25,6 +25,7 @@ from service.receiver import Receiver, ReceiverSettings
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
+    from dicom_io.derived import ObjectSettings
     from service.engine import Engine
 
 PAUSE_S = 0.5  # between two looks at the journal
@@ -51,6 +52,13 @@ def analysis_of(settings: Settings) -> AnalysisSettings:
     return settings.group(AnalysisSettings, ANALYSIS_TABLES)
 
 
+def objects_of(settings: Settings) -> ObjectSettings:
+    """[objects]. Raises BadSettings."""
+    from dicom_io.derived import ObjectSettings
+
+    return settings.section("objects", ObjectSettings)
+
+
 def destinations_of(settings: Settings) -> tuple[Destination, ...]:
     """Every [[destination]]. Raises BadSettings where two bear one name."""
     destinations = settings.sections("destination", Destination)
@@ -70,6 +78,7 @@ class Node:
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._rules = rules_of(settings)
+        self._objects = objects_of(settings)
         self._data = self._node.data.absolute()
         self._stop = threading.Event()
         self._failed = False
@@ -163,6 +172,7 @@ class Node:
             data=self._data,
             tracers=self._rules.tracers,
             pairing=self._rules.pairing,
+            objects=self._objects,
             analysis=analysis_of(self._settings),
             destinations=[destination.name for destination in self._destinations],
             deliver_held=self._delivery.deliver_held,

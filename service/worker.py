@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
     from analysis.ports import Progress
     from analysis.values import PatientAnalysis
+    from dicom_io.derived import ObjectSettings
     from dicom_io.pairing import PairingSettings
     from dicom_io.studies import DualTracerPair
     from dicom_io.tracers import TracerRules
@@ -45,6 +46,16 @@ class CaseJob:
     settings: AnalysisSettings
     tracers: TracerRules
     pairing: PairingSettings
+    objects: ObjectSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How results are written and with what they are compared. batch: {finding name: value} of earlier cases."""
+
+    objects: ObjectSettings
+    nifti: bool = False
+    batch: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +94,7 @@ def run_case(job: CaseJob, progress: Progress) -> CaseResult:
         pair = read_pair(job)
         draft = job.folder.with_name(f".{job.folder.name}.{uuid.uuid4().hex}")
         draft.parent.mkdir(parents=True, exist_ok=True)
-        write_pair(pair, job.settings, draft, progress=progress)
+        write_pair(pair, job.settings, draft, progress=progress, wishes=Wishes(objects=job.objects))
         seal(draft, job.folder)
     return case_result(job.folder)
 
@@ -110,10 +121,9 @@ def write_pair(
     folder: Path,
     *,
     progress: Progress,
-    nifti: bool = False,
-    batch: Sequence[Mapping[str, Any]] = (),
+    wishes: Wishes,
 ) -> PatientAnalysis:
-    """Analyse a pair and write everything that belongs to it; batch: rows of earlier cases. Raises Rejected."""
+    """Analyse a pair and write everything that belongs to it. Raises Rejected."""
     from analysis.patient.pipeline import Beside, analyse
     from dicom_io.header_findings import header_findings
     from dicom_io.results import write_case
@@ -125,9 +135,9 @@ def write_pair(
     def within(message: str, fraction: float) -> None:
         progress(message if fraction < 1 else "Writing the results", 0.1 + 0.75 * fraction)
 
-    beside = Beside(given=header_findings(pair), batch=batch)
+    beside = Beside(given=header_findings(pair), batch=wishes.batch)
     analysis = analyse(fdg, pentixafor, settings, progress=within, beside=beside)
-    write_case(folder, pair, analysis, nifti=nifti)
+    write_case(folder, pair, analysis, nifti=wishes.nifti, objects=wishes.objects)
     progress("Done", 1.0)
     return analysis
 

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.errors import BadSettings
 from analysis.values import Tracer
+from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
 from service.config import NodeSettings, load
@@ -25,6 +26,7 @@ SECTIONS: dict[str, type[Any]] = {
     "intake": IntakeSettings,
     "tracers": TracerRules,
     "pairing": PairingSettings,
+    "objects": ObjectSettings,
     "delivery": DeliverySettings,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"

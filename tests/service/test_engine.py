@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from analysis.errors import UnusableImage
 from analysis.patient.pipeline import AnalysisSettings
 from analysis.values import Tracer
+from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
 from service import casebook, intake, postings
@@ -84,6 +85,7 @@ def engine(folder: Any, runner: StandIn, **plan: Any) -> Engine:
         data=folder.data,
         tracers=TracerRules(),
         pairing=PairingSettings(),
+        objects=ObjectSettings(),
         analysis=AnalysisSettings(),
         destinations=["first", "second"],
         first_retry_s=0.0,
