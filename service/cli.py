@@ -133,6 +133,17 @@ def suv(
 
 
 @app.command()
+def show(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A DICOM SEG or SR of any maker.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """The segments of a SEG or the measurements of an SR, of any maker."""
+    from service.showing import show as shown
+
+    typer.echo(shown(file, as_json=as_json))
+
+
+@app.command()
 def phantom(
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the studies go.")],
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,

@@ -214,3 +214,14 @@ def test_phantoms_are_not_written_over_others(tmp_path: Path) -> None:
     told = duet("phantom", "--out", "out", cwd=tmp_path)
     assert told.returncode == 2
     assert "patient-001 exists" in told.stderr
+
+
+def test_show_tells_what_a_seg_and_a_report_hold(shared_data: Path, tmp_path: Path) -> None:
+    """dcmqi's published PET case: one tumour of 33.58 ml with SUVmax 10.38."""
+    folder = shared_data / "seg_sr/dcmqi/sr-example"
+    seg, report = duet("show", folder / "seg.dcm", cwd=tmp_path), duet("show", folder / "sr.dcm", cwd=tmp_path)
+    assert "33.58 ml  Neoplasm, Primary" in seg.stdout
+    assert "SUVbw (Maximum): 10.3814 {SUVbw}g/ml" in report.stdout
+    refused = duet("show", folder / "rwvm.dcm", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "reads segmentations (SEG) and reports (SR)" in refused.stderr

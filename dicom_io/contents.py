@@ -1,0 +1,112 @@
+"""What a SEG or SR of any maker says, as plain values: for `duet show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from analysis.errors import NotDicom, UnusableImage
+from dicom_io.elements import text
+from dicom_io.headers import UNREADABLE
+from dicom_io.seg import Segment, Segmented, read_seg
+from dicom_io.sr_reader import Measured, MeasurementGroup, Report, read_sr
+
+
+def contents(file: Path) -> dict[str, Any]:
+    """A SEG's segments with their volumes, or an SR's measurements; plain values for JSON.
+
+    Raises NotDicom: the file cannot be read. Raises UnusableImage: another kind of object, or one that cannot be used.
+    """
+    try:
+        ds = dcmread(file)
+    except UNREADABLE as error:
+        raise NotDicom(f"{file.name} is no readable DICOM object; send it again.") from error
+    if text(ds, "Modality") == "SEG":
+        return _identity(ds) | _of_seg(read_seg(ds))
+    if text(ds, "Modality") == "SR":
+        return _identity(ds) | _of_sr(read_sr(ds))
+    kind = UID(text(ds, "SOPClassUID")).name or "an object of no kind"
+    raise UnusableImage(f"{file.name} is {kind}; `duet show` reads segmentations (SEG) and reports (SR).")
+
+
+def _identity(ds: Dataset) -> dict[str, Any]:
+    return {
+        "kind": UID(text(ds, "SOPClassUID")).name,
+        "series_description": text(ds, "SeriesDescription"),
+        "manufacturer": text(ds, "Manufacturer"),
+        "model": text(ds, "ManufacturerModelName"),
+        "software_versions": text(ds, "SoftwareVersions"),
+        "content_date": text(ds, "ContentDate"),
+        "study_instance_uid": text(ds, "StudyInstanceUID"),
+        "series_instance_uid": text(ds, "SeriesInstanceUID"),
+        "sop_instance_uid": text(ds, "SOPInstanceUID"),
+    }
+
+
+def _of_seg(found: Segmented) -> dict[str, Any]:
+    counts = np.bincount(found.labelmap.labels.ravel(), minlength=1 + max((s.number for s in found.segments), default=0))
+    voxel_ml = found.labelmap.grid.voxel_ml
+    return {
+        "frame_of_reference_uid": found.frame_of_reference_uid,
+        "referenced_series_uids": list(found.referenced_series_uids),
+        "voxel_mm": [round(x, 6) for x in found.labelmap.grid.spacing],
+        "overlapping_voxels": found.overlapping_voxels,
+        "segments": [_segment(s, int(counts[s.number]), voxel_ml) for s in found.segments],
+    }
+
+
+def _segment(segment: Segment, voxels: int, voxel_ml: float) -> dict[str, Any]:
+    return {
+        "number": segment.number,
+        "label": segment.label,
+        "category": _coded(segment.category),
+        "type": _coded(segment.kind),
+        "tracking_id": segment.tracking_id,
+        "tracking_uid": segment.tracking_uid,
+        "voxels": voxels,
+        "volume_ml": voxels * voxel_ml,
+    }
+
+
+def _of_sr(found: Report) -> dict[str, Any]:
+    return {
+        "title": _coded(found.title),
+        "verified": found.verified,
+        "procedures": [_coded(code) for code in found.procedures],
+        "texts": list(found.texts),
+        "groups": [_group(group) for group in found.groups],
+    }
+
+
+def _group(group: MeasurementGroup) -> dict[str, Any]:
+    sop, number = group.segment or ("", None)
+    return {
+        "tracking_id": group.tracking_id,
+        "tracking_uid": group.tracking_uid,
+        "finding": _coded(group.finding),
+        "sites": [_coded(code) for code in group.sites],
+        "laterality": _coded(group.laterality),
+        "segment": number,
+        "seg_sop_instance_uid": sop,
+        "measurements": [_measured(one) for one in group.measurements],
+        "evaluations": [{"concept": _coded(concept), "value": value} for concept, value in group.evaluations],
+    }
+
+
+def _measured(one: Measured) -> dict[str, Any]:
+    others: Sequence[tuple[str, Code | None]] = (("derivation", one.derivation), ("method", one.method), ("site", one.site))
+    named = {name: _coded(code) for name, code in others if code is not None}
+    why = {"qualifier": one.qualifier} if one.qualifier else {}
+    return {"concept": _coded(one.concept), "value": one.value, "unit": one.unit.value, **named, **why}
+
+
+def _coded(code: Code | None) -> dict[str, str] | None:
+    if code is None or not code.value:
+        return None
+    return {"value": code.value, "scheme": code.scheme_designator, "meaning": code.meaning}

@@ -1,0 +1,212 @@
+"""Anybody's measurement report (TID 1500), read back: the groups with what was measured, where, and on which segment.
+
+Concepts are known by their code under SCT and its predecessors SRT and SNM3, since older writers use these. What a maker
+left out stays empty; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+from pydicom.sr.coding import Code
+
+from analysis.errors import NotDicom, UnusableImage
+from dicom_io.elements import items, number, text
+from dicom_io.headers import UNREADABLE
+
+# Code values of the concepts of TID 1410, 1411, 1501 and 1419 that are read, each with the older ones for the same thing.
+_IMAGING_MEASUREMENTS = {"126010"}
+_GROUP = {"125007"}
+_TRACKING_ID, _TRACKING_UID = {"112039"}, {"112040"}
+_FINDING = {"121071"}
+_CATEGORY = {"276214006", "C0332307", "121070"}
+_SITE = {"363698007", "G-C0E3"}
+_LATERALITY = {"272741003", "G-C171"}
+_DERIVATION, _METHOD = {"121401"}, {"370129005", "G-C036"}
+_SEGMENTS = {"121191", "121214"}  # Referenced Segment, Referenced Segmentation Frame
+_SOURCE_SERIES = {"121232"}
+_PROCEDURE = {"121058"}
+_FRAMEWORK = _FINDING | _CATEGORY | _SITE
+# A real tree is some ten levels deep; a deeper one is a loop of some kind or an attack.
+_DEEPEST = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One number. value: None where the item bears none, qualifier then says why (or is empty). unit: UCUM as a rule."""
+
+    concept: Code
+    value: float | None
+    unit: Code
+    derivation: Code | None = None
+    method: Code | None = None
+    site: Code | None = None
+    qualifier: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementGroup:
+    """One measurement group; empty where its maker said nothing.
+
+    segment: SOP instance UID of the SEG and segment number. evaluations: concept and what was said of it in words.
+    """
+
+    tracking_id: str
+    tracking_uid: str
+    finding: Code | None
+    category: Code | None
+    sites: tuple[Code, ...]
+    laterality: Code | None
+    segment: tuple[str, int] | None
+    source_series_uids: tuple[str, ...]
+    measurements: tuple[Measured, ...]
+    evaluations: tuple[tuple[Code, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A structured report. verified: VerificationFlag is VERIFIED; texts: its sentences outside of any group."""
+
+    title: Code
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    description: str
+    verified: bool
+    procedures: tuple[Code, ...]
+    texts: tuple[str, ...]
+    groups: tuple[MeasurementGroup, ...]
+
+
+def read_sr(given: Dataset | Path) -> Report:
+    """A structured report of any maker; one without measurement groups is a Report without groups.
+
+    Raises NotDicom: the file cannot be read. Raises UnusableImage: another kind of object, or a content tree that is broken.
+    """
+    ds = _opened(given)
+    if text(ds, "Modality") != "SR" and "ContentSequence" not in ds:
+        raise UnusableImage("The object is no structured report; send a DICOM SR.")
+    if text(ds, "ValueType") not in ("CONTAINER", ""):
+        raise UnusableImage("The structured report's root is no container; export the report again.")
+    containers = list(_groups(ds, 0))
+    return Report(
+        title=_code(items(ds, "ConceptNameCodeSequence")) or Code("", "", ""),
+        study_instance_uid=text(ds, "StudyInstanceUID"),
+        series_instance_uid=text(ds, "SeriesInstanceUID"),
+        sop_instance_uid=text(ds, "SOPInstanceUID"),
+        description=text(ds, "SeriesDescription"),
+        verified=text(ds, "VerificationFlag") == "VERIFIED",
+        procedures=tuple(_coded_values(items(ds, "ContentSequence"), _PROCEDURE)),
+        texts=tuple(_sentences(ds, 0)),
+        groups=tuple(_group(container) for container in containers),
+    )
+
+
+def _opened(given: Dataset | Path) -> Dataset:
+    if isinstance(given, Dataset):
+        return given
+    try:
+        return dcmread(given)
+    except UNREADABLE as error:
+        raise NotDicom("The file is no readable DICOM object; send the report again.") from error
+
+
+def _groups(container: Dataset, depth: int) -> Iterator[Dataset]:
+    """Every measurement group below a container, in the document's order."""
+    if depth > _DEEPEST:
+        raise UnusableImage("The structured report is nested deeper than any report is; export it again.")
+    for item in items(container, "ContentSequence"):
+        if text(item, "ValueType") != "CONTAINER":
+            continue
+        if _named(item, _GROUP):
+            yield item
+        else:
+            yield from _groups(item, depth + 1)
+
+
+def _sentences(container: Dataset, depth: int) -> Iterator[str]:
+    """TEXT items that belong to no measurement group."""
+    for item in items(container, "ContentSequence") if depth <= _DEEPEST else ():
+        if text(item, "ValueType") == "TEXT" and text(item, "TextValue"):
+            yield text(item, "TextValue")
+        elif not _named(item, _GROUP):
+            yield from _sentences(item, depth + 1)
+
+
+def _group(container: Dataset) -> MeasurementGroup:
+    content = items(container, "ContentSequence")
+    sites = list(_coded_values(content, _SITE))
+    site_items = [item for item in content if _named(item, _SITE)]
+    laterality = next((c for item in site_items for c in _coded_values(items(item, "ContentSequence"), _LATERALITY)), None)
+    return MeasurementGroup(
+        tracking_id=next((text(i, "TextValue") for i in content if _named(i, _TRACKING_ID)), ""),
+        tracking_uid=next((text(i, "UID") for i in content if _named(i, _TRACKING_UID)), ""),
+        finding=next(_coded_values(content, _FINDING), None),
+        category=next(_coded_values(content, _CATEGORY), None),
+        sites=tuple(sites),
+        laterality=laterality,
+        segment=next((s for i in content if _named(i, _SEGMENTS) and (s := _segment(i)) is not None), None),
+        source_series_uids=tuple(text(i, "UID") for i in content if _named(i, _SOURCE_SERIES)),
+        measurements=tuple(_measured(i) for i in content if text(i, "ValueType") == "NUM"),
+        evaluations=tuple(_evaluations(content)),
+    )
+
+
+def _evaluations(content: Iterable[Dataset]) -> Iterator[tuple[Code, str]]:
+    """What is said in words or codes, beside the template's own framework."""
+    for item in content:
+        name, kind = _code(items(item, "ConceptNameCodeSequence")), text(item, "ValueType")
+        if name is None or name.value in _FRAMEWORK | _TRACKING_ID:
+            continue
+        if kind == "TEXT":
+            yield name, text(item, "TextValue")
+        elif kind == "CODE" and (said := _code(items(item, "ConceptCodeSequence"))) is not None:
+            yield name, said.meaning
+
+
+def _measured(item: Dataset) -> Measured:
+    found, inner = items(item, "MeasuredValueSequence"), items(item, "ContentSequence")
+    value = number(found[0], "NumericValue") if found else None
+    precise = number(found[0], "FloatingPointValue") if found else None
+    value = precise if precise is not None and value is not None and math.isfinite(precise) else value
+    why = _code(items(item, "NumericValueQualifierCodeSequence"))
+    return Measured(
+        concept=_code(items(item, "ConceptNameCodeSequence")) or Code("", "", ""),
+        value=value,
+        unit=(_code(items(found[0], "MeasurementUnitsCodeSequence")) if found else None) or Code("", "", ""),
+        derivation=next(_coded_values(inner, _DERIVATION), None),
+        method=next(_coded_values(inner, _METHOD), None),
+        site=next(_coded_values(inner, _SITE), None),
+        qualifier="" if why is None else why.meaning,
+    )
+
+
+def _segment(item: Dataset) -> tuple[str, int] | None:
+    for reference in items(item, "ReferencedSOPSequence"):
+        segment = number(reference, "ReferencedSegmentNumber")
+        if segment is not None and text(reference, "ReferencedSOPInstanceUID"):
+            return text(reference, "ReferencedSOPInstanceUID"), int(segment)
+    return None
+
+
+def _named(item: Dataset, values: set[str]) -> bool:
+    name = _code(items(item, "ConceptNameCodeSequence"))
+    return name is not None and name.value in values
+
+
+def _coded_values(content: Iterable[Dataset], values: set[str]) -> Iterator[Code]:
+    for item in content:
+        if _named(item, values) and (code := _code(items(item, "ConceptCodeSequence"))) is not None:
+            yield code
+
+
+def _code(sequence: Iterable[Dataset]) -> Code | None:
+    for item in sequence:
+        value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
+        if value:
+            return Code(value, text(item, "CodingSchemeDesignator"), text(item, "CodeMeaning"))
+    return None
