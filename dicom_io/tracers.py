@@ -1,52 +1,24 @@
-"""Which tracer a study shows, which PET is to be measured, and which CT belongs to it."""
+"""Which tracer a study shows, which PET is to be measured, and which CT belongs to it. The words are data: tracers.toml."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from fnmatch import fnmatchcase
 
-from analysis.errors import BadSettings, NotQuantifiable, UnknownTracer
+from pydicom import Dataset
+
+from analysis.errors import NotQuantifiable, UnknownTracer
 from analysis.values import Tracer
 from dicom_io.choice import Chosen, choose_ct, choose_pet, name
 from dicom_io.correction import GE_CREATOR
-from dicom_io.elements import codes, described, items, number, private, text
+from dicom_io.elements import codes, described, items, number, private
 from dicom_io.slices import slice_grid
 from dicom_io.studies import Series, Study, TracerStudy
 from dicom_io.suv import suv_conversion
 from dicom_io.suv_times import started
+from dicom_io.tracers_table import Named, plain, table
 
-
-class Isotope(StrEnum):
-    """The two isotopes that are told apart."""
-
-    F18 = "F-18"
-    GA68 = "Ga-68"
-
-
-ISOTOPE_OF = {Tracer.FDG: Isotope.F18, Tracer.PENTIXAFOR: Isotope.GA68}
-# Half-lives in s that makers write for the isotope.
-HALF_LIVES = {Isotope.F18: (6500.0, 6700.0), Isotope.GA68: (4000.0, 4120.0)}
-# The same code values occur under SCT, SRT, SNM3 and 99SDM.
-ISOTOPE_CODES = {"77004003": Isotope.F18, "C-111A1": Isotope.F18, "35337001": Isotope.GA68, "C-131A3": Isotope.GA68}
-FDG_CODES = {"35321007", "C-B1031"}
-
-_ISOTOPE_TEXT = {
-    Isotope.F18: re.compile(r"(?<!\d)\^?18\^?[ -]?F(?![a-z])|(?<![a-z])F[ -]?\^?18\^?(?!\d)|fluorine", re.IGNORECASE),
-    Isotope.GA68: re.compile(r"(?<!\d)\^?68\^?[ -]?Ga(?![a-z])|(?<![a-z])Ga[ -]?\^?68\^?(?!\d)|\^68\^ ?gallium", re.IGNORECASE),
-}
-_TRACER_TEXT = {
-    Tracer.FDG: re.compile(r"fdg|fluorodeoxy|fludeoxy", re.IGNORECASE),
-    Tracer.PENTIXAFOR: re.compile(r"pentixa|cxcr-?4", re.IGNORECASE),
-}
-# Tracers that share an isotope with one of ours. One of them named beside the activity outweighs any description.
-_OTHER_TRACER = re.compile(
-    r"psma|folastat|gozetotide|dota[ -]?(?:tate|toc|noc)|dotreotide|fapi|choline|fluciclovine|florbeta|flutemetamol"
-    r"|flortaucipir|fluoroestradiol|fluorothymidine|fluoroethyl|misonidazole|exendin|dopa|fluoride|(?<![a-z])(?:naf|fet|fes|flt|fmiso|fch|dcfpyl|pylarify|netspot|illuccix|locametz|ubiquicidin|macroaggregat)(?![a-z])",
-    re.IGNORECASE,
-)
 _DESCRIPTIONS = (
     "SeriesDescription",
     "StudyDescription",
@@ -54,39 +26,63 @@ _DESCRIPTIONS = (
     "RequestedProcedureDescription",
     "PerformedProcedureStepDescription",
 )
+_PROCEDURES = ("ProcedureCodeSequence", "RequestedProcedureCodeSequence", "PerformedProtocolCodeSequence")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRule:
     """What a site knows of its own studies: where each given pattern fits, the PET shows `tracer`.
 
-    Patterns compare without case; * stands for any text. ae_title: who sent the files; station: StationName; protocol:
-    ProtocolName or SeriesDescription. The isotope must still be the tracer's.
+    Patterns compare without case and accents; * stands for any text. ae_title: who sent the files, or StationAETitle; station:
+    StationName; protocol: ProtocolName or SeriesDescription; description: SeriesDescription or StudyDescription. The
+    isotope must still be the tracer's, and no element may name another tracer.
     """
 
     tracer: Tracer
     ae_title: str = ""
     station: str = ""
     protocol: str = ""
+    description: str = ""
 
     def __post_init__(self) -> None:
-        if not (self.ae_title or self.station or self.protocol):
-            raise BadSettings("A tracer rule of the site must name an AE title, a station or a protocol.")
+        given = self._patterns()
+        if not given:
+            raise ValueError("a tracer rule must name an ae_title, station, protocol or description")
+        for key, pattern in given.items():
+            if not pattern.strip("* "):
+                raise ValueError(f"{key} = {pattern!r} fits every study; name a part of the text that sets the tracer apart")
 
-    def fits(self, series: Series) -> bool:
-        """Whether every given pattern fits the series."""
-        header = series.header
-        sender = text(getattr(header, "file_meta", None) or header, "SourceApplicationEntityTitle")
-        said = {
-            self.ae_title: (sender, text(header, "StationAETitle")),
-            self.station: (text(header, "StationName"),),
-            self.protocol: (text(header, "ProtocolName"), series.description),
+    def _patterns(self) -> dict[str, str]:
+        every = {
+            "ae_title": self.ae_title,
+            "station": self.station,
+            "protocol": self.protocol,
+            "description": self.description,
         }
-        return all(_any_fits(pattern, found) for pattern, found in said.items() if pattern)
+        return {key: pattern for key, pattern in every.items() if pattern}
+
+    def fits(self, series: Series) -> str:
+        """What each given pattern fits, as words for a reader; "" where one does not fit."""
+        said = {
+            "ae_title": tuple(_sender(series)),
+            "station": tuple(described(series.header, "StationName")),
+            "protocol": tuple(described(series.header, "ProtocolName", "SeriesDescription")),
+            "description": tuple(described(series.header, "SeriesDescription", "StudyDescription")),
+        }
+        fitting = [_first_fit(pattern, said[key]) for key, pattern in self._patterns().items()]
+        return ", ".join(fitting) if all(fitting) else ""
 
 
-def _any_fits(pattern: str, found: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(word.casefold(), pattern.casefold()) for word in found if word)
+def _sender(series: Series) -> Iterator[tuple[str, str]]:
+    meta = getattr(series.header, "file_meta", None)
+    if meta is not None:
+        yield from described(meta, "SourceApplicationEntityTitle")
+    yield from described(series.header, "StationAETitle")
+
+
+def _first_fit(pattern: str, said: Iterable[tuple[str, str]]) -> str:
+    wanted = re.compile(".*".join(re.escape(part) for part in plain(pattern).split("*")), re.DOTALL)
+    return next((f"{where} {words!r}" for where, words in said if wanted.fullmatch(plain(words))), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +98,23 @@ class Identified:
 
     tracer: Tracer
     evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What one element says. beside: it stands beside the activity; own: it describes this very series."""
+
+    where: str
+    words: str
+    beside: bool = False
+    own: bool = False
+
+    def names(self, what: Named) -> bool:
+        """Whether it names an isotope or a compound."""
+        return what.said(self.words, beside=self.beside)
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.words!r}"
 
 
 NO_RULES = TracerRules()
@@ -143,116 +156,170 @@ def _require_one_tracer(tracer: Tracer, pet: Chosen, rules: TracerRules) -> None
     """Raises UnknownTracer where another PET that fits shows the other tracer: one study, one tracer."""
     for other in pet.others:
         try:
-            found = identify(other, rules).tracer
+            found = identify(other, rules)
         except UnknownTracer:
             continue
-        if found is not tracer:
+        if found.tracer is not tracer:
             raise UnknownTracer(
-                f"The study holds a PET of each tracer ({name(pet.series)}, {name(other)}); send each as a study of its own."
+                f"The study holds a PET of each tracer ({name(pet.series)} of {tracer}, {name(other)} of {found.tracer}: "
+                f"{found.evidence}); send each as a study of its own."
             )
 
 
 def identify(pet: Series, rules: TracerRules = NO_RULES) -> Identified:
     """The tracer that a PET's header shows: isotope by half-life, code, text; then the compound by code, text, site rule.
 
-    Raises UnknownTracer, which names the elements that were looked at.
+    Raises UnknownTracer, which names the elements that were looked at and what they say.
     """
     isotope, shown_by = _isotope(pet)
-    specific = list(_compound_texts(pet))
-    other = next(((where, said) for where, said in specific if _OTHER_TRACER.search(said)), None)
-    if other is not None:
-        contrary = _contrary(pet, Tracer.FDG if isotope is Isotope.F18 else Tracer.PENTIXAFOR)
-        raise UnknownTracer(
-            f"{name(pet)} shows {isotope} and {other[0]} is {other[1]!r}: neither FDG nor PentixaFor{contrary}."
+    tracer = table().tracer_with(isotope)
+    compound, described_as = list(_compound(pet)), list(_descriptions(pet))
+    _require_no_other(pet, tracer, [*compound, *(s for s in described_as if s.own)], isotope)
+    code = next((c for c, _, _ in _compound_codes(pet) if c in table().tracers[tracer].codes), "")
+    if code:
+        return Identified(
+            tracer=tracer, evidence=f"{isotope} by {shown_by}, {tracer} by RadiopharmaceuticalCodeSequence {code}"
         )
-    if isotope is Isotope.F18 and FDG_CODES & {code for code, _, _ in _radiopharmaceutical_codes(pet)}:
-        return Identified(tracer=Tracer.FDG, evidence=f"{isotope} by {shown_by}, FDG by RadiopharmaceuticalCodeSequence")
-    tracer = Tracer.FDG if isotope is Isotope.F18 else Tracer.PENTIXAFOR
-    for where, said in (*specific, *_description_texts(pet)):
-        if _TRACER_TEXT[tracer].search(said):
-            _require_no_other(pet, tracer)
-            return Identified(tracer=tracer, evidence=f"{isotope} by {shown_by}, {tracer} by {where} {said!r}")
-    if any(rule.tracer is tracer and rule.fits(pet) for rule in rules.rules):
-        return Identified(tracer=tracer, evidence=f"{isotope} by {shown_by}, {tracer} by a rule of the site")
-    raise UnknownTracer(_unresolved(pet, tracer, isotope))
-
-
-def _contrary(pet: Series, tracer: Tracer) -> str:
-    """The description that names the tracer all the same, as part of a sentence; "" where none does."""
-    said = next((f"{where} {words!r}" for where, words in _description_texts(pet) if _TRACER_TEXT[tracer].search(words)), "")
-    return f", though {said} names {tracer}; correct the header at its source" if said else ""
-
-
-def _require_no_other(pet: Series, tracer: Tracer) -> None:
-    """Raises UnknownTracer where the series' own description names another tracer than the one found."""
-    said = text(pet.header, "SeriesDescription")
-    if _OTHER_TRACER.search(said):
+    named = next((s for s in (*compound, *described_as) if s.names(table().tracers[tracer])), None)
+    ruled = "" if named else _by_rule(pet, tracer, rules)
+    if named is None and not ruled:
         raise UnknownTracer(
-            f"{name(pet)}: one element names {tracer}, SeriesDescription another tracer; correct the header at its source."
+            f"{name(pet)} shows {isotope} by {shown_by}, but nothing names {tracer} ({_looked_at(pet)}); "
+            "correct the header or add a rule for this site."
         )
-
-
-def _unresolved(pet: Series, tracer: Tracer, isotope: Isotope) -> str:
-    looked = ", ".join(f"{where} {said!r}" for where, said in (*_compound_texts(pet), *_description_texts(pet)))
-    return (
-        f"{name(pet)} shows {isotope}, but nothing names {tracer} (looked at: {looked or 'no element says anything'}); "
-        "correct the header or add a rule for this site."
+    if named is None or not named.beside:
+        _require_no_rival(pet, tracer, described_as, str(named or f"a rule of the site ({ruled})"))
+    return Identified(
+        tracer=tracer, evidence=f"{isotope} by {shown_by}, {tracer} by {named or f'a rule of the site, which fits {ruled}'}"
     )
 
 
-def _radiopharmaceutical(pet: Series) -> Iterator[tuple[str, str]]:
-    for item in items(pet.header, "RadiopharmaceuticalInformationSequence"):
-        yield from described(item, "Radiopharmaceutical")
+def _by_rule(pet: Series, tracer: Tracer, rules: TracerRules) -> str:
+    return next((fits for rule in rules.rules if rule.tracer is tracer and (fits := rule.fits(pet))), "")
 
 
-def _radiopharmaceutical_codes(pet: Series) -> list[tuple[str, str, str]]:
-    found = items(pet.header, "RadiopharmaceuticalInformationSequence")
-    return [code for item in found for code in codes(item, "RadiopharmaceuticalCodeSequence")]
+def _require_no_other(pet: Series, tracer: Tracer, said: Iterable[Said], isotope: str) -> None:
+    """Raises UnknownTracer where an element beside the activity, or the series' own description, names another tracer."""
+    others = (*table().others, table().tracers[tracer.other])
+    for code, _, meaning in _compound_codes(pet):
+        if (other := next((o for o in others if code in o.codes), None)) is not None:
+            shown = Said(where="RadiopharmaceuticalCodeSequence", words=f"{code} {meaning}".strip())
+            raise UnknownTracer(_contrary(pet, tracer, isotope, (shown, other)))
+    for each in said:
+        if (other := next((o for o in others if each.names(o)), None)) is not None:
+            raise UnknownTracer(_contrary(pet, tracer, isotope, (each, other)))
 
 
-def _compound_texts(pet: Series) -> Iterator[tuple[str, str]]:
-    """(element, text) of what is written beside the activity."""
-    yield from _radiopharmaceutical(pet)
-    for _, _, meaning in _radiopharmaceutical_codes(pet):
+def _contrary(pet: Series, tracer: Tracer, isotope: str, found: tuple[Said, Named]) -> str:
+    """The sentence on another tracer; it tells where the header names ours all the same."""
+    shown, other = found
+    ours = [s for s in (*_compound(pet), *_descriptions(pet)) if s.names(table().tracers[tracer])]
+    though = f", though {ours[0]} names {tracer}" if ours and ours[0].where != shown.where else ""
+    what = f"{other.name}" if other.name in set(Tracer) else f"{other.name}, neither FDG nor PentixaFor"
+    return (
+        f"{name(pet)} shows {isotope}, and {shown.where} is {shown.words!r}, which names {what}{though} "
+        f"({_looked_at(pet)}); if it is {tracer}, correct the header at its source."
+    )
+
+
+def _require_no_rival(pet: Series, tracer: Tracer, said: Iterable[Said], shown: str) -> None:
+    """Raises UnknownTracer where only a description or a rule speaks for ours, and a description for another tracer."""
+    rival = next(((s, o) for s in said for o in table().others if s.names(o)), None)
+    if rival is not None:
+        raise UnknownTracer(
+            f"{name(pet)} is {tracer} only by {shown}, and {rival[0]} names {rival[1].name} ({_looked_at(pet)}); "
+            "correct the header at its source."
+        )
+
+
+def _looked_at(pet: Series) -> str:
+    """Every element that was looked at and speaks, and what it says."""
+    said = [str(s) for s in (*_isotope_elements(pet), *_compound(pet), *_descriptions(pet))]
+    return f"looked at: {', '.join(dict.fromkeys(said)) or 'no element says anything'}"
+
+
+def _radiopharmaceutical_items(pet: Series) -> tuple[Dataset, ...]:
+    return items(pet.header, "RadiopharmaceuticalInformationSequence")
+
+
+def _isotope_elements(pet: Series) -> Iterator[Said]:
+    for item in _radiopharmaceutical_items(pet):
+        yield from (Said(where=where, words=words) for where, words in described(item, "RadionuclideHalfLife"))
+        for code in codes(item, "RadionuclideCodeSequence"):
+            yield Said(where="RadionuclideCodeSequence", words=" ".join(word for word in code if word))
+
+
+def _compound_codes(pet: Series) -> list[tuple[str, str, str]]:
+    return [code for item in _radiopharmaceutical_items(pet) for code in codes(item, "RadiopharmaceuticalCodeSequence")]
+
+
+def _compound(pet: Series) -> Iterator[Said]:
+    """What is written beside the activity."""
+    for item in _radiopharmaceutical_items(pet):
+        yield from (Said(where=where, words=words, beside=True) for where, words in described(item, "Radiopharmaceutical"))
+    for _, _, meaning in _compound_codes(pet):
         if meaning:
-            yield "RadiopharmaceuticalCodeSequence", meaning
-    if maker := private(pet.header, GE_CREATOR, (0x0009, 0x36)):
-        yield "the scanner's private tracer name", str(maker)
+            yield Said(where="RadiopharmaceuticalCodeSequence", words=meaning, beside=True)
+    maker = private(pet.header, GE_CREATOR, (0x0009, 0x36))
+    if maker and str(maker).strip(" \0"):
+        yield Said(where="the scanner's private tracer name", words=str(maker).strip(" \0"), beside=True)
 
 
-def _description_texts(pet: Series) -> Iterator[tuple[str, str]]:
-    """(element, text) of what describes the series, the study and the request."""
-    yield from described(pet.header, *_DESCRIPTIONS)
+def _descriptions(pet: Series) -> Iterator[Said]:
+    """What describes the series, the study and the request."""
+    for where, words in described(pet.header, *_DESCRIPTIONS):
+        yield Said(where=where, words=words, own=where == "SeriesDescription")
     for request in items(pet.header, "RequestAttributesSequence"):
-        yield from described(request, "RequestedProcedureDescription", "ScheduledProcedureStepDescription")
-    for keyword in ("ProcedureCodeSequence", "RequestedProcedureCodeSequence"):
-        yield from ((keyword, meaning) for _, _, meaning in codes(pet.header, keyword) if meaning)
+        said = described(request, "RequestedProcedureDescription", "ScheduledProcedureStepDescription")
+        yield from (Said(where=where, words=words) for where, words in said)
+    for keyword in _PROCEDURES:
+        yield from (Said(where=keyword, words=meaning) for _, _, meaning in codes(pet.header, keyword) if meaning)
 
 
-def _isotope(pet: Series) -> tuple[Isotope, str]:
+def _isotope(pet: Series) -> tuple[str, str]:
     """The isotope and the element that shows it: half-life first, then code, then text. Raises UnknownTracer."""
-    found = items(pet.header, "RadiopharmaceuticalInformationSequence")
+    found = _radiopharmaceutical_items(pet)
     if len(found) != 1:
         raise UnknownTracer(
-            f"{name(pet)} has {len(found)} items in RadiopharmaceuticalInformationSequence where one is needed."
+            f"{name(pet)} has {len(found)} items in RadiopharmaceuticalInformationSequence where one is needed "
+            f"({_looked_at(pet)}); correct the header at its source."
         )
     half_life = number(found[0], "RadionuclideHalfLife")
     if half_life:
-        for isotope, (low, high) in HALF_LIVES.items():
-            if low <= half_life <= high:
-                return isotope, f"its half-life of {half_life:g} s"
-        raise UnknownTracer(
-            f"{name(pet)} has a RadionuclideHalfLife of {half_life:g} s, which is neither that of F-18 nor of Ga-68."
-        )
-    radionuclides = codes(found[0], "RadionuclideCodeSequence")
-    for value, _, _ in radionuclides:
-        if value in ISOTOPE_CODES:
-            return ISOTOPE_CODES[value], f"RadionuclideCodeSequence {value}"
-    for where, said in (*(("RadionuclideCodeSequence", m) for _, _, m in radionuclides if m), *_compound_texts(pet)):
-        for isotope, pattern in _ISOTOPE_TEXT.items():
-            if pattern.search(said):
-                return isotope, f"{where} {said!r}"
+        return _isotope_by_half_life(pet, half_life)
+    by_code = [(value, known) for value, _, _ in codes(found[0], "RadionuclideCodeSequence") if (known := _known(value))]
+    if by_code:
+        return _only(pet, [(known.name, f"RadionuclideCodeSequence {value}") for value, known in by_code])
+    meanings = [
+        Said(where="RadionuclideCodeSequence", words=meaning)
+        for _, _, meaning in codes(found[0], "RadionuclideCodeSequence")
+        if meaning
+    ]
+    said = (*meanings, *_compound(pet))
+    return _only(pet, [(i.name, str(s)) for s in said for i in table().isotopes.values() if s.names(i)])
+
+
+def _known(value: str) -> Named | None:
+    return table().isotope_by_code(value)
+
+
+def _isotope_by_half_life(pet: Series, seconds: float) -> tuple[str, str]:
+    for isotope, (low, high) in table().half_lives.items():
+        if low <= seconds <= high:
+            return isotope, f"its half-life of {seconds:g} s"
     raise UnknownTracer(
-        f"{name(pet)} does not show its isotope: RadionuclideHalfLife, RadionuclideCodeSequence and Radiopharmaceutical "
-        "say nothing of it."
+        f"{name(pet)} has a RadionuclideHalfLife of {seconds:g} s, which is neither that of F-18 nor of Ga-68 "
+        f"({_looked_at(pet)}); correct the header at its source."
+    )
+
+
+def _only(pet: Series, shown: list[tuple[str, str]]) -> tuple[str, str]:
+    """The one isotope that was shown, of ours. Raises UnknownTracer: none, several, or another."""
+    names = {isotope for isotope, _ in shown}
+    if len(names) == 1 and names <= set(table().isotopes):
+        return shown[0]
+    what = "shows two isotopes" if len(names) > 1 else f"shows {', '.join(names)}" if names else "does not show its isotope"
+    raise UnknownTracer(
+        f"{name(pet)} {what} where F-18 or Ga-68 is needed: RadionuclideHalfLife, RadionuclideCodeSequence and "
+        f"Radiopharmaceutical do not settle it ({_looked_at(pet)}); correct the header at its source."
     )

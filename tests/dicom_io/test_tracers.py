@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
-from analysis.errors import BadSettings, IncompleteSeries, NotQuantifiable, NoUsableCt, NoUsablePet, UnknownTracer
+from analysis.errors import IncompleteSeries, NotQuantifiable, NoUsableCt, NoUsablePet, UnknownTracer
 from analysis.values import Tracer
 from dicom_io.choice import choose_ct, choose_pet
 from dicom_io.headers import group
@@ -105,12 +105,24 @@ def test_pentixafor(scans, changes: dict[str, Any]) -> None:
         (
             "PentixaFor",
             {"item": {"Radiopharmaceutical": "Ga68"}, "StudyDescription": "CXCR4", "SeriesDescription": "PSMA"},
-            "another",
+            "a PSMA ligand",
         ),
+        ("PentixaFor", {"item": {"Radiopharmaceutical": "Ga68"}, "StudyDescription": "PET CXCR4 PSMA"}, "only by"),
+        ("PentixaFor", {"item": {"Radiopharmaceutical": "Ga68"}, "StudyDescription": "PET vor PentixaTher"}, "nothing names"),
+        ("PentixaFor", {"item": {"Radiopharmaceutical": "68Ga-PentixaTher"}, "StudyDescription": "CXCR4"}, "PentixaTher"),
+        ("PentixaFor", {"item": {"Radiopharmaceutical": "Solution"}, "StudyDescription": "PTF"}, "nothing names PentixaFor"),
+        ("PentixaFor", {"item": {"RadiopharmaceuticalCodeSequence": coded("C-B1031", "SRT")}}, "which names FDG"),
+        ("PentixaFor", {"item": {"RadiopharmaceuticalCodeSequence": coded("C118961", "NCIt")}}, "a PSMA ligand"),
+        ("PentixaFor", {"item": {"RadionuclideHalfLife": None, "RadionuclideCodeSequence": coded("C-131A1", "SRT")}}, "Ga-66"),
+        ("PentixaFor", {"SeriesDescription": "PET FDG"}, "SeriesDescription is 'PET FDG', which names FDG"),
+        ("FDG", {"item": {"Radiopharmaceutical": "FDGal"}}, "FDGal"),
+        ("FDG", {"item": {"Radiopharmaceutical": "Solution"}, "SeriesDescription": "PET non-FDG"}, "nothing names FDG"),
+        ("FDG", {"item": {"Radiopharmaceutical": "68Ga-Pentixafor"}, "StudyDescription": "FDG PET/CT"}, "68Ga-Pentixafor"),
+        ("FDG", {"item": {"RadionuclideHalfLife": None, "Radiopharmaceutical": "18F-FDG or 68Ga-PSMA"}}, "two isotopes"),
         ("FDG", {"item": {"Radiopharmaceutical": "PSMA-1007"}, "StudyDescription": "FDG PET/CT"}, "PSMA-1007"),
         ("FDG", {"item": {"Radiopharmaceutical": "Solution"}}, "nothing names FDG"),
         ("FDG", {"item": {"Radiopharmaceutical": "Sodium fluoride"}}, "neither FDG nor PentixaFor"),
-        ("FDG", {"item": {"Radiopharmaceutical": "Pentixafor"}}, "nothing names FDG"),
+        ("FDG", {"item": {"Radiopharmaceutical": "Pentixafor"}}, "which names PentixaFor"),
         ("FDG", {"item": {"RadionuclideHalfLife": "1220"}}, "1220 s"),
         ("FDG", {"item": {"RadionuclideHalfLife": None, "Radiopharmaceutical": "Tracer"}}, "does not show its isotope"),
         ("FDG", {"RadiopharmaceuticalInformationSequence": Sequence([])}, "0 items"),
@@ -121,22 +133,114 @@ def test_unknown_tracers_name_what_was_looked_at(scans, tracer: str, changes: di
         tracer_of(scans, tracer=tracer, **changes)
 
 
+@pytest.mark.parametrize(
+    ("tracer", "changes", "elements"),
+    [
+        ("FDG", {"item": {"Radiopharmaceutical": "Solution"}}, ["RadionuclideHalfLife '6588'", "SeriesDescription 'PET AC'"]),
+        ("FDG", {"item": {"RadionuclideHalfLife": "1220"}}, ["'1220'", "Radiopharmaceutical 'FDG -- fluorodeoxyglucose'"]),
+        ("FDG", {"item": {"RadionuclideHalfLife": None, "Radiopharmaceutical": "Tracer"}}, ["Radiopharmaceutical 'Tracer'"]),
+        ("FDG", {"item": {"Radiopharmaceutical": "NaF"}, "ProtocolName": "Bone"}, ["'NaF'", "ProtocolName 'Bone'"]),
+        (
+            "PentixaFor",
+            {"item": {"Radiopharmaceutical": "Ga", "RadionuclideCodeSequence": coded("C-131A1", "SRT", "^66^Gallium")}},
+            ["RadionuclideCodeSequence 'C-131A1 SRT ^66^Gallium'", "Radiopharmaceutical 'Ga'", "RadionuclideHalfLife '4062.6'"],
+        ),
+        ("FDG", {"RadiopharmaceuticalInformationSequence": Sequence([]), "StudyDescription": "X"}, ["StudyDescription 'X'"]),
+    ],
+)
+def test_a_refusal_tells_each_element_and_what_it_says(scans, tracer, changes: dict[str, Any], elements: list[str]) -> None:
+    with pytest.raises(UnknownTracer) as refused:
+        tracer_of(scans, tracer=tracer, **changes)
+    assert [element for element in elements if element not in str(refused.value)] == []
+
+
+FDG_SPELLINGS = (
+    "FDG, F-18 FDG, 18F-FDG, [18F]FDG, F18FDG, 18FFDG, FDG -- fluorodeoxyglucose, FluorodeoxyglucoseF18, "
+    "Fluor-18-Desoxyglucose FDG, Fludeoxyglucose (18F), Fluordesoxyglucose, Fluordesoxyglukose, fluorodésoxyglucose, "
+    "fludésoxyglucose (18F),"
+    "fludesoxiglucosa, fluorodesoxiglucosa, fludesossiglucosio, fluorodeossiglucosio, fluordeoxyglucose, fludesoxiglicose,"
+    "fludeoksyglukoza, fludeoxiglukos, fluorideoksiglukoosi, fludeoxyglukóza, florodeoksiglukoz, Fluoro-2-deoxy-D-glucose,"
+    "2-deoxy-2-[18F]fluoro-D-glucose, FLUORODEOXY"
+)
+PENTIXAFOR_SPELLINGS = (
+    "Pentixafor, PentixaFor, 68Ga-Pentixafor, [68Ga]Ga-PentixaFor, [⁶⁸Ga]Ga-PentixaFor, Ga68 PENTIXA, Pentixa for,"
+    "PentixaFor/PentixaTher, PTF, Ga-68 PTF, CXCR4, CXCR-4, CXCR 4, cxcr_4, Ga68-CPCR4-2, 68Ga-DOTA-CPCR4.2, 68Ga-CPCR4.2,"
+    "Gallium (68Ga) boclatixafortide, Pentixfor, Pentiksafor"
+)
+OTHERS = (
+    "68Ga-PSMA-11, PSMA-1007, rhPSMA-7, DCFPyL, piflufolastat, DOTATATE, DOTA-TOC, 68Ga-DOTA-Tyr3-octreotide, SSR PET, FAPI-46,"
+    "68Ga-FAPI, Cholin, fluorocholine, colina, F-DOPA, FET, fluoroethyltyrosine, NaF, sodium fluoride,"
+    "Natriumfluorid, florbetapir, fluciclovine, FES, fluoroestradiol, FLT, fluorothymidine, FMISO, exendin, "
+    "Ga68 citrate, PentixaTher"
+)
+
+
+@pytest.mark.parametrize("words", [word.strip() for word in FDG_SPELLINGS.split(",")])
+def test_spellings_of_fdg(scans, words: str) -> None:
+    """Generic names of WHO's lists in the languages of Europe, and what scanners write."""
+    assert tracer_of(scans, item={"Radiopharmaceutical": words}) is Tracer.FDG
+
+
+@pytest.mark.parametrize("words", [word.strip() for word in PENTIXAFOR_SPELLINGS.split(",")])
+def test_spellings_of_pentixafor(scans, words: str) -> None:
+    pet = scans.pet(2, tracer="PentixaFor", item={"Radiopharmaceutical": words}, SpecificCharacterSet="ISO_IR 192")
+    assert identify(scans.series(pet)).tracer is Tracer.PENTIXAFOR
+
+
+@pytest.mark.parametrize("words", [word.strip() for word in OTHERS.split(",")])
+def test_no_other_tracer_is_taken_for_ours(scans, words: str) -> None:
+    """Whatever the study is called."""
+    for tracer in ("FDG", "PentixaFor"):
+        with pytest.raises(UnknownTracer, match="neither FDG nor PentixaFor"):
+            tracer_of(scans, tracer=tracer, item={"Radiopharmaceutical": words}, StudyDescription="PET/CT FDG CXCR4")
+
+
+@pytest.mark.parametrize(
+    ("item", "shown"),
+    [
+        ({"RadionuclideHalfLife": "6584.04", "RadionuclideCodeSequence": coded("C-131A3", "SRT")}, "half-life of 6584.04 s"),
+        ({"RadionuclideHalfLife": None, "RadionuclideCodeSequence": coded("C0302995", "UMLS")}, "C0302995"),
+        (
+            {"RadionuclideHalfLife": "", "RadionuclideCodeSequence": coded("X", "99X", "Fluor-18")},
+            "RadionuclideCodeSequence 'Fluor-18'",
+        ),
+        ({"RadionuclideHalfLife": None, "Radiopharmaceutical": "FDG F^18^"}, "Radiopharmaceutical"),
+        ({"RadionuclideHalfLife": None, "Radiopharmaceutical": "18FDG"}, "Radiopharmaceutical"),
+        ({"RadionuclideHalfLife": None, "Radiopharmaceutical": "18FFDG"}, "Radiopharmaceutical"),
+        ({"RadionuclideHalfLife": None, "Radiopharmaceutical": "FDG (fluoro-18)"}, "Radiopharmaceutical"),
+    ],
+)
+def test_the_isotope_is_shown_by_half_life_then_code_then_text(scans, item: dict[str, Any], shown: str) -> None:
+    found = identify(scans.series(scans.pet(2, item={"RadiopharmaceuticalCodeSequence": coded("Y-X1743", "99SDM"), **item})))
+    assert found.tracer is Tracer.FDG
+    assert shown in found.evidence.partition(", FDG by")[0]
+
+
 def test_rules_of_a_site(scans) -> None:
     pet = scans.pet(
         2, tracer="PentixaFor", item={"Radiopharmaceutical": "Solution"}, StationName="PETCT2", ProtocolName="KM 60 min"
     )
+    for ds in pet:
+        ds.StudyDescription = "Myélome [PET]"
     for ds in pet:
         ds.file_meta.SourceApplicationEntityTitle = "MCT128"
     series = scans.series(pet)
     fitting = [
         SiteRule(tracer=Tracer.PENTIXAFOR, station="petct2", protocol="km*"),
         SiteRule(tracer=Tracer.PENTIXAFOR, ae_title="MCT*"),
+        SiteRule(tracer=Tracer.PENTIXAFOR, protocol="pet ac"),
+        SiteRule(tracer=Tracer.PENTIXAFOR, description="myelom* [pet]"),
+        SiteRule(tracer=Tracer.PENTIXAFOR, description="pet*", station="pet*"),
     ]
     for rule in fitting:
-        assert identify(series, TracerRules(rules=(rule,))).tracer is Tracer.PENTIXAFOR
+        found = identify(series, TracerRules(rules=(rule,)))
+        assert found.tracer is Tracer.PENTIXAFOR
+        assert "a rule of the site, which fits" in found.evidence
     for rule in (
         SiteRule(tracer=Tracer.PENTIXAFOR, station="PETCT2", protocol="FDG*"),
         SiteRule(tracer=Tracer.FDG, station="PETCT2"),
+        SiteRule(tracer=Tracer.PENTIXAFOR, description="KM*"),
+        SiteRule(tracer=Tracer.PENTIXAFOR, station="PETCT2", description="PET NAC"),
     ):
         with pytest.raises(UnknownTracer):
             identify(series, TracerRules(rules=(rule,)))
@@ -148,9 +252,16 @@ def test_a_rule_does_not_overrule_a_named_tracer(scans) -> None:
         identify(series, TracerRules(rules=(SiteRule(tracer=Tracer.PENTIXAFOR, station="A"),)))
 
 
-def test_a_rule_must_say_something() -> None:
-    with pytest.raises(BadSettings):
-        SiteRule(tracer=Tracer.PENTIXAFOR)
+def test_a_rule_does_not_overrule_a_described_tracer(scans) -> None:
+    pet = scans.pet(2, tracer="PentixaFor", item={"Radiopharmaceutical": "Ga68"}, StationName="A", StudyDescription="PSMA")
+    with pytest.raises(UnknownTracer, match=r"only by a rule of the site .StationName 'A'.*StudyDescription 'PSMA'"):
+        identify(scans.series(pet), TracerRules(rules=(SiteRule(tracer=Tracer.PENTIXAFOR, station="A"),)))
+
+
+@pytest.mark.parametrize("words", [{}, {"station": "*"}, {"description": " "}, {"protocol": "PET*", "ae_title": "**"}])
+def test_a_rule_must_say_something(words: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"must name an ae_title|fits every study"):
+        SiteRule(tracer=Tracer.PENTIXAFOR, **words)
 
 
 @pytest.mark.parametrize(
