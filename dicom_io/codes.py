@@ -45,6 +45,7 @@ OVERLAP_HIGH = Code("OVERLAPHIGH", OWN_SCHEME, "Highest overlap within the regis
 FINDING_VALUE = Code("QUALITYVALUE", OWN_SCHEME, "Value of the quality check")
 
 # What is found, and where
+BACKGROUND = Code("125040", "DCM", "Background")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 LESION = Code("52988006", "SCT", "Lesion")
 LEFT = Code("7771000", "SCT", "Left")
@@ -78,6 +79,10 @@ SUBSET = Code("SUBSET", OWN_SCHEME, "Lesions of one tracer, site and concordance
 INTENDED_USE = Code("INTENDEDUSE", OWN_SCHEME, "Intended use")
 UNDEFINED = Code("UNDEFINED", OWN_SCHEME, "Value that is undefined")
 LESION_TOTAL = Code("LESIONTOTAL", OWN_SCHEME, "Statement about the lesions")
+HELD_FOR = Code("HELDFOR", OWN_SCHEME, "Quality finding that held the delivery")
+RELEASED_BY = Code("RELEASEDBY", OWN_SCHEME, "Delivery released by")
+RELEASED_AT = Code("RELEASEDAT", OWN_SCHEME, "Delivery released at")
+RELEASED_WHY = Code("RELEASEDWHY", OWN_SCHEME, "Reason of the release")
 
 TRACERS = {
     Tracer.FDG: Code("35321007", "SCT", "Fluorodeoxyglucose F^18^"),

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 from service import arrivals
 from service.arrivals import Note
 from service.journal import Journal
+from service.outcomes import Outcome, newest, record
 from service.postings import Posting, post
-from service.tables import Ending, JobState, StudyState, associations, jobs, studies
+from service.tables import Ending, JobState, StudyState, associations, jobs, releases, studies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One case on its way. failures: how often duet itself failed on it."""
+    """One case on its way. failures: how often duet itself failed on it; batch_upto: the newest outcome when it was begun."""
 
     id: int
     pair_uid: str
@@ -78,6 +79,7 @@ class JobRow:
     progress: str
     failures: int
     next_try_at: float
+    batch_upto: int | None
     inputs: str = field(repr=False)
 
     @property
@@ -89,6 +91,7 @@ class JobRow:
         return tuple(json.loads(self.inputs)[which])
 
 
+LONGEST_NUMBER = 10  # digits of a case's number that a database takes
 HELD_BY_QUALITY = "Quality"  # the reason of a job whose results exist and are not delivered unseen
 
 _STUDY = [c for c in studies.c if c.name != "last_association_id"]
@@ -149,20 +152,21 @@ def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], n
             }
             mine = studies.c.study_instance_uid == ruling.study_instance_uid
             connection.execute(update(studies).where(mine).values(**values))
-        _withdraw(connection, [r.study_instance_uid for r in rulings], [c.pair_uid for c in cases])
+        _withdraw(connection, [r.study_instance_uid for r in rulings], [c.pair_uid for c in cases], now)
         for case in cases:
             _enter(connection, case, now)
 
 
-def _withdraw(connection: Connection, study_uids: Sequence[str], still: Sequence[str]) -> None:
+def _withdraw(connection: Connection, study_uids: Sequence[str], still: Sequence[str], now: float) -> None:
+    """Cases of these studies that no longer hold, and with them releases that were not carried out yet."""
     concerned = or_(jobs.c.fdg_study.in_(study_uids), jobs.c.pentixafor_study.in_(study_uids))
     unfinished = jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.HELD, JobState.PARKED])
+    gone = select(jobs.c.id).where(concerned, unfinished, jobs.c.pair_uid.not_in(still))
+    open_release = (releases.c.job_id.in_(gone), releases.c.withdrawn_at.is_(None))
+    connection.execute(update(releases).where(*open_release).values(withdrawn_at=now))
     sentence = "The studies have changed since; their lines say why there is no case of them now, or see the newer version."
-    connection.execute(
-        update(jobs)
-        .where(concerned, unfinished, jobs.c.pair_uid.not_in(still))
-        .values(state=JobState.WITHDRAWN, reason="Withdrawn", sentence=sentence)
-    )
+    withdrawn = {"state": JobState.WITHDRAWN, "reason": "Withdrawn", "sentence": sentence}
+    connection.execute(update(jobs).where(jobs.c.id.in_(gone)).values(**withdrawn))
 
 
 def _enter(connection: Connection, case: Case, now: float) -> None:
@@ -171,7 +175,7 @@ def _enter(connection: Connection, case: Case, now: float) -> None:
     fresh = {"state": JobState.QUEUED, "reason": "", "sentence": "", "progress": "", "failures": 0, "next_try_at": now}
     if known is not None:
         if known.state == JobState.WITHDRAWN:
-            connection.execute(update(jobs).where(jobs.c.id == known.id).values(**fresh))
+            connection.execute(update(jobs).where(jobs.c.id == known.id).values(**fresh, batch_upto=None))
         if not _job(known._mapping).finished:  # one version of a file may have taken the other's place
             connection.execute(update(jobs).where(jobs.c.id == known.id).values(inputs=inputs))
         return
@@ -202,7 +206,8 @@ def claim(journal: Journal, now: float) -> JobRow | None:
         row = connection.execute(select(*_JOB).where(*due).order_by(jobs.c.next_try_at, jobs.c.id).limit(1)).first()
         if row is None:
             return None
-        running = {"state": JobState.RUNNING, "progress": ""}
+        upto = newest(connection) if row.batch_upto is None else row.batch_upto
+        running = {"state": JobState.RUNNING, "progress": "", "batch_upto": upto}
         connection.execute(update(jobs).where(jobs.c.id == row.id).values(**running))
         return _job({**row._mapping, **running})
 
@@ -213,7 +218,7 @@ def report_progress(journal: Journal, job_id: int, progress: str) -> None:
         connection.execute(update(jobs).where(*mine).values(progress=progress[:128]))
 
 
-def finish(journal: Journal, job_id: int, postings: Sequence[Posting], now: float) -> bool:
+def finish(journal: Journal, job_id: int, postings: Sequence[Posting], now: float, outcome: Outcome | None = None) -> bool:
     """The results are on disk: mark the job as done and post them, together; False where it was withdrawn meanwhile."""
     with journal.writing() as connection:
         mine = (jobs.c.id == job_id, jobs.c.state == JobState.RUNNING)
@@ -221,7 +226,18 @@ def finish(journal: Journal, job_id: int, postings: Sequence[Posting], now: floa
         if connection.execute(update(jobs).where(*mine).values(**done)).rowcount == 0:
             return False
         post(connection, job_id, postings, now)
+        if outcome is not None:
+            record(connection, job_id, outcome, now)
         return True
+
+
+def hold(journal: Journal, job_id: int, sentence: str, outcome: Outcome, now: float) -> None:
+    """The results are on disk, and a quality check keeps them here until an operator releases them."""
+    with journal.writing() as connection:
+        mine = (jobs.c.id == job_id, jobs.c.state == JobState.RUNNING)
+        held = {"state": JobState.HELD, "reason": HELD_BY_QUALITY, "sentence": sentence, "progress": "", "failures": 0}
+        if connection.execute(update(jobs).where(*mine).values(**held)).rowcount:
+            record(connection, job_id, outcome, now)
 
 
 def set_aside(journal: Journal, job_id: int, state: JobState, reason: str, sentence: str) -> None:
@@ -248,15 +264,26 @@ def try_again(journal: Journal, job_id: int, sentence: str, next_try_at: float) 
 def resume(journal: Journal, now: float, *, release_held: bool = False) -> None:
     """At start: what was running is run again, and what was parked is tried again, for that is why an operator starts anew.
 
-    release_held: also cases that were held back by a quality check only.
+    release_held: also cases that were held back by a quality check only, and that nobody has released.
     """
     again = {"state": JobState.QUEUED, "failures": 0, "next_try_at": now}
     with journal.writing() as connection:
         stopped = jobs.c.state.in_([JobState.RUNNING, JobState.PARKED])
+        released = select(releases.c.job_id).where(releases.c.withdrawn_at.is_(None))
         unseen = and_(jobs.c.state == JobState.HELD, jobs.c.reason == HELD_BY_QUALITY)
-        wanted = or_(stopped, unseen) if release_held else stopped
+        wanted = or_(stopped, and_(unseen, jobs.c.id.not_in(released))) if release_held else stopped
+        connection.execute(update(jobs).where(unseen, jobs.c.id.in_(released)).values(next_try_at=now, failures=0))
         connection.execute(update(jobs).where(wanted).values(**again))
         connection.execute(update(studies).where(studies.c.state == StudyState.PARKED).values(settled_instances=-1))
+
+
+def jobs_named(connection: Connection, case: str) -> list[JobRow]:
+    """The case with this number, or those whose UID begins with the word; a UID has a dot, a number has none."""
+    number = case.isascii() and case.isdecimal() and len(case) < LONGEST_NUMBER
+    wanted = jobs.c.id == int(case) if number else jobs.c.pair_uid.startswith(case, autoescape=True)
+    if not number and "." not in case:
+        return []
+    return [_job(row._mapping) for row in connection.execute(select(*_JOB).where(wanted).order_by(jobs.c.id).with_for_update())]
 
 
 def jobs_of(journal: Journal, patient_id: str | None = None) -> list[JobRow]:

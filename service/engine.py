@@ -12,11 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from service import casebook
-from service.casebook import HELD_BY_QUALITY, JobRow
+from service import casebook, releases
+from service.casebook import JobRow
+from service.handover import hand_over
 from service.journal import Journal
 from service.logs import logger, to_standard_error
+from service.outcomes import batch_of
 from service.postings import Posting, posting_of
+from service.releases import Due
 from service.tables import JobState
 from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_case
 
@@ -70,13 +73,15 @@ class Engine:
         self._told: dict[int, str] = {}
 
     def step(self) -> None:
-        """Reap what has ended, start what is due."""
+        """Reap what has ended, hand over what was released, start what is due."""
         for job, pending in list(self._running):
             if pending.done():
                 self._settle(job, attempt(pending.result))
                 self._running.remove((job, pending))  # last: where the journal cannot be written, it is settled later
             else:
                 self._tell(job)
+        for release in releases.due(self._journal, time.time()):
+            self._hand_over(release)
         while len(self._running) < self._runner.slots and (row := casebook.claim(self._journal, time.time())):
             logger().info("case started", case=row.pair_uid, version=row.version)
             submitted = attempt(partial(self._runner.submit, self._job(row)))
@@ -96,6 +101,7 @@ class Engine:
             tracers=self._plan.tracers,
             pairing=self._plan.pairing,
             objects=self._plan.objects,
+            batch=batch_of(self._journal, row),
         )
 
     def _tell(self, job: JobRow) -> None:
@@ -110,7 +116,8 @@ class Engine:
             self._refused(job, outcome)
         elif outcome.held and not self._plan.deliver_held:
             sentence = f"Not delivered; look at cases/{job.pair_uid} first: {' '.join(outcome.held)}"
-            casebook.set_aside(self._journal, job.id, JobState.HELD, HELD_BY_QUALITY, sentence)
+            casebook.hold(self._journal, job.id, sentence, outcome.outcome, time.time())
+            logger().warning("case on hold", case=job.pair_uid, number=job.id)
         else:
             self._done(job, outcome)
 
@@ -119,8 +126,26 @@ class Engine:
         if isinstance(post, Refusal):
             self._refused(job, post)
             return
-        casebook.finish(self._journal, job.id, post, time.time())
+        casebook.finish(self._journal, job.id, post, time.time(), result.outcome)
         logger().info("case done", case=job.pair_uid, objects=len(result.objects))
+
+    def _hand_over(self, release: Due) -> None:
+        """Carry a release out: its statement goes into the reports, and they go to every destination."""
+        folder, given = self._plan.data / "cases" / release.pair_uid, release.given
+        result = attempt(lambda: hand_over(folder, given))
+        if result is None:
+            logger().warning("released results are gone; the case is analysed anew", case=release.pair_uid)
+            releases.void(self._journal, given, time.time())
+            return
+        post = result if isinstance(result, Refusal) else attempt(partial(self._postings, result))
+        if not isinstance(post, Refusal):
+            releases.complete(self._journal, given, post, time.time())
+            logger().info("case released", case=release.pair_uid, number=given.job_id)
+        elif release.failures + 1 >= FAILURES:
+            releases.park(self._journal, given, post.reason, post.sentence)
+        else:
+            again = time.time() + backoff(release.failures, self._plan.first_retry_s, 600.0)
+            releases.postpone(self._journal, given, post.sentence, again)
 
     def _postings(self, result: CaseResult) -> list[Posting]:
         names, data = self._plan.destinations, self._plan.data

@@ -85,10 +85,7 @@ def write_durably(path: Path, chunks: Iterable[bytes]) -> None:
 
 def seal(draft: Path, folder: Path) -> None:
     """Turn a written draft folder into `folder` for good; where `folder` is there already, that one stays."""
-    for path in [*draft.rglob("*"), draft]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    sync_tree(draft)
     try:
         draft.rename(folder)
     except OSError:
@@ -96,6 +93,14 @@ def seal(draft: Path, folder: Path) -> None:
             raise
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(folder.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything in a folder survive a power cut."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

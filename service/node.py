@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
 from service import arrivals, casebook, intake
 from service.config import ANALYSIS_TABLES, Settings
+from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import IntakeSettings, Rules
 from service.journal import Journal, open_journal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PAUSE_S = 0.5  # between two looks at the journal
 HEAD_START_S = 1.0  # the door answers before the analysis is imported
+LOCK_TRIES = 20  # within a second
 RULES_FACT = "rules"
 
 
@@ -93,6 +95,7 @@ class Node:
             journal = open_journal(self._node.journal, self._data)
             inbox = Inbox(self._data)
             inbox.prepare()
+            put_all_back(self._data / "cases")
             arrivals.break_open_associations(journal, time.time())
             door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal)
             door.start()
@@ -193,11 +196,21 @@ def only_node(data: Path) -> Iterator[None]:
     except OSError as error:
         raise BadSettings(f"[node] data: {data} cannot be written: {error.strerror}.") from None
     with lock:
+        if not _locked(lock):
+            raise BadSettings(f"[node] data: another node runs on {data}; each node needs a folder of its own.")
+        yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether the lock was had within a second: a `duet status` that looks whether a node runs has it for a moment."""
+    for _ in range(LOCK_TRIES):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BadSettings(f"[node] data: another node runs on {data}; each node needs a folder of its own.") from None
-        yield
+            time.sleep(1 / LOCK_TRIES)
+        else:
+            return True
+    return False
 
 
 def _clear_drafts(cases: Path) -> None:

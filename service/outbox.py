@@ -65,13 +65,13 @@ class Destination:
 class DeliverySettings:
     """[delivery]. Seconds before a refused object is tried again, doubled each time up to the longest.
 
-    deliver_held: send also results that a quality check would hold back; their reports and pictures say so. False keeps them
-    here until this is true again.
+    deliver_held: send also results that a quality check holds, unseen; their reports and pictures say so. False keeps each
+    such case here until an operator releases it.
     """
 
     first_retry_s: float = 5.0
     longest_retry_s: float = 600.0
-    deliver_held: bool = True
+    deliver_held: bool = False
 
     def __post_init__(self) -> None:
         check_positive(first_retry_s=self.first_retry_s, longest_retry_s=self.longest_retry_s)

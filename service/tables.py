@@ -124,7 +124,34 @@ jobs = Table(
     Column("next_try_at", Float, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    Column("batch_upto", Integer),  # the newest outcome when the job was first claimed: what it is compared with, for good
     Index("jobs_by_state", "state"),
+)
+
+# A case's findings as its operator sees them; a row is added where they change and never altered.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("findings", Text, nullable=False),  # JSON, as "quality" in results.json
+    Column("measures", Text, nullable=False),  # JSON {finding name: value}: what later cases are compared with
+    Column("made_at", Float, nullable=False),
+    Index("outcomes_by_job", "job_id"),
+)
+
+# Who let a held case go, and why; withdrawn_at: the case changed before its reports left, so that this release is void.
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False),
+    Column("released_by", String(64), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("released_at", Float, nullable=False),
+    Column("withdrawn_at", Float),
+    Index("releases_by_job", "job_id"),
 )
 
 deliveries = Table(

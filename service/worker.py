@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from analysis.errors import Rejected
 from service.inbox import seal
 from service.logs import logger
+from service.outcomes import Outcome
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -37,7 +38,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseJob:
-    """What a worker needs for one case; the paths lie where node and workers both see them."""
+    """What a worker needs for one case; the paths lie where node and workers both see them. batch: rows of earlier cases."""
 
     pair_uid: str
     fdg: tuple[Path, ...]
@@ -47,6 +48,7 @@ class CaseJob:
     tracers: TracerRules
     pairing: PairingSettings
     objects: ObjectSettings
+    batch: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,8 @@ class CaseResult:
     """What lies in a case folder. objects: to be delivered, in order; held: the quality findings that forbid it."""
 
     objects: tuple[Path, ...]
-    held: tuple[str, ...] = field(default=())
+    held: tuple[str, ...] = ()
+    outcome: Outcome = field(default=Outcome(verdict="ok", findings=(), measures={}))
 
 
 def attempt(work: Callable[[], T]) -> T | Refusal:
@@ -94,7 +97,7 @@ def run_case(job: CaseJob, progress: Progress) -> CaseResult:
         pair = read_pair(job)
         draft = job.folder.with_name(f".{job.folder.name}.{uuid.uuid4().hex}")
         draft.parent.mkdir(parents=True, exist_ok=True)
-        write_pair(pair, job.settings, draft, progress=progress, wishes=Wishes(objects=job.objects))
+        write_pair(pair, job.settings, draft, progress=progress, wishes=Wishes(objects=job.objects, batch=job.batch))
         seal(draft, job.folder)
     return case_result(job.folder)
 
@@ -147,4 +150,13 @@ def case_result(folder: Path) -> CaseResult:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     held = tuple(finding["message"] for finding in results["quality"] if finding["verdict"] == "hold")
     # The writer names what is referred to before what refers to it.
-    return CaseResult(objects=tuple(folder / f"{name}.dcm" for name in results["objects"]), held=held)
+    objects = tuple(folder / f"{name}.dcm" for name in results["objects"])
+    return CaseResult(objects=objects, held=held, outcome=_outcome(results))
+
+
+def _outcome(results: Mapping[str, Any]) -> Outcome:
+    from analysis.patient.quality_batch import BATCH_NAMES
+
+    values = {finding["name"]: finding["value"] for finding in results["quality"]}
+    measures = {name: values[name] for name in BATCH_NAMES if values.get(name) is not None}
+    return Outcome(verdict=results["verdict"], findings=tuple(results["quality"]), measures=measures)

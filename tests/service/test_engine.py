@@ -193,11 +193,17 @@ def test_a_case_folder_tells_its_objects_in_the_order_of_delivery(tmp_path: Path
     names = ["seg-fdg", "seg-fdg-2", "sr-fdg", "sr-pentixafor", "sr-pair", "fusion"]
     for name in names:
         (tmp_path / f"{name}.dcm").touch()
-    quality = [{"verdict": "ok", "message": "fine"}, {"verdict": "hold", "message": "look"}]
-    (tmp_path / "results.json").write_text(json.dumps({"quality": quality, "objects": {name: {} for name in names}}))
+    quality = [_finding("FDG liver SUVmean", 2.1, "ok", "fine"), _finding("FDG uptake time", 159.0, "hold", "look")]
+    (tmp_path / "results.json").write_text(json.dumps({"quality": quality, "verdict": "hold", "objects": {name: {} for name in names}}))
     result = case_result(tmp_path)
     assert [path.stem for path in result.objects] == names
     assert result.held == ("look",)
+    assert result.outcome.verdict == "hold"
+    assert result.outcome.measures == {"FDG liver SUVmean": 2.1}
+
+
+def _finding(name: str, value: float, verdict: str, message: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "limit": "", "verdict": verdict, "message": message}
 
 
 def test_the_log_of_an_error_does_not_quote_its_message(capsys: pytest.CaptureFixture[str]) -> None:
