@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
@@ -14,7 +13,7 @@ from pydicom.uid import UID
 from analysis.errors import NotDicom, UnusableImage
 from dicom_io.elements import text
 from dicom_io.headers import UNREADABLE
-from dicom_io.seg import Segment, Segmented, read_seg
+from dicom_io.seg_reader import Segment, Segmented, read_seg
 from dicom_io.sr_reader import Measured, MeasurementGroup, Report, read_sr
 
 
@@ -50,14 +49,15 @@ def _identity(ds: Dataset) -> dict[str, Any]:
 
 
 def _of_seg(found: Segmented) -> dict[str, Any]:
-    counts = np.bincount(found.labelmap.labels.ravel(), minlength=1 + max((s.number for s in found.segments), default=0))
+    counts = found.counts()
     voxel_ml = found.labelmap.grid.voxel_ml
     return {
         "frame_of_reference_uid": found.frame_of_reference_uid,
         "referenced_series_uids": list(found.referenced_series_uids),
         "voxel_mm": [round(x, 6) for x in found.labelmap.grid.spacing],
         "overlapping_voxels": found.overlapping_voxels,
-        "segments": [_segment(s, int(counts[s.number]), voxel_ml) for s in found.segments],
+        "notes": list(found.notes),
+        "segments": [_segment(s, counts[s.number], voxel_ml) for s in found.segments],
     }
 
 

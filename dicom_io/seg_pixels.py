@@ -1,10 +1,11 @@
-"""The frames of a binary segmentation in any transfer syntax, also those of packed bits that pydicom does not decode."""
+"""The frames of a segmentation in any transfer syntax, also those of packed bits that pydicom does not decode."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +16,42 @@ from pydicom.uid import UID, RLELossless
 from analysis.errors import UnusableImage
 
 DEFLATED_IMAGE_FRAME = UID("1.2.840.10008.1.2.8.1")
+_UNDECODABLE = (
+    AttributeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    NotImplementedError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    MemoryError,
+)
 
 
-def read_frames(ds: Dataset) -> npt.NDArray[np.bool_]:
-    """(frames, rows, columns) of a BINARY segmentation. Raises UnusableImage where the pixels do not decode."""
-    shape = (int(ds.get("NumberOfFrames", 1)), int(ds.Rows), int(ds.Columns))
-    syntax = UID(ds.file_meta.TransferSyntaxUID) if hasattr(ds, "file_meta") else UID("")
+def read_frames(ds: Dataset) -> npt.NDArray[np.integer[Any]]:
+    """(frames, rows, columns) of the stored values: bits, fractions or labels. Raises UnusableImage."""
+    syntax = UID("")
     try:
-        if syntax in _BIT_DECODERS:
-            return _unpacked(ds, shape, _BIT_DECODERS[syntax])
-        return np.asarray(ds.pixel_array).reshape(shape) > 0
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, struct.error, zlib.error) as error:
+        syntax = UID(ds.file_meta.TransferSyntaxUID) if hasattr(ds, "file_meta") else syntax
+        shape = (int(ds.get("NumberOfFrames") or 1), int(ds.Rows), int(ds.Columns))
+        if syntax in _DECODERS and (ds.BitsAllocated == 1 or syntax == DEFLATED_IMAGE_FRAME):
+            return _decoded(ds, shape, _DECODERS[syntax])
+        return np.asarray(ds.pixel_array).reshape(shape)
+    except _UNDECODABLE as error:
         raise UnusableImage(f"The segmentation's pixels do not decode ({syntax.name}); export it uncompressed.") from error
 
 
-def _unpacked(ds: Dataset, shape: tuple[int, int, int], decode: Callable[[bytes], bytes]) -> npt.NDArray[np.bool_]:
-    """Each frame is compressed by itself: its bits, least significant first, padded to whole bytes."""
+def _decoded(ds: Dataset, shape: tuple[int, int, int], decode: Callable[[bytes], bytes]) -> npt.NDArray[np.integer[Any]]:
+    """Each frame is compressed by itself; of bits the least significant comes first, padded to whole bytes."""
     count, rows, columns = shape
-    frames = generate_frames(ds.PixelData, number_of_frames=count)
-    bits = [np.unpackbits(np.frombuffer(decode(f), np.uint8), count=rows * columns, bitorder="little") for f in frames]
-    return np.stack(bits).reshape(shape).astype(np.bool_)
+    frames = [decode(f) for f in generate_frames(ds.PixelData, number_of_frames=count)]
+    if ds.BitsAllocated == 1:
+        bits = [np.unpackbits(np.frombuffer(f, np.uint8), count=rows * columns, bitorder="little") for f in frames]
+        return np.stack(bits).reshape(shape)
+    kind = np.dtype("<u2") if ds.BitsAllocated == 16 else np.dtype(np.uint8)
+    return np.stack([np.frombuffer(f, kind, count=rows * columns) for f in frames]).reshape(shape)
 
 
 def _inflate(frame: bytes) -> bytes:
@@ -59,4 +76,4 @@ def _unrun(frame: bytes) -> bytes:
     return bytes(out)
 
 
-_BIT_DECODERS: Mapping[UID, Callable[[bytes], bytes]] = {RLELossless: _unrun, DEFLATED_IMAGE_FRAME: _inflate}
+_DECODERS: Mapping[UID, Callable[[bytes], bytes]] = {RLELossless: _unrun, DEFLATED_IMAGE_FRAME: _inflate}

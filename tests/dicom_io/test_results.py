@@ -24,7 +24,8 @@ from dicom_io.derived import Case
 from dicom_io.headers import group, read_folder
 from dicom_io.nifti import TRANSFORM_NAME
 from dicom_io.results import write_case
-from dicom_io.seg import mask_of, read_seg, write_segs
+from dicom_io.seg import write_segs
+from dicom_io.seg_reader import mask_of, read_seg
 from dicom_io.sr import write_pair_sr, write_tracer_sr
 from dicom_io.studies import DualTracerPair, TracerStudy
 from dicom_io.tracers import recognise

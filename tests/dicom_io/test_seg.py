@@ -15,7 +15,8 @@ from pydicom import Dataset, dcmread
 
 from analysis.errors import NotDicom, UnusableImage
 from analysis.values import Tracer
-from dicom_io.seg import MOST_SEGMENTS, mask_of, read_seg, segment_of, write_seg, write_segs
+from dicom_io.seg import MOST_SEGMENTS, segment_of, write_seg, write_segs
+from dicom_io.seg_reader import mask_of, read_seg
 
 
 def saved(ds: Dataset, path: Path) -> Path:
@@ -211,11 +212,10 @@ def test_overlapping_segments_are_counted(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("highdicom/seg_image_ct_true_fractional.dcm", "fractions"),
         ("highdicom/seg_image_sm_dots.dcm", "no positions in the patient"),
         ("highdicom/seg_image_sm_dots_tiled_full.dcm", "no positions in the patient"),
         ("highdicom/seg_image_cr_binary.dcm", "no positions in the patient"),
-        ("dcmqi/segmentations/sparse-labelmap-noppv.dcm", "LABELMAP"),
+        ("highdicom/seg_image_sm_control_labelmap.dcm", "no positions in the patient"),
         ("dcmqi/sr-example/sr.dcm", "no segmentation"),
     ],
 )
