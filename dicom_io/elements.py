@@ -68,7 +68,10 @@ def number(header: Dataset, keyword: str) -> float | None:
 
 def items(header: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """The items of a sequence, () where it is absent."""
-    found = value(header, keyword)
+    try:
+        found = header.get(keyword)
+    except MALFORMED:
+        return ()
     return tuple(item for item in found if isinstance(item, Dataset)) if isinstance(found, Sequence) else ()
 
 
