@@ -176,7 +176,7 @@ def _concordance(concordance: Concordance) -> str | None:
 
 def _lesion(case: Case, lesion: Lesion, objects: Mapping[str, Dataset]) -> dict[str, Any]:
     match = case.analysis.match_of(lesion)
-    part, number = segment_of(lesion)
+    part, number = segment_of(lesion, case.objects)
     values = {
         "id": lesion.id,
         "tracer": lesion.tracer,

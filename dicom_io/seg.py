@@ -1,7 +1,8 @@
 """Segmentation objects: one tracer's lesions on its PET grid.
 
 BINARY, explicit little endian, one instance a series, at most 255 segments (viewers keep labels in 8 bits): more lesions
-go to a second series, whose description says so. Segment numbers are the lesions' labels.
+go to a second series, whose description says so. As a LABELMAP all lesions lie in one object, of 16 bits from 256 on,
+since what reads LABELMAP at all reads both widths. Segment numbers are the lesions' labels.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from dicom_io.derived import (
     Case,
     Kind,
     ObjectSettings,
+    SegForm,
     ascii_text,
     contributing_equipment,
     description,
     finish,
 )
-from dicom_io.sources import sources
+from dicom_io.sources import refer_to_frames, sources
 from dicom_io.studies import DualTracerPair
 
 MOST_SEGMENTS = 255
+MOST_LABELS = 65535
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 COLOURS = {Tracer.FDG: (230, 60, 50), Tracer.PENTIXAFOR: (50, 200, 90)}
 CONCORDANT_COLOUR = (250, 210, 50)
@@ -41,35 +44,44 @@ def write_seg(pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer) -
 def write_segs(
     pair: DualTracerPair, analysis: PatientAnalysis, tracer: Tracer, *, objects: ObjectSettings = STANDARD_OBJECTS
 ) -> tuple[Dataset, ...]:
-    """All SEGs of the tracer, each in its own series: none without lesions, two from 256 lesions on."""
+    """All SEGs of the tracer, each in its own series: none without lesions, two from 256 lesions on (LABELMAP: one)."""
     lesions = analysis.lesions[tracer].lesions
     case = Case(pair=pair, analysis=analysis, objects=objects)
     images = sources(pair.study(tracer).pet) if lesions else []
-    parts = range(1, 2 + (len(lesions) - 1) // MOST_SEGMENTS) if lesions else range(0)
-    return tuple(_write_part(case, tracer, part, images) for part in parts)
+    return tuple(_write_part(case, tracer, part, images) for part in range(1, 1 + _parts(len(lesions), objects)))
 
 
-def segment_of(lesion: Lesion) -> tuple[int, int]:
+def _most(objects: ObjectSettings) -> int:
+    """Segments of one object."""
+    return MOST_SEGMENTS if objects.seg is SegForm.BINARY else MOST_LABELS
+
+
+def _parts(lesions: int, objects: ObjectSettings) -> int:
+    return -(-lesions // _most(objects))
+
+
+def segment_of(lesion: Lesion, objects: ObjectSettings = STANDARD_OBJECTS) -> tuple[int, int]:
     """Which of the tracer's SEGs holds the lesion (from 0), and its segment number there (from 1)."""
-    part, index = divmod(lesion.label - 1, MOST_SEGMENTS)
+    part, index = divmod(lesion.label - 1, _most(objects))
     return part, index + 1
 
 
 def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) -> Dataset:
     found = case.analysis.lesions[tracer]
-    first = (part - 1) * MOST_SEGMENTS
-    lesions = found.lesions[first : first + MOST_SEGMENTS]
+    first = (part - 1) * _most(case.objects)
+    lesions = found.lesions[first : first + _most(case.objects)]
     local = found.labelmap.labels - first
-    pixels = np.where((local >= 1) & (local <= len(lesions)), local, 0).astype(np.uint8)
+    inside = (local >= 1) & (local <= len(lesions))
+    pixels = np.where(inside, local, 0).astype(np.uint8 if len(lesions) <= MOST_SEGMENTS else np.uint16)
     kind, study = Kind.seg(tracer), case.pair.study(tracer)
     common = description(case, kind, [study], part)
-    if len(found.lesions) > MOST_SEGMENTS:
-        parts = 1 + (len(found.lesions) - 1) // MOST_SEGMENTS
+    parts = _parts(len(found.lesions), case.objects)
+    if parts > 1:
         common["series_description"] = ascii_text(f"duet {tracer} lesions, part {part} of {parts}, {RESEARCH}")
     ds = highdicom.seg.Segmentation(
         images,
         pixels,
-        highdicom.seg.SegmentationTypeValues.BINARY,
+        highdicom.seg.SegmentationTypeValues(case.objects.seg.upper()),
         [_segment(case, lesion) for lesion in lesions],
         content_label="LESIONS",
         content_description=f"{tracer} lesions, {RESEARCH}",
@@ -79,6 +91,7 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
         **common,
     )
     _settle_dimensions(ds, case.uid("dimensions", kind.stem, str(part)))
+    refer_to_frames(ds, study.pet)
     return finish(ds, study)
 
 
@@ -98,7 +111,7 @@ def _segment(case: Case, lesion: Lesion) -> highdicom.seg.SegmentDescription:
     match = case.analysis.match_of(lesion)
     region, side = codes.region_code(lesion.region, lesion.site)
     segment = highdicom.seg.SegmentDescription(
-        segment_of(lesion)[1],
+        segment_of(lesion, case.objects)[1],
         ascii_text(f"{lesion.id} {lesion.region}, {lesion.site}, {match.concordance}"),
         codes.ABNORMAL_STRUCTURE,
         codes.LESION,

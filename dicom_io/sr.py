@@ -1,4 +1,8 @@
-"""The reports: TID 1500 in Comprehensive 3D SR, one for each tracer and one for the pair, each in its own series."""
+"""The reports: TID 1500, one for each tracer and one for the pair, each in its own series.
+
+Comprehensive 3D SR, as IHE AI Results wants it, or Enhanced SR for archives that refuse it. The tree holds no coordinates,
+tables or references within itself, which Enhanced SR does not know, so it is the same in both.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from highdicom.sr import (
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes as standard
-from pydicom.uid import Comprehensive3DSRStorage
+from pydicom.uid import Comprehensive3DSRStorage, EnhancedSRStorage
 
 from analysis.values import Model, PatientAnalysis, Tracer, Verdict
 from dicom_io import codes
@@ -27,13 +31,16 @@ from dicom_io.derived import (
     Case,
     Kind,
     ObjectSettings,
+    SrForm,
     ascii_text,
     device_uid,
     new_object,
 )
-from dicom_io.sources import reference
+from dicom_io.sources import references
 from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_group
 from dicom_io.studies import DualTracerPair, TracerStudy
+
+STORAGE = {SrForm.COMPREHENSIVE_3D: Comprehensive3DSRStorage, SrForm.ENHANCED: EnhancedSRStorage}
 
 
 def write_tracer_sr(
@@ -115,7 +122,7 @@ def _document(
         title=codes.PET_MEASUREMENT_REPORT,
     )
     report[0].ContentSequence.append(_statements(texts))
-    ds = new_object(case, kind, tracers, Comprehensive3DSRStorage, "SR")
+    ds = new_object(case, kind, tracers, STORAGE[case.objects.sr], "SR")
     ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
     ds.PerformedProcedureCodeSequence = []
     ds.ReferencedPerformedProcedureStepSequence = []
@@ -126,7 +133,7 @@ def _document(
 
 def _refer(ds: Dataset, studies: Sequence[TracerStudy], segs: Sequence[Dataset]) -> None:
     """All images that were measured, and the segmentations: those of the document's study, and those of the other."""
-    images = [reference(x) for study in studies for series in (study.pet, study.ct) for x in series.instances]
+    images = [x for study in studies for series in (study.pet, study.ct) for x in references(series)]
     by_study: dict[str, dict[str, list[Dataset]]] = {}
     for given in [*images, *segs]:
         item = Dataset()

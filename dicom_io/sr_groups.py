@@ -63,7 +63,7 @@ def text_item(name: Code, value: str) -> TextContentItem:
 def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Group:
     """One lesion with its segment, place, SUV, volume, burden and class."""
     match = case.analysis.match_of(lesion)
-    part, number = segment_of(lesion)
+    part, number = segment_of(lesion, case.objects)
     seg = segs[part]
     series = case.pair.study(lesion.tracer).pet.series_instance_uid
     region, side = codes.region_code(lesion.region, lesion.site)
