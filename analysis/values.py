@@ -282,12 +282,17 @@ class Anatomy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """Name, version and maker of an algorithm; weights_sha256 is empty for rules."""
+    """Name, version and maker of an algorithm; weights_sha256 is empty for rules, whose name says "rules, no weights"."""
 
     name: str
     version: str
     manufacturer: str = "duet"
     weights_sha256: str = ""
+
+    @property
+    def by_rules(self) -> bool:
+        """Whether it says of itself that it works without trained weights."""
+        return "rules, no weights" in self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

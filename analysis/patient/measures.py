@@ -172,11 +172,24 @@ def brain_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, min_ml: float
 
 def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of a 3 cm sphere in the right lobe, at the place deepest in the liver and farthest from its lesions."""
+    values = _liver_sphere(study, anatomy, lesions, settings)
+    return float(values.mean(dtype=np.float64)) if values.size else math.nan
+
+
+def liver_noise(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
+    """Coefficient of variation of SUV in the liver's sphere: standard deviation over mean; NaN where it is undefined."""
+    values = _liver_sphere(study, anatomy, lesions, settings)
+    mean = float(values.mean(dtype=np.float64)) if values.size else 0.0
+    return float(values.std(dtype=np.float64)) / mean if mean > 0 else math.nan
+
+
+def _liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> FloatArray:
+    """(n,) SUV of the voxels of the liver's sphere; empty where less than min_liver_ml of it is left."""
     grid = study.pet.grid
     liver = free_of_lesions(anatomy.regions.mask("liver"), lesions, erode=False)
     index = np.argwhere(liver)
     if not len(index):
-        return math.nan
+        return np.empty(0)
     x = grid.to_world(index)[:, 0]
     right = index[x <= (x.min() + x.max()) / 2]  # x runs to the left: the right lobe is the half with the smaller x
     corner = right.min(axis=0) - 1
@@ -186,5 +199,5 @@ def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: Mea
     centre = grid.to_world(np.unravel_index(int(np.argmax(depth)), lobe.shape) + corner)
     sphere = right[np.linalg.norm(grid.to_world(right) - centre, axis=1) <= settings.liver_radius_mm + 1e-6]
     if len(sphere) * grid.voxel_ml < settings.min_liver_ml:
-        return math.nan
-    return float(study.pet.values[tuple(sphere.T)].mean(dtype=np.float64))
+        return np.empty(0)
+    return np.asarray(study.pet.values[tuple(sphere.T)])

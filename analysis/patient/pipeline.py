@@ -16,7 +16,7 @@ from analysis.patient.matching import match
 from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality import check
 from analysis.patient.quality_batch import batch_findings
-from analysis.patient.quality_case import QualitySettings
+from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
 from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
 from analysis.segmenters.rules import RuleAnatomy, RuleLesions, RuleSettings

@@ -7,16 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.patient.measures import MeasurementSettings, brain_mean, liver_mean, spleen_mean
-from analysis.patient.quality_acquisition import acquisition, weight
-from analysis.patient.quality_case import QualityCase, QualitySettings
-from analysis.patient.quality_lesions import inside_organs, lesion_load
+from analysis.patient.measures import MeasurementSettings, brain_mean, liver_mean, liver_noise, spleen_mean
+from analysis.patient.quality_acquisition import acquisition, patient
+from analysis.patient.quality_balance import balance
+from analysis.patient.quality_body import seen_body
+from analysis.patient.quality_case import QualityCase
+from analysis.patient.quality_geometry import geometry
+from analysis.patient.quality_lesions import inside_organs, lesion_load, models
 from analysis.patient.quality_organs import organs
 from analysis.patient.quality_registration import common_field, registration
+from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.quality_tracers import tracers
 from analysis.values import AlignedPair, Anatomy, Finding, LesionMatch, LesionSet, Tracer
 
-CHECKS = (acquisition, weight, registration, common_field, organs, tracers, lesion_load, inside_organs)
+CHECKS = (
+    acquisition,
+    patient,
+    balance,
+    geometry,
+    registration,
+    common_field,
+    organs,
+    tracers,
+    lesion_load,
+    inside_organs,
+    models,
+)
 
 
 def check(
@@ -38,5 +54,7 @@ def check(
         liver={t: liver_mean(*studies[t], how) for t in Tracer},
         spleen={t: spleen_mean(*studies[t], how) for t in Tracer},
         brain={t: brain_mean(*studies[t], settings.min_brain_ml) for t in Tracer},
+        noise={t: liver_noise(*studies[t], how) for t in Tracer},
+        body={t: seen_body(pair.study(t)) for t in Tracer},
     )
     return tuple(finding for one in CHECKS for finding in one(case, settings))

@@ -1,4 +1,4 @@
-"""Whether the lesions are plausible in number, volume and place."""
+"""Whether the lesions are plausible in number, volume and place, and who found them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,79 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.patient.quality_case import QualityCase, QualitySettings
-from analysis.values import Finding, Tracer, Verdict
+from analysis.patient.quality_case import QualityCase, QualitySettings, clipped
+from analysis.values import Finding, Model, Tracer, Verdict
 
 
 def lesion_load(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
+    """Number and volume of each tracer's lesions."""
     for tracer in Tracer:
         lesions = case.lesions[tracer].lesions
         volume = math.fsum(x.volume_ml for x in lesions)
-        much = len(lesions) > settings.max_lesions or volume > settings.max_volume_ml
-        ends = "which is more than one expects; look at the mask" if much else "which is plausible"
+        many, much = len(lesions) > settings.max_lesions, volume > settings.max_volume_ml
+        count = f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}"
         yield Finding(
-            name=f"{tracer} lesion load",
-            value=f"{len(lesions)} lesions, {volume:.1f} ml",
-            limit=f"<= {settings.max_lesions} lesions and <= {settings.max_volume_ml:g} ml",
+            name=f"{tracer} lesion count",
+            value=len(lesions),
+            limit=f"<= {settings.max_lesions}",
+            verdict=Verdict.WARN if many else Verdict.OK,
+            message=f"{tracer} shows {count}, {_plausible(many)}.",
+        )
+        yield Finding(
+            name=f"{tracer} lesion volume",
+            value=clipped(volume),
+            limit=f"<= {settings.max_volume_ml:g} ml",
             verdict=Verdict.WARN if much else Verdict.OK,
-            message=f"{tracer} shows {len(lesions)} lesions of {volume:.0f} ml in all, {ends}.",
+            message=f"The lesions of {tracer} have {volume:.4g} ml in all, {_plausible(much)}.",
         )
 
 
+def _plausible(much: bool) -> str:
+    return "which is more than one expects; look at the mask" if much else "which is plausible"
+
+
 def inside_organs(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
-    """Lesions that lie wholly in an organ of physiological uptake; silent where there is none."""
+    """Lesions that lie wholly in an organ of physiological uptake."""
     for tracer in Tracer:
         anatomy, lesions = case.anatomy[tracer], case.lesions[tracer]
         labels = lesions.labelmap.labels
         physiological = anatomy.regions.mask(*anatomy.physiological)
         inside = np.bincount(labels[physiological & (labels > 0)], minlength=len(lesions.lesions) + 1)
         found = [x.id for x in lesions.lesions if inside[x.label] >= settings.inside_organ * x.voxels]
-        if found:
-            yield Finding(
-                name=f"{tracer} lesions in organs",
-                value=", ".join(found),
-                limit="none",
-                verdict=Verdict.WARN,
-                message=f"On {tracer}, {', '.join(found)} lie wholly in an organ of physiological uptake; look at them.",
-            )
+        yield Finding(
+            name=f"{tracer} lesions in organs",
+            value=", ".join(found) or "none",
+            limit="none",
+            verdict=Verdict.WARN if found else Verdict.OK,
+            message=f"On {tracer}, {', '.join(found)} {_lie(found)} wholly in an organ of physiological uptake; look there."
+            if found
+            else f"No lesion of {tracer} lies wholly in an organ of physiological uptake.",
+        )
+
+
+def _lie(found: list[str]) -> str:
+    return "lies" if len(found) == 1 else "lie"
+
+
+def models(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
+    """What found the lesions and the anatomy: rules, or a network whose weights are known."""
+    del settings
+    for tracer in Tracer:
+        yield _model(f"{tracer} lesion model", f"Lesions of {tracer}", case.lesions[tracer].model)
+        yield _model(f"{tracer} anatomy model", f"Organs and bones of {tracer}", case.anatomy[tracer].model)
+
+
+def _model(name: str, what: str, model: Model) -> Finding:
+    if model.by_rules:
+        known, how = True, "by fixed rules and not by a trained network: a first look"
+    else:
+        known = bool(model.weights_sha256)
+        digest = f"weights {model.weights_sha256[:12]}" if known else "whose weights nobody vouches for"
+        how = f"by the network {model.name} {model.version}, {digest}"
+    return Finding(
+        name=name,
+        value=f"{model.name} {model.version}".strip(),
+        limit="rules, or weights with a known SHA-256; hold otherwise",
+        verdict=Verdict.OK if known else Verdict.HOLD,
+        message=f"{what} were found {how}.",
+    )

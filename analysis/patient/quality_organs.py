@@ -2,32 +2,109 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from analysis.patient.quality_case import QualityCase, QualitySettings, graded, measured
-from analysis.values import Finding, Tracer, Verdict
+import numpy as np
+
+from analysis.patient.quality_case import QualityCase, QualitySettings, graded, measured, ranged
+from analysis.values import Anatomy, Finding, Tracer, Verdict
+
+# Organ as the reader knows it > name of the region.
+ORGANS = {
+    "liver": "liver",
+    "spleen": "spleen",
+    "left kidney": "kidney_left",
+    "right kidney": "kidney_right",
+    "brain": "brain",
+    "left lung": "lung_left",
+    "right lung": "lung_right",
+}
 
 
 def organs(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
-    """Organs that every number rests on, and the liver's FDG."""
+    """Which reference organs were found, their volumes, and the uptake and noise of liver and spleen."""
     for tracer in Tracer:
-        present = set(case.anatomy[tracer].regions.names.values()) if case.anatomy[tracer].regions.labels.any() else set()
-        missing = [o for o in settings.expected_organs if o not in present or not case.anatomy[tracer].regions.mask(o).any()]
-        yield Finding(
-            name=f"{tracer} organs",
-            value=", ".join(missing) or "all found",
-            limit=", ".join(settings.expected_organs),
-            verdict=Verdict.WARN if missing else Verdict.OK,
-            message=f"Not found in the {tracer} study: {', '.join(missing)}."
-            if missing
-            else f"The reference organs of the {tracer} study were found.",
-        )
-    low, high = settings.fdg_liver
-    liver = case.liver[Tracer.FDG]
-    yield measured(
-        name="FDG liver SUVmean",
+        yield _found(tracer, case.anatomy[tracer], settings)
+    for tracer in Tracer:
+        yield from _volumes(tracer, case.anatomy[tracer], settings)
+    for tracer in Tracer:
+        yield _liver(case, tracer, settings)
+        yield from _spleen(case, tracer, settings)
+        yield from _noise(case, tracer, settings)
+
+
+def _found(tracer: Tracer, anatomy: Anatomy, settings: QualitySettings) -> Finding:
+    missing = [organ for organ in settings.expected_organs if not anatomy.regions.mask(organ).any()]
+    return Finding(
+        name=f"{tracer} organs",
+        value=", ".join(missing) or "all found",
+        limit=", ".join(settings.expected_organs),
+        verdict=Verdict.WARN if missing else Verdict.OK,
+        message=f"Not found in the {tracer} study: {', '.join(missing)}."
+        if missing
+        else f"The reference organs of the {tracer} study were found.",
+    )
+
+
+def _volumes(tracer: Tracer, anatomy: Anatomy, settings: QualitySettings) -> Iterator[Finding]:
+    """Of each organ that was found; one that the field cuts may be as small as it likes."""
+    limits = {
+        "liver": settings.liver_ml,
+        "spleen": settings.spleen_ml,
+        "kidney": settings.kidney_ml,
+        "brain": settings.brain_ml,
+        "lung": settings.lung_ml,
+    }
+    for organ, region in ORGANS.items():
+        mask = anatomy.regions.mask(region)
+        volume = float(mask.sum()) * anatomy.regions.grid.voxel_ml
+        if volume == 0:
+            continue
+        rows = np.flatnonzero(mask.any(axis=(1, 2)))
+        cut = rows[0] == 0 or rows[-1] == mask.shape[0] - 1
+        low, high = limits[organ.split()[-1]]
+        words = (f"The {organ} on {tracer}{', cut by the field,' if cut else ''}", "ml", "look whether it was found rightly")
+        yield ranged(f"{tracer} {organ} volume", volume, (0.0 if cut else low, high), words)
+
+
+def _liver(case: QualityCase, tracer: Tracer, settings: QualitySettings) -> Finding:
+    low, high = settings.fdg_liver if tracer is Tracer.FDG else settings.pentixafor_liver
+    liver = case.liver[tracer]
+    return measured(
+        name=f"{tracer} liver SUVmean",
         value=liver,
         limit=f"{low:g}-{high:g}",
         verdict=graded(liver, low <= liver <= high, hold=False),
-        words=("The FDG uptake of the liver", "outside the usual range, so dose, time or SUV may be wrong"),
+        words=(f"The {tracer} uptake of the liver", "outside the usual range, so dose, time or SUV may be wrong"),
     )
+
+
+def _spleen(case: QualityCase, tracer: Tracer, settings: QualitySettings) -> Iterator[Finding]:
+    """Silent without a spleen, of which the finding on organs speaks."""
+    low, high = settings.fdg_spleen if tracer is Tracer.FDG else settings.pentixafor_spleen
+    spleen = case.spleen[tracer]
+    if math.isfinite(spleen):
+        yield measured(
+            name=f"{tracer} spleen SUVmean",
+            value=spleen,
+            limit=f"{low:g}-{high:g}",
+            verdict=graded(spleen, low <= spleen <= high, hold=False),
+            words=(f"The {tracer} uptake of the spleen", "outside the usual range: look at the spleen, at dose and tracer"),
+        )
+
+
+def _noise(case: QualityCase, tracer: Tracer, settings: QualitySettings) -> Iterator[Finding]:
+    limit = settings.fdg_liver_noise if tracer is Tracer.FDG else settings.pentixafor_liver_noise
+    noise = case.noise[tracer]
+    if math.isfinite(noise):
+        yield measured(
+            name=f"{tracer} liver noise",
+            value=noise,
+            limit=f"<= {limit:g}",
+            verdict=graded(noise, noise <= limit, hold=False),
+            words=(
+                f"The coefficient of variation of {tracer} in the liver",
+                "so noisy that SUVmax is too high and faint lesions are lost",
+            ),
+        )

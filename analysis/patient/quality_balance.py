@@ -1,0 +1,66 @@
+"""Whether the activity that a PET shows can be what was injected (docs/METHOD.md 5).
+
+SUV = C W / D with C and D of one time, so the sum of SUV x volume over W is the part of the injected activity that lies in
+the field. It cannot exceed 1 whatever the tracer does; over the part of the body mass in the field it is the mean SUV.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from analysis.patient.quality_body import SeenBody
+from analysis.patient.quality_case import QualityCase, QualitySettings, clipped, graded
+from analysis.values import Finding, Tracer, Verdict
+
+
+def balance(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
+    """Mass and activity in either PET's field against the header's weight and dose."""
+    for tracer, body in case.body.items():
+        yield _mass(tracer, body, settings)
+        yield _activity(tracer, body, settings)
+        yield _mean_suv(tracer, body, settings)
+
+
+def _mass(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Finding:
+    share = body.mass_share
+    verdict = graded(share, share <= settings.mass_in_field, share > settings.mass_in_field_hold)
+    ends = "as can be" if verdict is Verdict.OK else "so the header's weight is too low, and SUV with it"
+    return Finding(
+        name=f"{tracer} mass in field",
+        value=clipped(share),
+        limit=f"<= {settings.mass_in_field:g}, hold above {settings.mass_in_field_hold:g}",
+        verdict=verdict,
+        message=f"CT shows {body.mass_kg:.0f} kg of body in the field of {tracer}, {share:.0%} of the header's weight, {ends}.",
+    )
+
+
+def _activity(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Finding:
+    share = body.activity_share
+    verdict = graded(share, share <= settings.activity_in_field, share > settings.activity_in_field_hold)
+    ends = "as can be" if verdict is Verdict.OK else "more than was injected: dose, weight, units or times are wrong"
+    return Finding(
+        name=f"{tracer} activity in field",
+        value=clipped(share),
+        limit=f"<= {settings.activity_in_field:g}, hold above {settings.activity_in_field_hold:g}",
+        verdict=verdict,
+        message=f"The field of {tracer} holds {share:.0%} of the injected activity, {ends}.",
+    )
+
+
+def _mean_suv(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Finding:
+    (low, high), mean = settings.mean_suv, body.mean_suv
+    verdict = graded(mean, low <= mean <= high, hold=False)
+    low_or_high = (
+        "activity is missing: dose, units or times may be wrong, or the injection failed"
+        if mean < low
+        else "too much for a part of the body: dose, units or times may be wrong"
+    )
+    return Finding(
+        name=f"{tracer} activity balance",
+        value=clipped(mean) if math.isfinite(mean) else None,
+        limit=f"{low:g}-{high:g}",
+        verdict=verdict,
+        message=f"The body in the field of {tracer} has a mean SUV of {mean:.2f}, "
+        f"{'as expected' if verdict is Verdict.OK else low_or_high}.",
+    )
