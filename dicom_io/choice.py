@@ -11,8 +11,9 @@ import numpy as np
 
 from analysis.errors import IncompleteSeries, NoUsableCt, NoUsablePet
 from analysis.values import FloatArray
-from dicom_io.correction import why_not_corrected, why_not_static
+from dicom_io.correction import why_not_corrected, why_not_frames, why_not_static, why_several_phases
 from dicom_io.elements import moment, number, text, words
+from dicom_io.enhanced import CONVERTED
 from dicom_io.slices import extent, normal, slice_grid
 from dicom_io.studies import Series, Study
 
@@ -22,7 +23,7 @@ LEAST_COVERAGE = 0.9
 # Series whose coverage differs by less than this part cover the same; something else decides between them.
 SAME_COVERAGE = 0.02
 
-_PROJECTION = re.compile(r"\bmips?\b|maximum[ _]intensity|\bprojection|\brotating", re.IGNORECASE)
+_PROJECTION = re.compile(r"\bmips?\b|max(?:imum)?[ _](?:intensity|ip)\b|\bprojection|\brotating", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +179,19 @@ def _made(series: Series) -> datetime:
     return next((at for at in known if at is not None), datetime(1, 1, 1))
 
 
-def _pet_rank(series: Series) -> tuple[float, datetime, float, str]:
-    return _voxels(series), _made(series), number(series.header, "SeriesNumber") or 0.0, series.series_instance_uid
+def _converted(series: Series) -> bool:
+    """Whether an archive made it of classic images, which may stand beside it."""
+    return text(series.header, "SOPClassUID") in CONVERTED
+
+
+def _pet_rank(series: Series) -> tuple[float, bool, datetime, float, str]:
+    return (
+        _voxels(series),
+        not _converted(series),
+        _made(series),
+        number(series.header, "SeriesNumber") or 0.0,
+        series.series_instance_uid,
+    )
 
 
 def _without_localizers(series: Series) -> Series:
@@ -190,8 +202,8 @@ def _without_localizers(series: Series) -> Series:
 
 def _why_no_ct(series: Series, pet: Series) -> str:
     """Why a CT series does not belong to the PET; "" where it does."""
-    if "LOCALIZER" in {word.upper() for word in words(series.header, "ImageType")}:
-        return "it is a localizer"
+    if why := why_not_frames(series) or _why_not_hounsfield(series) or why_several_phases(series):
+        return why
     if not pet.frame_of_reference_uid or series.frame_of_reference_uid != pet.frame_of_reference_uid:
         return "it is in another frame of reference"
     if len(series.instances) < 2:
@@ -208,6 +220,14 @@ def _why_no_ct(series: Series, pet: Series) -> str:
     )
 
 
+def _why_not_hounsfield(series: Series) -> str:
+    """Spectral CTs store other quantities in the same form (PS3.3 C.11.1.1.2); US is what older scanners write for HU."""
+    if "LOCALIZER" in {word.upper() for word in words(series.header, "ImageType")}:
+        return "it is a localizer"
+    kind = text(series.header, "RescaleType").upper()
+    return "" if kind in {"", "HU", "US"} else f"its values are {kind[:16]}, not HU"
+
+
 def _coverage(ct: Series, pet: Series) -> float:
     """Part of the PET's axial range that the CT's holds, 0..1."""
     one, other = extent(ct, _head()), extent(pet, _head())
@@ -216,8 +236,8 @@ def _coverage(ct: Series, pet: Series) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0])) / (other[1] - other[0])
 
 
-def _ct_rank(series: Series) -> tuple[float, bool, float, datetime, str]:
+def _ct_rank(series: Series) -> tuple[float, bool, float, bool, datetime, str]:
     gap = _length(series) / len(series.instances)
     original = _image_type(series, 0) != "DERIVED"
     # Rounded, so that two reconstructions of one spacing are told apart by what follows.
-    return -round(gap, 1), original, _voxels(series), _made(series), series.series_instance_uid
+    return -round(gap, 1), original, _voxels(series), not _converted(series), _made(series), series.series_instance_uid

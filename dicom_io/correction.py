@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 
 from dicom_io.elements import number, private, text, words
-from dicom_io.studies import Series
+from dicom_io.enhanced import why_whole
+from dicom_io.slices import position
+from dicom_io.studies import Instance, Series
 
-PET_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.128"
-UNSUPPORTED_PET = {
-    "1.2.840.10008.5.1.4.1.1.128.1": "a legacy converted enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.130": "an enhanced PET",
-}
 GE_CREATOR = "GEMS_PETD_01"
 
 _NOT_CORRECTED = re.compile(
@@ -19,6 +16,17 @@ _NOT_CORRECTED = re.compile(
     r"|(without|w/?o)[ -]*(ac|att|corr)|ohne[ -]*(ac|schw|korr)|unkorr|nicht[ -]*(schw|korr)",
     re.IGNORECASE,
 )
+_PHASES = {
+    "CardiacCyclePosition": "several cardiac phases",
+    "NominalCardiacTriggerDelayTime": "several cardiac phases",
+    "NominalPercentageOfCardiacPhase": "several cardiac phases",
+    "RespiratoryCyclePosition": "several respiratory phases",
+    "NominalRespiratoryTriggerDelayTime": "several respiratory phases",
+    "NominalPercentageOfRespiratoryPhase": "several respiratory phases",
+    "TemporalPositionIndex": "several time points",
+    "TemporalPositionTimeOffset": "several time points",
+    "AcquisitionTime": "several time points",
+}
 _NO_METHOD = {"NONE", "NO", "NOT CORRECTED", "OFF", "FALSE", "0"}
 
 
@@ -31,7 +39,8 @@ def why_not_corrected(series: Series) -> str:
     method = text(header, "AttenuationCorrectionMethod")
     corrected = {word.upper() for word in words(header, "CorrectedImage")}
     if method.upper() in _NO_METHOD:
-        return f"AttenuationCorrectionMethod is {method}"
+        enhanced = text(header, "AttenuationCorrected").upper() == "NO"
+        return "AttenuationCorrected is NO" if enhanced else f"AttenuationCorrectionMethod is {method}"
     if private(header, GE_CREATOR, (0x0009, 0x8C)) == 0:
         return "the scanner's private element (0009,108C) says that attenuation was not corrected"
     if corrected and "ATTN" not in corrected:
@@ -46,12 +55,33 @@ def why_not_corrected(series: Series) -> str:
 
 def why_not_static(series: Series) -> str:
     """Why the series is no static volume of slices; "" where it is."""
-    if (kind := UNSUPPORTED_PET.get(text(series.header, "SOPClassUID"))) is not None:
-        return f"it is {kind}, which is not supported; send the classic PET images"
+    if why := why_not_frames(series):
+        return why
     types = {word.upper() for word in words(series.header, "SeriesType")}
     unusual = sorted(types & {"DYNAMIC", "GATED", "REPROJECTION"})
     if unusual:
         return f"SeriesType is {', '.join(unusual)}"
+    technique = text(series.header, "VolumeBasedCalculationTechnique").upper()
+    if technique not in {"", "NONE"}:
+        return f"it was calculated from a volume (VolumeBasedCalculationTechnique {technique[:16]})"
     if (number(series.header, "NumberOfFrames") or 1) > 1:
         return "its images have several frames"
+    return why_several_phases(series)
+
+
+def why_not_frames(series: Series) -> str:
+    """Why a multi-frame object of the series could not be taken apart into frames; "" where there is none such."""
+    return next((why for instance in series.instances if (why := why_whole(instance))), "")
+
+
+def why_several_phases(series: Series) -> str:
+    """Why a multi-frame series shows the same places several times: what differs among the frames of one place."""
+    places: dict[tuple[float, ...], list[Instance]] = {}
+    for instance in series.instances:
+        if instance.frame is not None and (point := position(instance)) is not None:
+            places.setdefault(tuple(float(x) for x in point.round(1)), []).append(instance)
+    repeated = [instances for instances in places.values() if len(instances) > 1]
+    for keyword, what in _PHASES.items() if repeated else ():
+        if any(len({text(i.header, keyword) for i in instances}) > 1 for instances in repeated):
+            return f"its frames show {what} ({keyword})"
     return ""

@@ -21,6 +21,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
 from dicom_io.cutoff import holds_all_pixels
 from dicom_io.elements import MALFORMED, moment, number, read_date, text
+from dicom_io.enhanced import frames
 from dicom_io.slices import order
 from dicom_io.studies import Instance, PatientIdentity, Series, Study
 
@@ -121,10 +122,11 @@ def _meta(header: Dataset) -> FileMetaDataset:
 def group(instances: Iterable[Instance]) -> list[Study]:
     """Loose instances as studies, by study date and UID; their series by number and UID.
 
-    An instance that came twice with equal content is kept once. Raises IncompleteSeries: one SOP instance UID, two
-    contents. Raises IdentityConflict: one PatientID (and issuer), two people.
+    An instance that came twice with equal content is kept once; a multi-frame PET or CT becomes its frames.
+    Raises IncompleteSeries: one SOP instance UID, two contents. Raises IdentityConflict: one PatientID (and issuer), two
+    people.
     """
-    kept = once(instances)
+    kept = [frame for instance in once(instances) for frame in frames(instance)]
     by_study = _by(kept, "StudyInstanceUID")
     studies = sorted(
         (_study(members) for members in by_study.values()), key=lambda study: (study.started, study.study_instance_uid)

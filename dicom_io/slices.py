@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
 
 from analysis.errors import IncompleteSeries
 from analysis.values import FloatArray, Grid
@@ -53,7 +54,7 @@ def normal(instance: Instance) -> FloatArray | None:
 
 def order(instances: Iterable[Instance]) -> tuple[Instance, ...]:
     """Instances by position along the slice normal, then by instance number, then by SOP instance UID."""
-    by_number = sorted(instances, key=lambda i: (number(i.header, "InstanceNumber") or 0.0, i.sop_instance_uid))
+    by_number = sorted(instances, key=lambda i: (number(i.header, "InstanceNumber") or 0.0, i.sop_instance_uid, i.frame or 0))
     direction = next((n for i in by_number if (n := normal(i)) is not None), None)
     if direction is None:
         return tuple(by_number)
@@ -138,7 +139,7 @@ def _require_one_kind(series: Series) -> None:
 
 
 def _number(instance: Instance) -> str:
-    return text(instance.header, "InstanceNumber") or instance.sop_instance_uid
+    return instance.label.removeprefix("slice ")
 
 
 def _require_no_shear(series: Series, points: FloatArray, direction: FloatArray) -> None:
@@ -200,10 +201,37 @@ def _missing(series: Series, places: FloatArray, wide: npt.NDArray[np.intp], usu
 
 
 def _require_announced_count(series: Series) -> None:
-    """A PET says how many slices it has, so that missing ends are found too."""
+    """A PET says how many slices it has, so that missing ends are found too; a multi-frame object its parts and places."""
+    for part in {text(i.header, "ConcatenationUID") for i in series.instances if i.frame is not None} - {""}:
+        members = [i for i in series.instances if text(i.header, "ConcatenationUID") == part]
+        _require_parts(series, len({i.sop_instance_uid for i in members}), members[0].header)
+    _require_places(series)
     announced = number(series.header, "NumberOfSlices")
     if series.modality == "PT" and announced is not None and len(series.instances) < announced:
         raise IncompleteSeries(
             f"{_name(series)} is incomplete: {len(series.instances)} of the {announced:.0f} slices that its header "
             "announces are here; send the series again."
         )
+
+
+def _require_parts(series: Series, count: int, header: Dataset) -> None:
+    total = number(header, "InConcatenationTotalNumber")
+    if total is not None and count < total:
+        raise IncompleteSeries(
+            f"{_name(series)} is incomplete: {count} of the {total:.0f} parts of its concatenation are here; send it again."
+        )
+
+
+def _require_places(series: Series) -> None:
+    """Places in a stack count from 1 (PS3.3 C.7.6.16.2.2.4), so a higher number than there are frames tells of missing ones."""
+    stacks: dict[str, set[float]] = {}
+    for instance in series.instances:
+        place = number(instance.header, "InStackPositionNumber") if instance.frame is not None else None
+        if place is not None:
+            stacks.setdefault(text(instance.header, "StackID"), set()).add(place)
+    for places in stacks.values():
+        if max(places) > len(places):
+            raise IncompleteSeries(
+                f"{_name(series)} is incomplete: {len(places)} frames of a stack of at least {max(places):.0f} are here; "
+                "send the series again."
+            )

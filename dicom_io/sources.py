@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 
-from dicom_io.studies import Instance, Series
+from dicom_io.studies import Instance, Series, stable_uid
 
 # Attributes that highdicom reads from a source image and that real sources lack; empty is allowed for each (type 2).
 MAY_BE_EMPTY = (
@@ -51,7 +53,47 @@ def source(instance: Instance) -> Dataset:
     if "SpecificCharacterSet" in ds:
         del ds.SpecificCharacterSet
     ds.file_meta = instance.header.file_meta
+    if instance.frame is not None:
+        ds.SOPInstanceUID = _frame_uid(instance)
     return ds
+
+
+def _frame_uid(instance: Instance) -> str:
+    """Stands for a frame of a multi-frame object until `refer_to_frames` names it as DICOM does."""
+    return stable_uid("frame", instance.sop_instance_uid, str(instance.frame))
+
+
+def refer_to_frames(ds: Dataset, series: Series) -> None:
+    """Names frames of multi-frame sources in an object made of `sources(series)` by SOP instance and ReferencedFrameNumber.
+
+    A list of sources of the object as a whole names each SOP instance once, without frames.
+    """
+    frames = {_frame_uid(i): i for i in series.instances if i.frame is not None}
+    if not frames:
+        return
+    for item in ds.get("PerFrameFunctionalGroupsSequence", []):
+        for derivation in item.get("DerivationImageSequence", []):
+            for source_item in derivation.get("SourceImageSequence", []):
+                _name_frame(source_item, frames, numbered=True)
+    for holder, keyword in ((ds, "SourceImageSequence"), *((s, "ReferencedInstanceSequence") for s in _series_items(ds))):
+        for item in holder.get(keyword, []):
+            _name_frame(item, frames, numbered=False)
+        once = {str(item.ReferencedSOPInstanceUID): item for item in reversed(holder.get(keyword, []))}
+        if once:
+            setattr(holder, keyword, list(reversed(once.values())))
+
+
+def _series_items(ds: Dataset) -> list[Dataset]:
+    return list(ds.get("ReferencedSeriesSequence", []))
+
+
+def _name_frame(item: Dataset, frames: Mapping[str, Instance], *, numbered: bool) -> None:
+    instance = frames.get(str(item.ReferencedSOPInstanceUID))
+    if instance is None or instance.frame is None:
+        return
+    item.ReferencedSOPInstanceUID = instance.sop_instance_uid
+    if numbered:
+        item.ReferencedFrameNumber = instance.frame + 1
 
 
 def _drop_incomplete_trial(ds: Dataset) -> None:
@@ -64,8 +106,13 @@ def _drop_incomplete_trial(ds: Dataset) -> None:
 
 
 def sources(series: Series) -> list[Dataset]:
-    """The headers of a series in slice order, each ready for highdicom."""
+    """The headers of a series in slice order, each ready for highdicom; what is made of them goes to `refer_to_frames`."""
     return [source(x) for x in series.instances]
+
+
+def references(series: Series) -> list[Dataset]:
+    """What references to a series' SOP instances need, each once, in slice order."""
+    return [reference(x) for x in {i.sop_instance_uid: i for i in reversed(series.instances)}.values()][::-1]
 
 
 def reference(instance: Instance) -> Dataset:

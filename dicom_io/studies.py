@@ -15,10 +15,14 @@ from analysis.values import Tracer
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Instance:
-    """One received object: its file and its header. header: the dataset without pixel data, file meta included."""
+    """One received object: its file and its header. header: the dataset without pixel data, file meta included.
+
+    frame: which frame of a multi-frame file it is (from 0), its header then in the form of a classic slice; None: the file.
+    """
 
     path: Path
     header: Dataset = field(repr=False)
+    frame: int | None = None
 
     @property
     def sop_class_uid(self) -> str:
@@ -27,6 +31,12 @@ class Instance:
     @property
     def sop_instance_uid(self) -> str:
         return str(self.header.SOPInstanceUID)
+
+    @property
+    def label(self) -> str:
+        """How a sentence names it: "slice 12", or "frame 12 of instance 1" of a multi-frame object."""
+        number = str(self.header.get("InstanceNumber") or "").strip() or self.sop_instance_uid
+        return f"slice {number}" if self.frame is None else f"frame {self.frame + 1} of instance {number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,7 +132,7 @@ class DualTracerPair:
     def uid(self) -> str:
         """Derived from the set of SOP instance UIDs that are measured: the same images always give the same UID."""
         series = (self.fdg.pet, self.fdg.ct, self.pentixafor.pet, self.pentixafor.ct)
-        return stable_uid(*sorted(i.sop_instance_uid for s in series for i in s.instances))
+        return stable_uid(*sorted({i.sop_instance_uid for s in series for i in s.instances}))
 
     def study(self, tracer: Tracer) -> TracerStudy:
         return self.fdg if tracer is Tracer.FDG else self.pentixafor

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import dcmread
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import JPEGLSLossless, JPEGLSNearLossless
+from pydicom import Dataset, dcmread
+from pydicom.pixels.utils import iter_pixels, pixel_array
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, JPEGLSNearLossless
 
 from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
 from analysis.values import PetCt, Unit, Volume
@@ -61,13 +63,13 @@ def load(study: TracerStudy) -> PetCt:
 
 def _pet(series: Series, conversion: SuvConversion, slices: SliceGrid) -> Volume:
     values = np.empty(slices.grid.shape, np.float32)
-    for k, (instance, factor) in enumerate(zip(series.instances, conversion.factors, strict=True)):
+    for k, stored in stored_slices(series):
+        instance, factor = series.instances[k], conversion.factors[k]
         slope = number(instance.header, "RescaleSlope")
         if slope is None or slope <= 0:
             raise NotQuantifiable(
                 f"{_slice(instance)} of the PET has no RescaleSlope above 0; correct the header at its source."
             )
-        stored = stored_values(instance)
         values[k] = stored * np.float64(slope * factor)
         padding = number(instance.header, "PixelPaddingValue")
         if padding is not None:
@@ -77,27 +79,69 @@ def _pet(series: Series, conversion: SuvConversion, slices: SliceGrid) -> Volume
 
 def _ct(series: Series, slices: SliceGrid) -> Volume:
     values = np.empty(slices.grid.shape, np.float32)
-    for k, instance in enumerate(series.instances):
+    for k, stored in stored_slices(series):
+        instance = series.instances[k]
         slope, intercept = number(instance.header, "RescaleSlope"), number(instance.header, "RescaleIntercept")
         if slope is None or intercept is None or slope == 0:
             raise UnusableImage(
                 f"{_slice(instance)} of the CT has no RescaleSlope and RescaleIntercept, so its values are not HU."
             )
-        values[k] = stored_values(instance) * np.float32(slope) + np.float32(intercept)
+        values[k] = stored * np.float32(slope) + np.float32(intercept)
     np.maximum(values, AIR_HU, out=values)
     return Volume(grid=slices.grid, values=values, unit=Unit.HU)
 
 
+def stored_slices(series: Series) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """(k, decoded slice as stored) of every instance, file by file: each file is read once, a frame at a time.
+
+    Raises IncompleteSeries: a slice is damaged, or no single grey slice.
+    """
+    files: dict[Path, dict[int | None, int]] = {}
+    for k, instance in enumerate(series.instances):
+        files.setdefault(instance.path, {})[instance.frame] = k
+    for places in files.values():
+        if None in places:
+            k = places[None]
+            yield k, stored_values(series.instances[k])
+        else:
+            wanted = [(series.instances[k], k) for k in places.values()]
+            yield from _stored_frames(sorted(wanted, key=lambda one: one[0].frame or 0))
+
+
+def _stored_frames(wanted: list[tuple[Instance, int]]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """The same of the frames of one file. wanted: (instance, k), by frame."""
+    left = iter(wanted)
+    instance, k = next(left)
+    try:
+        for count, decoded in enumerate(_decoded_frames(instance)):
+            if count == instance.frame:
+                yield k, _one_grey_slice(instance, decoded)
+                instance, k = next(left)
+    except StopIteration:
+        return
+    except (*UNREADABLE, RuntimeError) as error:
+        raise _damaged(instance, error) from error
+    raise _damaged(instance, None)
+
+
 def stored_values(instance: Instance) -> npt.NDArray[Any]:
     """The decoded slice (rows, columns) as stored. Raises IncompleteSeries: it is damaged, or no single grey slice."""
-    syntax = instance.header.file_meta.TransferSyntaxUID
     try:
         decoded = _decoded(instance)
     except (*UNREADABLE, RuntimeError) as error:
-        detail = "" if not isinstance(error, NotImplementedError) else f" (compression {syntax.name} is not supported)"
-        raise IncompleteSeries(
-            f"The pixel data of {_slice(instance).lower()} cannot be decoded{detail}: the file is damaged; send it again."
-        ) from error
+        raise _damaged(instance, error) from error
+    return _one_grey_slice(instance, decoded)
+
+
+def _damaged(instance: Instance, error: Exception | None) -> IncompleteSeries:
+    syntax = instance.header.file_meta.TransferSyntaxUID
+    detail = "" if not isinstance(error, NotImplementedError) else f" (compression {syntax.name} is not supported)"
+    return IncompleteSeries(
+        f"The pixel data of {instance.label} cannot be decoded{detail}: the file is damaged; send it again."
+    )
+
+
+def _one_grey_slice(instance: Instance, decoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
     shape = number(instance.header, "Rows"), number(instance.header, "Columns")
     if decoded.shape != shape:
         raise IncompleteSeries(f"{_slice(instance)} decodes to {decoded.shape}, where one grey slice of {shape} was announced.")
@@ -108,14 +152,26 @@ def _decoded(instance: Instance) -> npt.NDArray[Any]:
     meta = instance.header.file_meta
     if meta.TransferSyntaxUID.is_encapsulated:
         return pixel_array(instance.path, decoding_plugin=_PLUGIN.get(meta.TransferSyntaxUID, ""))
-    # A file that came without meta information has none on disk either; the header's was derived when it was read.
+    return _read(instance).pixel_array
+
+
+def _decoded_frames(instance: Instance) -> Iterator[npt.NDArray[Any]]:
+    """All frames of the instance's file, one at a time; a deflated file must be read as a whole."""
+    syntax = instance.header.file_meta.TransferSyntaxUID
+    if syntax == DeflatedExplicitVRLittleEndian:
+        return iter_pixels(_read(instance))
+    return iter_pixels(instance.path, decoding_plugin=_PLUGIN.get(syntax, ""), transfer_syntax_uid=syntax)
+
+
+def _read(instance: Instance) -> Dataset:
+    """The whole dataset. A file that came without meta information has none; the header's was derived when it was read."""
     dataset = dcmread(instance.path, force=True)
-    dataset.file_meta = meta
-    return dataset.pixel_array
+    dataset.file_meta = instance.header.file_meta
+    return dataset
 
 
 def _slice(instance: Instance) -> str:
-    return f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid}"
+    return instance.label.capitalize()
 
 
 def _suv_facts(conversion: SuvConversion) -> dict[str, Any]:
@@ -126,7 +182,7 @@ def _suv_facts(conversion: SuvConversion) -> dict[str, Any]:
         "suv_rule": conversion.rule,
         "suv_factor": conversion.factor,
         "suv_reference_time": conversion.reference_time.isoformat() if conversion.reference_time else None,
-        "suv_alternatives": dict(conversion.alternatives),
+        "suv_alternatives": [other.as_dict() for other in conversion.alternatives],
         "suv_warnings": conversion.warnings,
         "administered": conversion.administered.isoformat() if conversion.administered else None,
         "uptake_min": conversion.uptake_min,

@@ -299,7 +299,7 @@ def _refused(study: Looked, tracer: str, why: Refusal) -> Ruling:
 def case(pair: DualTracerPair, paths: dict[Path, str]) -> Case:
     """The pair as a job, with the files that are to be measured."""
     inputs = {
-        name: [paths[instance.path] for instance in (*study.pet.instances, *study.ct.instances)]
+        name: list(dict.fromkeys(paths[instance.path] for instance in (*study.pet.instances, *study.ct.instances)))
         for name, study in (("fdg", pair.fdg), ("pentixafor", pair.pentixafor))
     }
     return Case(
