@@ -34,6 +34,7 @@ from dicom_io.derived import (
     SrForm,
     ascii_text,
     device_uid,
+    models,
     new_object,
 )
 from dicom_io.sources import references
@@ -116,7 +117,7 @@ def _document(
     The document's frame is written here, since highdicom's class copies the whole content several times.
     """
     report = MeasurementReport(
-        _observer(case),
+        _observers(case, tracers),
         [codes.PROCEDURES[t] for t in tracers],
         imaging_measurements=groups,
         title=codes.PET_MEASUREMENT_REPORT,
@@ -158,15 +159,25 @@ def _study_item(study: str, series: Mapping[str, Sequence[Dataset]]) -> Dataset:
     return item
 
 
-def _observer(case: Case) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        device_uid(Model(name="duet", version=case.version)),
-        name="duet",
-        manufacturer_name=MANUFACTURER,
-        model_name="duet",
-        serial_number=ascii_text(f"duet-{case.version}"),
-    )
-    return ObservationContext(observer_device_context=ObserverContext(standard.DCM.Device, device))
+def _observers(case: Case, tracers: Sequence[Tracer]) -> ObservationContext:
+    """duet itself, then each algorithm under its roles, with the device UIDs of the contributing equipment."""
+    duet = Model(name="duet", version=case.version, manufacturer=MANUFACTURER)
+    roles: dict[str, list[str]] = {}
+    found = {"duet": duet, **models(case.analysis, tracers)}
+    for role, model in found.items():
+        roles.setdefault(device_uid(model), []).append(role)
+    context = ObservationContext()
+    for uid, names in roles.items():
+        model = found[names[0]]
+        device = DeviceObserverIdentifyingAttributes(
+            uid,
+            name=ascii_text(", ".join(names)),
+            manufacturer_name=ascii_text(model.manufacturer),
+            model_name=ascii_text(model.name),
+            serial_number=ascii_text(f"{model.name}-{model.version}"),
+        )
+        context.extend(ObserverContext(standard.DCM.Device, device))
+    return context
 
 
 def _statements(texts: Sequence[str]) -> highdicom.sr.ContainerContentItem:
