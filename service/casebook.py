@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, func, literal, or_, select, update
 
 from service import arrivals
 from service.arrivals import Note
@@ -286,9 +286,10 @@ def jobs_named(connection: Connection, case: str) -> list[JobRow]:
     return [_job(row._mapping) for row in connection.execute(select(*_JOB).where(wanted).order_by(jobs.c.id).with_for_update())]
 
 
-def jobs_of(journal: Journal, patient_id: str | None = None) -> list[JobRow]:
-    """The jobs of one patient, or of all, newest last."""
-    query = select(*_JOB).order_by(jobs.c.id)
+def jobs_of(journal: Journal, patient_id: str | None = None, *, inputs: bool = True) -> list[JobRow]:
+    """The jobs of one patient, or of all, newest last; inputs: False leaves their long lists of files empty."""
+    columns = _JOB if inputs else [literal("").label("inputs") if c.name == "inputs" else c for c in _JOB]
+    query = select(*columns).order_by(jobs.c.id)
     if patient_id is not None:
         query = query.where(jobs.c.patient_id == patient_id)
     with journal.reading() as connection:

@@ -70,13 +70,28 @@ def serve(config: Config = None) -> None:
 @app.command()
 def status(
     patient: Annotated[str | None, typer.Argument(help="Patient ID; without it all patients.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     config: Config = None,
 ) -> None:
-    """What the node knows: received, waiting (for what), held (why), running, returned, delivered."""
+    """What the node knows: received, waiting (for what), held (why), running, returned, delivered; every case's findings."""
     from service.config import load
     from service.render import show_overview
 
-    show_overview(load(config), patient)
+    show_overview(load(config), patient, json=as_json)
+
+
+@app.command()
+def release(
+    case: Annotated[str, typer.Argument(help="The case's number in `duet status`, or its UID or the beginning of that.")],
+    why: Annotated[str, typer.Option("--why", help="The reason; it stands in the journal and in every report.")],
+    by: Annotated[str | None, typer.Option("--by", help="Who decided; without it this machine's user.")] = None,
+    config: Config = None,
+) -> None:
+    """Let a case go that a quality check holds: its results are sent, with who released it and why in their reports."""
+    from service.config import load
+    from service.desk import release_case
+
+    typer.echo(release_case(load(config), case, by=by, why=why))
 
 
 @app.command()
@@ -115,6 +130,10 @@ def analyse(
         note(finding)
     typer.echo(done.summary)
     typer.echo(f"Results in {out}; the picture to open first is {out / 'fusion.png'}. Research use only.")
+    if done.holds:
+        typer.echo("ON HOLD: a node would send nothing of this case until an operator has released it, because:")
+        for reason in done.holds:
+            typer.echo(f"  {reason}")
 
 
 @app.command()

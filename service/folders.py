@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.errors import BadSettings, NotAPair, NotDicom, Rejected
 from analysis.ports import Progress
-from analysis.values import Concordance, PatientAnalysis, Tracer
+from analysis.values import Concordance, PatientAnalysis, Tracer, Verdict
 from dicom_io.headers import group, read_folder
 from dicom_io.inspection import save_nifti, suv_report
 from dicom_io.pairing import one_pair
@@ -25,10 +25,11 @@ from service.worker import Wishes, write_pair
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysed:
-    """What a person is told after an analysis: one summary, and what the quality checks found odd."""
+    """What a person is told after an analysis: one summary, what the quality checks found odd, and why it is on hold."""
 
     summary: str
     findings: tuple[str, ...]
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,12 @@ def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, t
     wishes = Wishes(objects=objects_of(settings), nifti=nifti)
     with replaced(out) as draft:
         analysis = write_pair(pair, analysis_of(settings), draft, progress=tell.progress, wishes=wishes)
-    findings = tuple(f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict != "ok")
-    return Analysed(summary=_summary(pair, analysis), findings=findings)
+    odd = [finding for finding in analysis.findings if finding.verdict is not Verdict.OK]
+    return Analysed(
+        summary=_summary(pair, analysis),
+        findings=tuple(f"{f.verdict}: {f.message}" for f in odd if f.verdict is not Verdict.HOLD),
+        holds=tuple(f.message for f in odd if f.verdict is Verdict.HOLD),
+    )
 
 
 def _studies(folder: Path, rules: Rules, tell: Telling) -> list[TracerStudy]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from analysis.errors import BadSettings
 from service.tables import facts
@@ -77,10 +78,29 @@ def journal_url(journal: str, data: Path) -> str:
 
 
 def open_journal(journal: str, data: Path) -> Journal:
-    """The node's journal, created or upgraded where needed."""
-    opened = Journal(journal_url(journal, data))
-    opened.migrate()
+    """The node's journal, created or upgraded where needed. Raises BadSettings where it cannot be used."""
+    url = journal_url(journal, data)
+    with telling_errors(url):
+        opened = Journal(url)
+        opened.migrate()
     return opened
+
+
+@contextmanager
+def telling_errors(url: str) -> Iterator[None]:
+    """What the database says, as one sentence that tells what to do. Raises BadSettings."""
+    try:
+        yield
+    except DBAPIError as error:
+        where = url.rpartition("@")[2] if "@" in url else url.removeprefix("sqlite:///")  # without a password
+        said = str(error.orig).splitlines()[0].rstrip(".") if str(error.orig) else type(error.orig).__name__
+        todo = "see whether it can be reached and written"
+        if not isinstance(error, OperationalError) and url.startswith("sqlite"):
+            todo = (
+                "stop the node and put a copy of it back, or move it and its -wal and -shm files away: "
+                "the next start makes a new one from the inbox, without the releases"
+            )
+        raise BadSettings(f"The journal {where} cannot be used ({said}); {todo}.") from None
 
 
 def insert_or_ignore(connection: Connection, table: Any) -> Any:

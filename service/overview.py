@@ -1,88 +1,83 @@
-"""What the node knows, in lines that a radiographer understands."""
+"""What the node knows: every study, every case with its findings and its release, and what is kept without use."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 
-from service import casebook, postings
-from service.casebook import JobRow, StudyRow
+from service import casebook, outcomes, postings, releases
+from service.casebook import HELD_BY_QUALITY, JobRow, StudyRow
 from service.journal import Journal
+from service.outcomes import Outcome
 from service.postings import DeliveryCount
+from service.releases import ReleaseRow
 from service.tables import InstanceState, JobState, StudyState, instances
-
-_JOB_WORDS = {
-    JobState.QUEUED: "waiting for its turn",
-    JobState.RUNNING: "running",
-    JobState.DONE: "returned",
-    JobState.HELD: "held",
-    JobState.PARKED: "parked: an operator must look",
-    JobState.WITHDRAWN: "withdrawn",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of `duet status`."""
+class CaseView:
+    """One case. outcome: None before its analysis, and of cases that an earlier duet finished."""
 
-    patient_id: str
-    what: str
+    job: JobRow
+    outcome: Outcome | None = None
+    release: ReleaseRow | None = None
+    deliveries: tuple[DeliveryCount, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The job's state in an operator's words."""
+        if self.job.state is JobState.DONE:
+            everywhere = self.deliveries and all(count.delivered == count.total for count in self.deliveries)
+            return "delivered" if everywhere else "returned"
+        if self.job.state is JobState.HELD and self.job.reason == HELD_BY_QUALITY:
+            return "on hold" if self.release is None else "releasing"
+        return str(self.job.state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unused:
+    """Objects that are kept and not used, all for one reason. example: the path of one."""
+
     state: str
-    sentence: str = ""
+    sentence: str
+    count: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Studies, cases, and what belongs to no patient. objects: received so far, by what became of them."""
+    """Of one patient, or of all: studies and cases, oldest first. unused, objects: of all patients together, by state."""
 
-    lines: tuple[Line, ...]
+    studies: tuple[StudyRow, ...] = ()
+    cases: tuple[CaseView, ...] = ()
+    unused: tuple[Unused, ...] = ()
     objects: dict[str, int]
 
 
 def overview(journal: Journal, patient_id: str | None = None) -> Overview:
     """Everything about one patient, or about all."""
-    lines = [_study_line(row) for row in casebook.studies_of(journal, patient_id)]
-    arrived = postings.counts(journal, patient_id)
-    for job in casebook.jobs_of(journal, patient_id):
-        lines.append(_job_line(job, [count for count in arrived if count.job_id == job.id]))
-    lines.sort(key=lambda line: line.patient_id)
-    if patient_id is None:
-        lines += _unused(journal)
-    return Overview(lines=tuple(lines), objects=_objects(journal))
+    found, released = outcomes.outcomes_of(journal, patient_id), releases.active_releases(journal, patient_id)
+    arrived: dict[int, list[DeliveryCount]] = defaultdict(list)
+    for count in postings.counts(journal, patient_id):
+        arrived[count.job_id].append(count)
+    cases = [
+        CaseView(job=job, outcome=found.get(job.id), release=released.get(job.id), deliveries=tuple(arrived[job.id]))
+        for job in casebook.jobs_of(journal, patient_id, inputs=False)
+    ]
+    return Overview(
+        studies=tuple(casebook.studies_of(journal, patient_id)),
+        cases=tuple(cases),
+        unused=() if patient_id is not None else tuple(_unused(journal)),
+        objects=_objects(journal),
+    )
 
 
-def _study_line(row: StudyRow) -> Line:
-    what = f"{row.tracer or 'unknown'} study of {_date(row.study_date)}, {row.instances} objects"
-    if row.settled:
-        return Line(patient_id=row.patient_id, what=what, state=row.state, sentence=row.sentence)
-    cut = " The sender was cut off and may have more to send." if row.cut_off else ""
-    last = time.strftime("%H:%M:%S", time.localtime(row.last_received_at))
-    return Line(patient_id=row.patient_id, what=what, state=StudyState.RECEIVING, sentence=f"Last object at {last}.{cut}")
-
-
-def _job_line(job: JobRow, counts: list[DeliveryCount]) -> Line:
-    what = f"case, version {job.version}"
-    if job.state is JobState.DONE:
-        return Line(patient_id=job.patient_id, what=what, state=_arrival(counts), sentence=_deliveries(counts))
-    sentence = job.sentence or job.progress
-    return Line(patient_id=job.patient_id, what=what, state=_JOB_WORDS[job.state], sentence=sentence)
-
-
-def _arrival(counts: list[DeliveryCount]) -> str:
-    everywhere = counts and all(count.delivered == count.total for count in counts)
-    return "delivered" if everywhere else "returned"
-
-
-def _deliveries(counts: list[DeliveryCount]) -> str:
-    if not counts:
-        return "No [[destination]] is set: the results stay in the case folder."
-    return " ".join(f"{c.destination}: {c.delivered} of {c.total}. {c.sentence}".strip() for c in counts)
-
-
-def _unused(journal: Journal) -> list[Line]:
-    """Objects that are kept and not used, by the sentence that says why."""
+def _unused(journal: Journal) -> list[Unused]:
     query = (
         select(instances.c.state, instances.c.sentence, func.count(), func.min(instances.c.path))
         .where(instances.c.state.in_([InstanceState.IGNORED, InstanceState.REJECTED]))
@@ -91,10 +86,7 @@ def _unused(journal: Journal) -> list[Line]:
     )
     with journal.reading() as connection:
         rows = connection.execute(query).all()
-    return [
-        Line(patient_id="", what=f"{count} object(s), for instance {path}", state=str(state), sentence=sentence)
-        for state, sentence, count, path in rows
-    ]
+    return [Unused(state=str(state), sentence=sentence, count=count, example=path) for state, sentence, count, path in rows]
 
 
 def _objects(journal: Journal) -> dict[str, int]:
@@ -103,5 +95,68 @@ def _objects(journal: Journal) -> dict[str, int]:
     return {str(state): int(count) for state, count in rows}
 
 
-def _date(date: str) -> str:
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else "unknown date"
+def study_state(row: StudyRow) -> tuple[str, str]:
+    """A study's state and sentence: what was settled, or that more may come."""
+    if row.settled:
+        return str(row.state), row.sentence
+    cut = " The sender was cut off and may have more to send." if row.cut_off else ""
+    last = time.strftime("%H:%M:%S", time.localtime(row.last_received_at))
+    return str(StudyState.RECEIVING), f"Last object at {last}.{cut}"
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def as_json(known: Overview, *, node_runs: bool) -> str:
+    """For scripts; the keys stay as they are from version to version."""
+    facts = {
+        "node_runs": node_runs,
+        "objects": known.objects,
+        "studies": [_study_facts(row) for row in known.studies],
+        "cases": [_case_facts(case) for case in known.cases],
+        "unused": [
+            {"state": each.state, "sentence": each.sentence, "objects": each.count, "example": each.example}
+            for each in known.unused
+        ],
+    }
+    return json.dumps(facts, indent=1, ensure_ascii=False)
+
+
+def _study_facts(row: StudyRow) -> dict[str, Any]:
+    state, sentence = study_state(row)
+    return {
+        "patient_id": row.patient_id,
+        "study_instance_uid": row.study_instance_uid,
+        "study_date": row.study_date,
+        "tracer": row.tracer,
+        "objects": row.instances,
+        "state": state,
+        "reason": row.reason if row.settled else "",
+        "sentence": sentence,
+    }
+
+
+def _case_facts(case: CaseView) -> dict[str, Any]:
+    job, given = case.job, case.release
+    return {
+        "number": job.id,
+        "uid": job.pair_uid,
+        "patient_id": job.patient_id,
+        "fdg_study": job.fdg_study,
+        "pentixafor_study": job.pentixafor_study,
+        "version": job.version,
+        "state": case.state,
+        "reason": job.reason,
+        "sentence": job.sentence,
+        "progress": job.progress,
+        "folder": f"cases/{job.pair_uid}",
+        "verdict": case.outcome.verdict if case.outcome else None,
+        "findings": list(case.outcome.findings) if case.outcome else [],
+        "release": given and {"by": given.released_by, "at": moment(given.released_at), "why": given.why},
+        "deliveries": [
+            {"destination": c.destination, "delivered": c.delivered, "total": c.total, "sentence": c.sentence}
+            for c in case.deliveries
+        ],
+    }

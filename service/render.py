@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from analysis.errors import BadSettings
 from analysis.ports import Progress as Tell
+from service.casebook import StudyRow
 from service.config import Settings
-from service.journal import journal_url, open_journal
-from service.overview import Overview, overview
+from service.desk import journal_of, node_runs
+from service.overview import CaseView, Overview, as_json, moment, overview, study_state
+from service.postings import DeliveryCount
+from service.tables import JobState
+
+WIDTH = 100  # columns, also of a wider terminal: longer lines are hard to read
+NARROWEST = 60
+SHORT = 400  # characters of a sentence where all patients are listed
+_INDENT = 13  # columns before what is said of a state
+_COLOURS = {
+    "held": "red",
+    "on hold": "red",
+    "rejected": "red",
+    "parked": "magenta",
+    "waiting": "yellow",
+    "releasing": "cyan",
+    "running": "cyan",
+    "delivered": "green",
+}
+_FILLER = "\ue000"  # of the private use area; `plain` leaves none in a sentence
 
 
 @contextmanager
@@ -45,56 +68,113 @@ class _Lines:
             self._console.print(f"{fraction:4.0%}  {message}", highlight=False, markup=False)
 
 
-def show_overview(settings: Settings, patient_id: str | None) -> None:
+def show_overview(settings: Settings, patient_id: str | None, *, json: bool = False) -> None:
     """Print what the journal knows. Raises BadSettings where there is none, or it does not know the patient."""
-    node = settings.node
-    url = journal_url(node.journal, node.data)
-    if url.startswith("sqlite") and not (node.data / "journal.sqlite").exists() and not node.journal:
-        raise BadSettings(f"No node has run on {node.data} yet; name its settings with --config, or start it with: duet serve.")
-    journal = open_journal(node.journal, node.data)
-    known = overview(journal, patient_id)
-    journal.close()
-    if patient_id is not None and not known.lines:
+    with journal_of(settings) as journal:
+        known = overview(journal, patient_id)
+    if patient_id is not None and not known.studies and not known.cases:
         raise BadSettings(f"The node has received nothing of a patient with the ID {patient_id}.")
-    if not _node_runs(node.data):
-        typer.echo(f"No node runs on {node.data}; this is how it was left.")
-    _print(known, with_totals=patient_id is None)
+    runs = node_runs(settings.node.data)
+    if json:
+        typer.echo(as_json(known, node_runs=runs))
+        return
+    if not runs:
+        typer.echo(f"No node runs on {settings.node.data}; this is how it was left.")
+    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    named = "" if settings.source == Settings().source else f" --config {shlex.quote(settings.source)}"
+    page = Page(whole=patient_id is not None, width=max(NARROWEST, min(WIDTH, width)), options=named)
+    typer.echo("\n".join(page.lines(known)))
 
 
-def _node_runs(data: Path) -> bool:
-    """Whether a node holds the lock of its data folder; True also where that cannot be found out from here."""
-    try:
-        with (data / "node.lock").open("rb") as lock:
-            # Shared, and let go at once: other `duet status` do not disturb this one, nor this one a node that starts.
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return not data.is_dir()
-    except OSError:
-        return True
-    return False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """How an overview is written. whole: every finding with value and limit, and no totals; options: of the next command."""
 
+    whole: bool = False
+    width: int = WIDTH
+    options: str = ""
 
-def _print(known: Overview, *, with_totals: bool) -> None:
-    console = Console()
-    if console.is_terminal:
-        console.print(_table(known))
-    else:
-        for line in known.lines:
-            typer.echo("\t".join((plain(line.patient_id) or "-", plain(line.what), line.state, plain(line.sentence))))
-    if with_totals:
-        total = sum(known.objects.values())
+    def lines(self, known: Overview) -> Iterator[str]:
+        """Everything, patient by patient."""
+        entries: list[StudyRow | CaseView] = sorted((*known.studies, *known.cases), key=_patient)
+        for patient_id, group in groupby(entries, key=_patient):
+            yield typer.style(plain(patient_id) or "(no Patient ID)", bold=True)
+            for entry in group:
+                yield from self._study(entry) if isinstance(entry, StudyRow) else self._case(entry)
+        if not self.whole:
+            yield from self._totals(known)
+
+    def _study(self, row: StudyRow) -> Iterator[str]:
+        state, sentence = study_state(row)
+        yield _stated(state, f"{row.tracer or 'unknown'} study of {_date(row.study_date)}, {row.instances} objects")
+        yield from self._said(sentence if self.whole else _shortened(sentence, "duet status PATIENT"))
+
+    def _case(self, case: CaseView) -> Iterator[str]:
+        job, outcome = case.job, case.outcome
+        verdict = f", quality {outcome.verdict}" if outcome is not None else ""
+        yield _stated(case.state, f"case {job.id}, version {job.version}{verdict}")
+        if outcome is None or case.state not in ("on hold", "delivered", "returned"):
+            yield from self._said(job.sentence or job.progress)
+        for finding in outcome.findings if outcome is not None else ():
+            if self.whole or finding["verdict"] != "ok":
+                yield from self._finding(finding)
+        if case.state == "on hold":
+            yield from self._said(f"Look at cases/{job.pair_uid}, then:")
+            yield from self._said(f'duet release {job.id}{self.options} --why "..."')
+        if case.release is not None:
+            given = case.release
+            yield from self._said(f"Released by {given.released_by}, {moment(given.released_at)}: {given.why}")
+        if job.state is JobState.DONE:
+            yield from self._said(_deliveries(case.deliveries))
+
+    def _finding(self, finding: Mapping[str, Any]) -> Iterator[str]:
+        """Its verdict and sentence; on a whole page with name, value and limit before them."""
+        number, limit = finding["value"], finding["limit"]
+        value = "none" if number is None else f"{number:.4g}" if isinstance(number, int | float) else str(number)
+        named = f"{finding['name']}: {value}{f' (limit {limit})' if limit else ''}. " if self.whole else ""
+        yield from self._said(f"{finding['verdict']:<5}{named}{finding['message']}", hanging=5)
+
+    def _totals(self, known: Overview) -> Iterator[str]:
+        for each in known.unused:
+            yield _stated(each.state, f"{each.count} object(s), for instance {plain(each.example)}")
+            yield from self._said(_shortened(each.sentence, "duet status --json"))
+        held = sum(case.state == "on hold" for case in known.cases)
+        if held:
+            yield f"{held} case(s) on hold: nothing of them is sent until an operator releases them."
         parts = ", ".join(f"{count} {state}" for state, count in sorted(known.objects.items()))
-        typer.echo(f"{total} objects received{': ' if parts else ''}{parts}.")
+        yield f"{sum(known.objects.values())} objects received{': ' if parts else ''}{parts}."
+
+    def _said(self, sentence: str, hanging: int = 0) -> Iterator[str]:
+        """A sentence below its state, wrapped; hanging: columns by which the lines after the first are set in further."""
+        text = plain(sentence)
+        if not text.isascii():  # a Chinese or Japanese sign takes two columns: the filler stands for the second one
+            text = "".join(c + _FILLER * (cell_len(c) - 1) for c in text)
+        further = " " * (_INDENT + hanging)
+        lines = textwrap.wrap(text, self.width, initial_indent=" " * _INDENT, subsequent_indent=further, break_on_hyphens=False)
+        for line in lines:
+            yield line.replace(_FILLER, "")
 
 
-def _table(known: Overview) -> Table:
-    table = Table("Patient", "What", "State", "Why", box=None, header_style="bold")
-    colours = {"held": "red", "rejected": "red", "waiting": "yellow", "delivered": "green", "running": "cyan"}
-    for line in known.lines:
-        # As Text: brackets in a sentence are no markup.
-        cells = [Text(plain(words)) for words in (line.patient_id, line.what, line.state, line.sentence)]
-        table.add_row(*cells, style=colours.get(line.state.split(":")[0], ""))
-    return table
+def _patient(entry: StudyRow | CaseView) -> str:
+    return entry.patient_id if isinstance(entry, StudyRow) else entry.job.patient_id
+
+
+def _stated(state: str, what: str) -> str:
+    return f"  {typer.style(f'{state:<{_INDENT - 2}}', fg=_COLOURS.get(state))}{what}"
+
+
+def _shortened(sentence: str, where: str) -> str:
+    return sentence if len(sentence) <= SHORT else f"{sentence[:SHORT]} ... ({where} shows all)"
+
+
+def _deliveries(counts: Sequence[DeliveryCount]) -> str:
+    if not counts:
+        return "No [[destination]] is set: the results stay in the case folder."
+    return " ".join(f"{c.destination}: {c.delivered} of {c.total}. {c.sentence}".strip() for c in counts)
+
+
+def _date(date: str) -> str:
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else "unknown date"
 
 
 def plain(words: str) -> str:

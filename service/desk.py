@@ -1,0 +1,65 @@
+"""What an operator does at the command line with a node's journal, whether the node runs or not."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from analysis.errors import BadSettings
+from service import releases
+from service.config import Settings
+from service.journal import Journal, journal_url, open_journal, telling_errors
+from service.node import destinations_of
+
+
+@contextmanager
+def journal_of(settings: Settings) -> Iterator[Journal]:
+    """The journal of a node. Raises BadSettings where no node has run, or the journal cannot be used."""
+    node = settings.node
+    url = journal_url(node.journal, node.data)
+    if url.startswith("sqlite") and not (node.data / "journal.sqlite").exists() and not node.journal:
+        raise BadSettings(f"No node has run on {node.data} yet; name its settings with --config, or start it with: duet serve.")
+    with telling_errors(url):
+        journal = open_journal(node.journal, node.data)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def node_runs(data: Path) -> bool:
+    """Whether a node holds the lock of its data folder; True also where that cannot be found out from here."""
+    try:
+        with (data / "node.lock").open("rb") as lock:
+            # Shared, and let go at once: other `duet status` do not disturb this one, and a node that starts tries again.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return not data.is_dir()
+    except OSError:
+        return True
+    return False
+
+
+def release_case(settings: Settings, case: str, *, by: str | None, why: str) -> str:
+    """Release a held case, and what follows in one sentence. Raises BadSettings."""
+    with journal_of(settings) as journal:
+        job = releases.release(journal, case, by=_operator() if by is None else by, why=why, now=time.time())
+    if not destinations_of(settings):
+        follows = "no [[destination]] is set, so its results stay in the case folder"
+    elif node_runs(settings.node.data):
+        follows = "the node now sends its results, with this release named in their reports"
+    else:
+        follows = "no node runs; the next one that starts sends its results, with this release named in their reports"
+    return f"Case {job.id} is released: {follows}."
+
+
+def _operator() -> str:
+    """The operating system's user. Raises BadSettings where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        raise BadSettings("This user has no name on this machine; say who releases the case with --by.") from None
