@@ -51,7 +51,7 @@ class SuvReport:
             "half_life_s": c.half_life_s,
             "weight_kg": c.weight_kg,
             "height_m": c.height_m,
-            "alternatives": dict(c.alternatives),
+            "alternatives": [other.as_dict() for other in c.alternatives],
             "warnings": list(self.warnings),
         }
 

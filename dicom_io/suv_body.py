@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from analysis.errors import NotQuantifiable
-from analysis.values import Body
+from analysis.values import NOTHING, Body
 from dicom_io.elements import number, text
 from dicom_io.studies import Series
 
@@ -60,7 +61,7 @@ def surface_m2(weight_kg: float, height_m: float) -> float:
 
 
 def _lean_120(weight: float, height: float, male: bool) -> float:
-    """The older SUVType LBM: James' formula with 120 for men, as it was commonly implemented before LBMJAMES128."""
+    """The older SUVType LBM: Morgan et al. (1994), James' formula with 120 for men."""
     return 1.10 * weight - 120 * (weight / (height * 100)) ** 2 if male else _lean_james(weight, height, male)
 
 
@@ -91,32 +92,52 @@ _FORMS: dict[str, Callable[[float, float, bool], float]] = {
 }
 
 
-def to_body_weight(suv_type: str, patient: Body) -> dict[str, float]:
-    """What turns a value of the given SUVType into SUVbw: name of the formula > factor, the one to use first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What turns values of one SUVType into SUVbw. rule: its name; others: other readings of the same type > their factor."""
+
+    rule: str
+    factor: float
+    others: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    notes: tuple[str, ...] = ()
+
+
+def to_body_weight(suv_type: str, patient: Body) -> Form:
+    """The factor from a value of the given SUVType ("" is BW) to SUVbw.
 
     Raises NotQuantifiable: the type is unknown, or needs a height or sex that the header lacks.
     """
     kind = suv_type.upper() or "BW"
     if kind == "BW":
-        return {"SUVbw": 1.0}
+        return Form(rule="stored as SUVbw", factor=1.0)
     if kind not in _FORMS and kind != "BSA":
         raise NotQuantifiable(f"SUVType is {kind}, which is not known here; send the series in Bq/ml.")
     if patient.height_m is None:
         raise NotQuantifiable(f"SUVType is {kind}: turning it into SUVbw needs PatientSize; send the series in Bq/ml.")
+    rule = f"stored as SUV by {kind}, turned into SUVbw"
     if kind == "BSA":
-        return {"SUVbsa": patient.weight_kg * 1000 / (surface_m2(patient.weight_kg, patient.height_m) * 10_000)}
-    if patient.sex not in {"M", "F"}:
-        raise NotQuantifiable(f"SUVType is {kind}: turning it into SUVbw needs PatientSex M or F; send the series in Bq/ml.")
-    factors = {name: _factor(name, patient.weight_kg, patient.height_m, patient.sex == "M") for name in _FORMS}
-    if kind == "LBM":  # it does not say which of the two it was made with
-        return {"LBM": factors["LBM"], "LBMJAMES128": factors["LBMJAMES128"]}
-    return {kind: factors[kind]}
+        return Form(rule=rule, factor=patient.weight_kg * 1000 / (surface_m2(patient.weight_kg, patient.height_m) * 10_000))
+    if patient.sex is None:
+        raise NotQuantifiable(f"SUVType is {kind}: turning it into SUVbw needs PatientSex M, F or O; send the series in Bq/ml.")
+    other = {"LBM read as LBMJAMES128": _factor("LBMJAMES128", kind, patient)} if kind == "LBM" else {}
+    return Form(rule=rule, factor=_factor(kind, kind, patient), others=other, notes=_form_notes(kind, patient))
 
 
-def _factor(kind: str, weight: float, height: float, male: bool) -> float:
-    other = _FORMS[kind](weight, height, male)
-    if other <= 0:
+def _form_notes(kind: str, patient: Body) -> tuple[str, ...]:
+    notes = []
+    if kind == "LBM" and patient.sex != "F":  # the two formulas are one for women
+        notes.append("SUVType is LBM, which does not say by which formula; James' with 120 for men was taken.")
+    if patient.sex == "O":
+        notes.append(f"PatientSex is O: {kind} was taken as the mean of its formulas for men and women.")
+    return tuple(notes)
+
+
+def _factor(form: str, kind: str, patient: Body) -> float:
+    """Weight over the mass of a formula; of sex "O" the mean of both formulas, as the IBSI manual for SUV has it."""
+    sexes = {"M": (True,), "F": (False,), "O": (True, False)}[patient.sex or "O"]
+    masses = [_FORMS[form](patient.weight_kg, patient.height_m or 0.0, male) for male in sexes]
+    if min(masses) <= 0:
         raise NotQuantifiable(
             f"SUVType is {kind}, but its formula gives no positive mass for this patient; send the series in Bq/ml."
         )
-    return weight / other
+    return patient.weight_kg * len(masses) / sum(masses)

@@ -10,7 +10,7 @@ from dicom_io.correction import GE_CREATOR
 from dicom_io.elements import codes, items, numbers, private, text
 from dicom_io.headers import differences, identity, same_content
 from dicom_io.studies import Instance
-from dicom_io.suv import PHILIPS_CREATOR
+from dicom_io.suv_makers import PHILIPS_CREATOR
 from dicom_io.volumes import stored_values
 
 PIXELS = "pixel data"

@@ -1,0 +1,145 @@
+"""What must be one and make sense in a PET series before it becomes SUV, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from analysis.errors import NotQuantifiable
+from analysis.values import Body
+from dicom_io.elements import items, number, text, words
+from dicom_io.studies import Instance, Series
+from dicom_io.suv_makers import ge_net_dose_bq
+from dicom_io.suv_times import Nuclide, dates_are_guessed
+
+# Megabecquerel a kilogram: outside of _USUAL the user is told, outside of _POSSIBLE a unit or a digit is wrong. The widest in
+# use are about 0.3 (long-lived labels) and 30 (rubidium-82, oxygen-15 water); an FDG scan has 2 to 8.
+_USUAL, _POSSIBLE = (0.2, 20.0), (0.02, 200.0)
+# The part of SUV above which a disagreement is told.
+WARN_ABOVE = 0.01
+
+_ONE_FOR_ALL = ("Units", "DecayCorrection", "PatientWeight")
+_ONE_TRACER = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
+# A slice in which one of these is missing is believed to be like the others.
+_ONE_WHERE_GIVEN = ("PatientSize", "PatientSex", "SUVType", "SeriesTime", "SeriesDate")
+
+
+def require_one_kind(series: Series) -> None:
+    """Raises NotQuantifiable where instances disagree in what must be one for a series, or a slope or intercept is unusable."""
+    for keyword in _ONE_FOR_ALL:
+        _require_one(keyword, [_comparable(text(i.header, keyword)) for i in series.instances])
+    for keyword in _ONE_TRACER:
+        _require_one(keyword, [_of_tracers(i, keyword) for i in series.instances])
+    for keyword in _ONE_WHERE_GIVEN:
+        _require_one(keyword, [_comparable(word) for i in series.instances if (word := text(i.header, keyword))])
+    _require_one("CorrectedImage", [{"ATTN", "DECY"} & _corrections(i) for i in series.instances])
+    bare = without_slopes(series)
+    for instance in series.instances:
+        _require_slope(instance, bare=bare)
+
+
+def _require_one(keyword: str, found: Sequence[object]) -> None:
+    if any(value != found[0] for value in found):
+        raise NotQuantifiable(f"The instances disagree in {keyword}; send the series again.")
+
+
+def _corrections(instance: Instance) -> set[str]:
+    return {word.upper() for word in words(instance.header, "CorrectedImage")}
+
+
+def _comparable(word: str) -> str | float:
+    """Numbers as numbers: 70 and 70.0 are the same."""
+    try:
+        return float(word)
+    except ValueError:
+        return word.upper()
+
+
+def _of_tracers(instance: Instance, keyword: str) -> tuple[str | float, ...]:
+    return tuple(_comparable(text(item, keyword)) for item in items(instance.header, "RadiopharmaceuticalInformationSequence"))
+
+
+def _require_slope(instance: Instance, *, bare: bool) -> None:
+    if not bare and (number(instance.header, "RescaleSlope") or 0.0) <= 0:
+        raise NotQuantifiable(
+            f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid} has no RescaleSlope above 0; "
+            "correct the header at its source."
+        )
+    if number(instance.header, "RescaleIntercept"):
+        raise NotQuantifiable(
+            f"RescaleIntercept of a PET slice is {number(instance.header, 'RescaleIntercept'):g} where it must be 0; "
+            "the series was changed after reconstruction and cannot be measured."
+        )
+
+
+def without_slopes(series: Series) -> bool:
+    """Whether no instance at all has a RescaleSlope, as in excerpts of headers: a factor exists, but no voxel can be read."""
+    return not any("RescaleSlope" in instance.header for instance in series.instances)
+
+
+def decay_notes(series: Series, correction: str) -> tuple[str, ...]:
+    """A sentence where CorrectedImage says DECY and DecayCorrection NONE.
+
+    Raises NotQuantifiable where it is the other way round: QIBA's rules for SUV ask for DECY in CorrectedImage.
+    """
+    corrected = _corrections(series.instances[0])
+    if corrected and "DECY" not in corrected and correction in {"START", "ADMIN"}:
+        raise NotQuantifiable(
+            f"DecayCorrection is {correction}, but CorrectedImage does not list DECY; correct the header at its source."
+        )
+    if "DECY" in corrected and correction == "NONE":
+        return ("CorrectedImage lists DECY, but DecayCorrection is NONE; the latter was followed.",)
+    return ()
+
+
+def tracer_notes(series: Series, tracer: Nuclide, patient: Body) -> tuple[str, ...]:
+    """Sentences on the dose and how it was given. Raises NotQuantifiable: nobody is given such a dose."""
+    return (*_dose_notes(tracer, patient), *_ge_notes(series, tracer), *_infusion_notes(tracer), *_date_notes(series))
+
+
+def _dose_notes(tracer: Nuclide, patient: Body) -> tuple[str, ...]:
+    amount, per_kg = f"{tracer.dose_bq / 1e6:.4g} MBq", tracer.dose_bq / 1e6 / patient.weight_kg
+    if not _POSSIBLE[0] <= per_kg <= _POSSIBLE[1]:
+        raise NotQuantifiable(
+            f"RadionuclideTotalDose is {amount}, which is {per_kg:.2g} MBq/kg and can be no patient's dose; "
+            "correct the header at its source."
+        )
+    notes = []
+    if tracer.in_mbq:
+        notes.append(f"RadionuclideTotalDose is below 100000 Bq and was taken as MBq ({amount}).")
+    if not _USUAL[0] <= per_kg <= _USUAL[1]:
+        notes.append(f"The dose is {amount}, {per_kg:.3g} MBq/kg, which is unusual; check dose and weight.")
+    return tuple(notes)
+
+
+def _ge_notes(series: Series, tracer: Nuclide) -> tuple[str, ...]:
+    """RadionuclideTotalDose of a GE scanner is the activity drawn less that left over, both at the administration."""
+    net = ge_net_dose_bq(series.header, tracer.decay_constant)
+    if net is None or abs(net / tracer.dose_bq - 1) <= WARN_ABOVE:
+        return ()
+    return (
+        f"GE's own record of the syringe gives {net / 1e6:.4g} MBq, RadionuclideTotalDose {tracer.dose_bq / 1e6:.4g} MBq; "
+        "the latter was used.",
+    )
+
+
+def _infusion_notes(tracer: Nuclide) -> tuple[str, ...]:
+    """By the middle of a slow infusion SUV would be lower. Stops long after are the scan's, not the infusion's."""
+    if not timedelta(0) < tracer.infusion <= timedelta(hours=1):
+        return ()
+    minutes = tracer.infusion.total_seconds() / 60
+    part = tracer.decay_constant * minutes * 60 / 2
+    if part <= WARN_ABOVE:
+        return ()
+    return (f"The tracer was infused over {minutes:.0f} min; by the middle of it SUV would be {-part * 100:+.1f} %.",)
+
+
+def _date_notes(series: Series) -> tuple[str, ...]:
+    if not dates_are_guessed(series):
+        return ()
+    return ("SeriesDate or AcquisitionDate is missing; the header's other dates stand for it.",)
