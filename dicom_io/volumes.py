@@ -19,7 +19,7 @@ from dicom_io.headers import UNREADABLE
 from dicom_io.slices import SliceGrid, slice_grid
 from dicom_io.studies import Instance, Series, TracerStudy
 from dicom_io.suv import SuvConversion, suv_conversion
-from dicom_io.suv_times import frame_duration_s
+from dicom_io.suv_times import frame_duration_s, started
 
 # Below air there is only padding outside the scanner's field of view.
 AIR_HU = -1024.0
@@ -215,6 +215,8 @@ def _series_facts(study: TracerStudy) -> dict[str, Any]:
         facts[f"{label}_series_description"] = series.description
         facts[f"{label}_frame_of_reference_uid"] = series.frame_of_reference_uid
         facts[f"{label}_slices"] = len(series.instances)
+        begun = started(series)
+        facts[f"{label}_started"] = None if begun is None else begun.isoformat()
     return facts
 
 

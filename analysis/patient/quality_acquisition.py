@@ -5,7 +5,7 @@ Of a study that came without headers (a phantom in memory) nothing is said that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from analysis.patient.quality_case import QualityCase, QualitySettings, clipped, graded, ranged, spread
@@ -149,16 +149,21 @@ def _moment(written: object) -> datetime | None:
 
 
 def _conversion(study: PetCt) -> Iterator[Finding]:
-    """The rule that gave the SUV, and each doubt that it left; also why this series was taken, where there was a choice."""
-    for what, key in (("SUV", "suv_warnings"), ("series", "remarks")):
-        said = tuple(str(sentence) for sentence in study.facts.get(key, ()))
-        for number, sentence in enumerate(said, start=1):
-            name = f"{study.tracer} {what}" if number == 1 else f"{study.tracer} {what} ({number})"
-            yield Finding(name=name, value=None, limit="", verdict=Verdict.WARN, message=sentence)
+    """The rule that gave the SUV, or each doubt about it; and why this series was taken."""
+    doubts = tuple(str(sentence) for sentence in study.facts.get("suv_warnings", ()))
+    yield from _sentences(f"{study.tracer} SUV", doubts, Verdict.WARN)
     rule = study.facts.get("suv_rule")
-    if rule and not study.facts.get("suv_warnings"):
+    if rule and not doubts:
         message = f"SUV of {study.tracer}: {rule}; nothing in the header speaks against it."
         yield Finding(name=f"{study.tracer} SUV", value=str(rule), limit="", verdict=Verdict.OK, message=message)
+    yield from _sentences(f"{study.tracer} series", tuple(str(x) for x in study.facts.get("remarks", ())), Verdict.OK)
+
+
+def _sentences(name: str, said: Sequence[str], verdict: Verdict) -> Iterator[Finding]:
+    """A finding for each sentence, numbered from the second on, so that each name stands once."""
+    for number, sentence in enumerate(said, start=1):
+        whole = name if number == 1 else f"{name} ({number})"
+        yield Finding(name=whole, value=None, limit="", verdict=verdict, message=sentence)
 
 
 def patient(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ def ranged(name: str, value: float, limits: tuple[float, float], words: tuple[st
     verdict = graded(value, low <= value <= high, hold)
     ends = "as expected" if verdict is Verdict.OK else f"outside {low:g} to {high:g}{unit}: {otherwise}"
     return Finding(
-        name=name, value=clipped(value), limit=limit, verdict=verdict, message=f"{what} is {value:.3g}{unit}, {ends}."
+        name=name, value=clipped(value), limit=limit, verdict=verdict, message=f"{what} is {clipped(value):g}{unit}, {ends}."
     )
 
 
