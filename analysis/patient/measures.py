@@ -165,9 +165,12 @@ def blood_pool_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings
     return region_mean(study, free_of_lesions(anatomy.regions.mask("aorta"), lesions), settings.min_blood_pool_ml)
 
 
-def brain_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, min_ml: float) -> float:
-    """SUVmean of the part of the brain that lies in the field, eroded one voxel."""
-    return region_mean(study, free_of_lesions(anatomy.regions.mask("brain"), lesions), min_ml)
+def brain_mean(study: PetCt, anatomy: Anatomy, min_ml: float) -> float:
+    """SUVmean of the part of the brain that lies in the field, eroded one voxel.
+
+    Lesions included: of an FDG PET that is called PentixaFor the whole brain exceeds the threshold.
+    """
+    return region_mean(study, ndimage.binary_erosion(anatomy.regions.mask("brain")), min_ml)
 
 
 def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:

@@ -53,7 +53,7 @@ def check(
         matches=matches,
         liver={t: liver_mean(*studies[t], how) for t in Tracer},
         spleen={t: spleen_mean(*studies[t], how) for t in Tracer},
-        brain={t: brain_mean(*studies[t], settings.min_brain_ml) for t in Tracer},
+        brain={t: brain_mean(*studies[t][:2], settings.min_brain_ml) for t in Tracer},
         noise={t: liver_noise(*studies[t], how) for t in Tracer},
         body={t: seen_body(pair.study(t)) for t in Tracer},
     )

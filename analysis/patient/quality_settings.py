@@ -15,7 +15,8 @@ class QualitySettings:
 
     The exchange of tracers: fdg_brain_liver: FDG's brain is at least so much hotter than the liver;
     pentixafor_brain_liver: PentixaFor's at most; pentixafor_spleen_liver: PentixaFor's spleen is above; min_brain_ml: less
-    of the brain in the field says nothing.
+    of the brain in the field says nothing. tracer_contrast: of spleen, brain, kidneys and bone together, 1 where both
+    PETs show the same.
     Dose: held dose_hold_factor times beyond its range. mass_in_field: body mass on CT over the header's weight.
     activity_in_field: activity seen over activity injected; mean_suv: the same over the part of the mass in the field.
     Times: session_min: between the starts of CT and PET; max_gap_days: between both studies.
@@ -29,6 +30,8 @@ class QualitySettings:
     pentixafor_brain_liver: float = 0.5
     pentixafor_spleen_liver: float = 1.0
     min_brain_ml: float = 100.0
+    tracer_contrast: float = 1.2
+    tracer_contrast_hold: float = 0.75
     uptake_min: Range = (50.0, 75.0)
     uptake_hold_min: Range = (30.0, 150.0)
     uptake_difference_min: float = 15.0
