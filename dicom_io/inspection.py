@@ -11,11 +11,13 @@ from analysis.errors import BadSettings, IncompleteSeries, NoUsablePet, UnknownT
 from analysis.grids import to_image
 from analysis.values import Tracer, Volume
 from dicom_io.choice import choose_pet
+from dicom_io.elements import text
 from dicom_io.headers import group, read_folder
 from dicom_io.nifti import write_image
 from dicom_io.slices import slice_grid
 from dicom_io.studies import Series, Study
 from dicom_io.suv import SuvConversion, suv_conversion
+from dicom_io.suv_times import started
 from dicom_io.tracers import NO_RULES, TracerRules, identify
 
 
@@ -31,11 +33,13 @@ class SuvReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, in the order in which a person reads them."""
-        c = self.conversion
+        c, header, begun = self.conversion, self.pet.header, started(self.pet)
         return {
             "series_description": self.pet.description,
             "series_instance_uid": self.pet.series_instance_uid,
             "instances": len(self.pet.instances),
+            "manufacturer": text(header, "Manufacturer"),
+            "model": text(header, "ManufacturerModelName"),
             "tracer": None if self.tracer is None else str(self.tracer),
             "tracer_note": self.tracer_note,
             "units": c.units,
@@ -44,13 +48,16 @@ class SuvReport:
             "suv_factor_min": min(c.factors),
             "suv_factor_max": max(c.factors),
             "rule": c.rule,
+            "reference_rule": c.reference_rule or None,
             "reference_time": None if c.reference_time is None else c.reference_time.isoformat(),
             "administered": None if c.administered is None else c.administered.isoformat(),
+            "scan_started": None if begun is None else begun.isoformat(),
             "uptake_min": c.uptake_min,
             "dose_bq": c.dose_bq,
             "half_life_s": c.half_life_s,
             "weight_kg": c.weight_kg,
             "height_m": c.height_m,
+            "sex": c.body.sex,
             "alternatives": [other.as_dict() for other in c.alternatives],
             "warnings": list(self.warnings),
         }

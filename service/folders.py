@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from service.config import Settings
 from service.intake import Rules
 from service.node import analysis_of, objects_of, rules_of
 from service.outfolder import replaced, require_writable
+from service.suv_text import SuvText
 from service.worker import Wishes, write_pair
 
 
@@ -100,22 +100,6 @@ def _summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
     return f"{', '.join(counts.values())}; {concordant} sites on both tracers; {pair.gap_days} days between the studies."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuvText:
-    """What `duet suv` prints. facts: names and plain values."""
-
-    facts: dict[str, object]
-
-    def as_json(self) -> str:
-        return json.dumps(self.facts, indent=2)
-
-    def as_text(self) -> str:
-        width = max(len(name) for name in self.facts)
-        lines = [f"{name:<{width}}  {_shown(value)}" for name, value in self.facts.items() if name != "warnings"]
-        warnings = self.facts.get("warnings") or []
-        return "\n".join([*lines, *(f"warning: {warning}" for warning in _words(warnings))])
-
-
 def suv_of_folder(folder: Path, settings: Settings, nifti: Path | None) -> SuvText:
     """How the PET in a folder becomes SUV; writes the SUV volume where a file is named. Raises Rejected."""
     report = suv_report(folder, rules_of(settings).tracers)
@@ -124,18 +108,6 @@ def suv_of_folder(folder: Path, settings: Settings, nifti: Path | None) -> SuvTe
             raise BadSettings(f"{nifti}: the name of a NIfTI file ends in .nii or .nii.gz.")
         save_nifti(read_pet(report.pet), nifti)
     return SuvText(facts=report.as_dict())
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {each:.6g}" for name, each in value.items()) or "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _words(values: object) -> list[str]:
-    return [str(value) for value in values] if isinstance(values, Sequence) else []
 
 
 def write_phantoms(out: Path, patients: int, seed: int, *, progress: Progress) -> list[Path]:
