@@ -25,7 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from analysis.values import Lesion, Model, PatientAnalysis, Tracer
 from dicom_io import codes
-from dicom_io.sources import MAY_BE_EMPTY, copied, source
+from dicom_io.sources import MAY_BE_EMPTY, copied, name_as_stored, source
 from dicom_io.studies import DualTracerPair, TracerStudy, stable_uid
 
 MANUFACTURER = "duet"
@@ -308,9 +308,11 @@ def coded(code: Code) -> Dataset:
 def finish(ds: Dataset, study: TracerStudy) -> Dataset:
     """Puts back the source's character set and name, and takes out what the clock has written."""
     header = study.pet.header
-    for keyword in ("SpecificCharacterSet", "PatientName"):
+    if "SpecificCharacterSet" in header:
+        ds.add(copied(header["SpecificCharacterSet"]))
+    for keyword in ("PatientName", "ReferringPhysicianName"):
         if keyword in header:
-            ds.add(copied(header[keyword]))
+            ds.add(name_as_stored(study.pet.instances[0], keyword))
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in ds:
             delattr(ds, keyword)

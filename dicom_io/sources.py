@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydicom import Dataset
-from pydicom.dataelem import DataElement
+from pydicom import Dataset, dcmread
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.valuerep import PersonName
 
 from dicom_io.studies import Instance, Series, stable_uid
 
@@ -31,6 +33,21 @@ def copied(element: DataElement) -> DataElement:
     limit = None if element.keyword in _IDENTITY else _LENGTHS.get(element.VR)
     value = element.value[:limit] if isinstance(element.value, str) else element.value
     return DataElement(element.tag, element.VR, value)
+
+
+def name_as_stored(instance: Instance, keyword: str) -> DataElement:
+    """A person's name in the very bytes of the source, also where these are not what its character set allows.
+
+    The file is asked, since pydicom forgets the bytes of a name once it was looked at.
+    """
+    try:
+        stored = dcmread(instance.path, specific_tags=[keyword], stop_before_pixels=True, force=True).get_item(keyword)
+    except OSError:
+        stored = None
+    if not isinstance(stored, RawDataElement) or not isinstance(stored.value, bytes):
+        return copied(instance.header[keyword])
+    encodings = convert_encodings(instance.header.get("SpecificCharacterSet") or "")
+    return DataElement(stored.tag, "PN", PersonName(stored.value, encodings))
 
 
 def source(instance: Instance) -> Dataset:
