@@ -13,7 +13,6 @@ from analysis.errors import BadSettings
 from service import releases
 from service.config import Settings
 from service.journal import Journal, journal_url, open_journal, telling_errors
-from service.node import destinations_of
 
 
 @contextmanager
@@ -46,6 +45,8 @@ def node_runs(data: Path) -> bool:
 
 def release_case(settings: Settings, case: str, *, by: str | None, why: str) -> str:
     """Release a held case, and what follows in one sentence. Raises BadSettings."""
+    from service.node import destinations_of  # loads the network, which `duet status` does without
+
     with journal_of(settings) as journal:
         job = releases.release(journal, case, by=_operator() if by is None else by, why=why, now=time.time())
     if not destinations_of(settings):

@@ -84,12 +84,14 @@ def notes_on(disputes: Iterable[Dispute], open_ones: Sequence[Dispute]) -> tuple
 
 
 def sentence(disputes: Sequence[Dispute]) -> str:
-    """What an operator reads and does; paths are relative to the data folder."""
-    one = disputes[0]
+    """What an operator reads and does, every object named at once; paths are relative to the data folder."""
     count = len({each.first.sop_instance_uid for each in disputes})
-    more = f" The same holds for {count - 1} more; each is named here in its turn." if count > 1 else ""
+    pairs = "; ".join(
+        f"{each.first.sop_instance_uid} differs in {', '.join(each.elements)}: "
+        f"{each.first.path} (received first) and {each.later.path}"
+        for each in disputes
+    )
     return (
-        f"{count} object(s) were received twice with different content. {one.first.sop_instance_uid} differs in "
-        f"{', '.join(one.elements)}: move the wrong one of {one.first.path} (received first) and {one.later.path} away "
-        f"and restart the node.{more}"
+        f"{count} object(s) were received twice with different content; move the wrong file of each pair away and restart "
+        f"the node. {pairs}."
     )

@@ -113,14 +113,14 @@ class Page:
         job, outcome = case.job, case.outcome
         verdict = f", quality {outcome.verdict}" if outcome is not None else ""
         yield _stated(case.state, f"case {job.id}, version {job.version}{verdict}")
-        if outcome is None or case.state not in ("on hold", "delivered", "returned"):
+        if outcome is None or job.failures or case.state not in ("on hold", "releasing", "delivered", "returned"):
             yield from self._said(job.sentence or job.progress)
-        for finding in outcome.findings if outcome is not None else ():
+        for finding in sorted(outcome.findings, key=_urgency) if outcome is not None else ():
             if self.whole or finding["verdict"] != "ok":
                 yield from self._finding(finding)
         if case.state == "on hold":
             yield from self._said(f"Look at cases/{job.pair_uid}, then:")
-            yield from self._said(f'duet release {job.id}{self.options} --why "..."')
+            yield f'{" " * _INDENT}duet release {job.id}{self.options} --why "..."'  # whole, as it is copied
         if case.release is not None:
             given = case.release
             yield from self._said(f"Released by {given.released_by}, {moment(given.released_at)}: {given.why}")
@@ -147,12 +147,17 @@ class Page:
     def _said(self, sentence: str, hanging: int = 0) -> Iterator[str]:
         """A sentence below its state, wrapped; hanging: columns by which the lines after the first are set in further."""
         text = plain(sentence)
-        if not text.isascii():  # a Chinese or Japanese sign takes two columns: the filler stands for the second one
-            text = "".join(c + _FILLER * (cell_len(c) - 1) for c in text)
+        width = self.width
+        if not text.isascii():  # a Chinese or Japanese sign takes two columns: the filler, for the second one, may be cut off
+            text, width = "".join(c + _FILLER * (cell_len(c) - 1) for c in text), width - 1
         further = " " * (_INDENT + hanging)
-        lines = textwrap.wrap(text, self.width, initial_indent=" " * _INDENT, subsequent_indent=further, break_on_hyphens=False)
+        lines = textwrap.wrap(text, width, initial_indent=" " * _INDENT, subsequent_indent=further, break_on_hyphens=False)
         for line in lines:
             yield line.replace(_FILLER, "")
+
+
+def _urgency(finding: Mapping[str, Any]) -> int:
+    return ("hold", "warn", "ok").index(finding["verdict"])
 
 
 def _patient(entry: StudyRow | CaseView) -> str:

@@ -46,7 +46,7 @@ def test_status_says_for_what_a_study_waits(folder: Any, scan: Any, tmp_path: Pa
     intake.step(folder.journal, folder.data, Rules(), 1000.0)
     told = duet("status", "--config", config(folder), cwd=tmp_path)
     assert told.returncode == 0
-    assert "P1\tFDG study of 2026-03-10, 10 objects\twaiting\tWaits for a PentixaFor study" in told.stdout
+    assert "P1\n  waiting    FDG study of 2026-03-10, 10 objects\n             Waits for a PentixaFor study" in told.stdout
     assert "10 objects received: 10 filed." in told.stdout
     assert "Muster" not in told.stdout + told.stderr
 
@@ -62,7 +62,7 @@ def test_status_says_why_a_study_is_held_and_when_a_case_is_done(folder: Any, sc
     assert "held" in told
     assert "weight" in told.lower()
     told = duet("status", "P1", "--config", config(folder), cwd=tmp_path).stdout
-    assert "case, version 1\treturned\tNo [[destination]] is set" in told
+    assert "returned   case 1, version 1\n             No [[destination]] is set" in told
 
 
 def test_status_of_an_unknown_patient_or_node_is_a_sentence(folder: Any, tmp_path: Path) -> None:

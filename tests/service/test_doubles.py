@@ -45,7 +45,7 @@ def held(folder: Any) -> StudyRow:
 
 
 def unused(folder: Any) -> list[str]:
-    return [line.sentence for line in overview(folder.journal).lines if line.state == InstanceState.IGNORED]
+    return [line.sentence for line in overview(folder.journal).unused if line.state == InstanceState.IGNORED]
 
 
 def restart(folder: Any, now: float) -> None:
@@ -160,6 +160,16 @@ def test_a_measured_object_with_two_contents_is_held_and_both_are_kept(folder: A
     assert states(folder) == [StudyState.HELD, StudyState.WAITING]
     assert casebook.jobs_of(folder.journal) == []
     assert len(list(folder.inbox.files())) == len(datasets) + 1
+
+
+def test_every_object_with_two_contents_is_named_at_once(folder: Any, scan: Any) -> None:
+    datasets = both(scan)
+    first = folder.receive(datasets)[:3]
+    later = folder.receive([blank(ds) for ds in datasets[:3]])
+    step(folder)
+    assert held(folder).sentence.startswith("3 object(s) were received twice")
+    for word in (*first, *later, *(str(ds.SOPInstanceUID) for ds in datasets[:3])):
+        assert word in held(folder).sentence
 
 
 def test_an_object_outside_the_measured_series_with_two_contents_holds_nothing(folder: Any, scan: Any) -> None:

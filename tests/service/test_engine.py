@@ -194,7 +194,8 @@ def test_a_case_folder_tells_its_objects_in_the_order_of_delivery(tmp_path: Path
     for name in names:
         (tmp_path / f"{name}.dcm").touch()
     quality = [_finding("FDG liver SUVmean", 2.1, "ok", "fine"), _finding("FDG uptake time", 159.0, "hold", "look")]
-    (tmp_path / "results.json").write_text(json.dumps({"quality": quality, "verdict": "hold", "objects": {name: {} for name in names}}))
+    results = {"quality": quality, "verdict": "hold", "objects": {name: {} for name in names}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
     result = case_result(tmp_path)
     assert [path.stem for path in result.objects] == names
     assert result.held == ("look",)

@@ -197,8 +197,8 @@ def test_objects_that_are_neither_pet_nor_ct_are_kept_with_a_word(folder: Any, s
     other = scan(words={"Modality": "MR"}).datasets()[:3]
     folder.receive(other)
     step(folder)
-    (line,) = overview(folder.journal).lines
-    assert "3 object(s)" in line.what
+    (line,) = overview(folder.journal).unused
+    assert line.count == 3
     assert (line.state, "Neither PET nor CT" in line.sentence) == (InstanceState.IGNORED, True)
 
 
@@ -212,7 +212,7 @@ def test_a_result_of_our_own_that_comes_back_is_no_input(folder: Any, scan: Any)
     casebook.finish(folder.journal, job.id, [posting], LATER)
     folder.receive(own, now=LATER)
     step(folder, now=LATER + 100)
-    assert any("result of this node" in line.sentence for line in overview(folder.journal).lines)
+    assert any("result of this node" in line.sentence for line in overview(folder.journal).unused)
     assert len(casebook.jobs_of(folder.journal)) == 1
 
 
@@ -221,7 +221,7 @@ def test_a_damaged_file_is_told_and_kept(folder: Any, scan: Any) -> None:
     whole = (folder.data / path).read_bytes()
     (folder.data / path).write_bytes(whole[: len(whole) - 50])
     step(folder)
-    rejected = [line for line in overview(folder.journal).lines if line.state == InstanceState.REJECTED]
+    rejected = [line for line in overview(folder.journal).unused if line.state == InstanceState.REJECTED]
     assert len(rejected) == 1
     assert "cut off" in rejected[0].sentence
     assert (folder.data / path).is_file()
@@ -242,7 +242,7 @@ def test_files_without_a_row_are_found_at_the_start(folder: Any, scan: Any, tmp_
     assert [job.pair_uid for job in casebook.jobs_of(lost.journal)] == [
         job.pair_uid for job in casebook.jobs_of(folder.journal)
     ]
-    assert any(line.state == InstanceState.REJECTED for line in overview(lost.journal).lines)
+    assert any(line.state == InstanceState.REJECTED for line in overview(lost.journal).unused)
 
 
 def test_new_rules_of_the_site_bring_a_held_study_back(folder: Any, scan: Any) -> None:
