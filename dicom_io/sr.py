@@ -39,6 +39,7 @@ from dicom_io.derived import (
 )
 from dicom_io.sources import references
 from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_group
+from dicom_io.sr_text import legible
 from dicom_io.studies import DualTracerPair, TracerStudy
 
 STORAGE = {SrForm.COMPREHENSIVE_3D: Comprehensive3DSRStorage, SrForm.ENHANCED: EnhancedSRStorage}
@@ -123,6 +124,7 @@ def _document(
         title=codes.PET_MEASUREMENT_REPORT,
     )
     report[0].ContentSequence.append(_statements(texts))
+    legible(report[0])
     ds = new_object(case, kind, tracers, STORAGE[case.objects.sr], "SR")
     ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
     ds.PerformedProcedureCodeSequence = []
