@@ -21,7 +21,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedPETImageStorage,
 )
 
-from dicom_io.elements import MALFORMED, items, number, numbers, read_datetime, text, words
+from dicom_io.elements import MALFORMED, described, items, number, numbers, read_datetime, text, words
 from dicom_io.enhanced_units import UnclearError, classic_units, scale
 from dicom_io.studies import Instance
 
@@ -81,6 +81,7 @@ _CORRECTIONS = {
 }
 
 Elements = dict[BaseTag, DataElement]
+Groups = Mapping[str, tuple[Dataset, ...]]
 
 
 def is_enhanced(header: Dataset) -> bool:
@@ -111,35 +112,59 @@ def why_whole(instance: Instance) -> str:
 
 def _flattened(header: Dataset) -> Iterator[Dataset]:
     """One header in the classic form for each frame, in the order of the pixel data. Raises UnclearError."""
-    shared = next(iter(items(header, "SharedFunctionalGroupsSequence")), Dataset())
     per_frame = items(header, "PerFrameFunctionalGroupsSequence")
     announced = number(header, "NumberOfFrames")
     if not per_frame or announced != len(per_frame):
         raise UnclearError(
             f"announces {announced or 0:.0f} frames and describes {len(per_frame)} (PerFrameFunctionalGroupsSequence)"
         )
-    top = {tag: each for tag, each in _elements(header).items() if each.keyword not in _LEFT_OUT}
-    pet = text(header, "Modality") == "PT"
-    common = _Common(top=_dataset(top), groups=_groups(shared), agents={})
+    if text(header, "DecayCorrected") == "YES" and read_datetime(text(header, "DecayCorrectionDateTime")) is None:
+        raise UnclearError("was decay corrected to a time that it does not tell (DecayCorrectionDateTime)")
+    common = _common(header)
     for count, item in enumerate(per_frame, start=1):
-        groups = {**common.groups, **_groups(item)}
+        own = _groups(item)
+        groups = {**common.groups, **own}
         missing = [name for name in _NEEDED if name not in groups]
         if missing:
             raise UnclearError(f"has no {', '.join(missing)} for frame {count}")
-        ds = _dataset(top)
-        ds.file_meta = header.file_meta
-        for group in (_told(groups, common), *(groups[n][0] for n in _UNASSIGNED if n in groups), _own(groups, pet)):
-            _put(ds, group)
-        yield ds
+        yield _classic(groups, next((own[name][0] for name in _UNASSIGNED if name in own), Dataset()), common)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Common:
-    """What all frames of an object share. agents: radiopharmaceutical items by their numbers, made once."""
+    """What all frames of an object share. base: the header with what its conversion left unassigned put back; unassigned:
+    the latter alone; agents: radiopharmaceutical items by their numbers, made once."""
 
     top: Dataset
-    groups: Mapping[str, tuple[Dataset, ...]]
+    base: Elements
+    unassigned: Dataset
+    groups: Groups
     agents: dict[tuple[float, ...], DataElement]
+
+    @property
+    def is_pet(self) -> bool:
+        return text(self.top, "Modality") == "PT"
+
+
+def _common(header: Dataset) -> _Common:
+    top = _dataset({tag: each for tag, each in _elements(header).items() if each.keyword not in _LEFT_OUT})
+    top.file_meta = header.file_meta
+    groups = _groups(next(iter(items(header, "SharedFunctionalGroupsSequence")), Dataset()))
+    unassigned = next((groups[name][0] for name in _UNASSIGNED if name in groups), Dataset())
+    base = _dataset(_elements(top))
+    _put(base, unassigned)
+    return _Common(top=top, base=_elements(base), unassigned=unassigned, groups=groups, agents={})
+
+
+def _classic(groups: Groups, unassigned: Dataset, common: _Common) -> Dataset:
+    """One frame's header. unassigned: of this frame. What conversion has kept outweighs what is told in other words."""
+    told = {tag: each for tag, each in _elements(_told(groups, common)).items() if tag not in common.unassigned}
+    ds = _dataset({**common.base, **told})
+    _put(ds, unassigned)
+    by_units = "Units" in common.unassigned or "Units" in unassigned
+    ds.update(_own(groups, mapped=common.is_pet and not by_units))
+    ds.file_meta = common.top.file_meta
+    return ds
 
 
 def _elements(ds: Dataset) -> Elements:
@@ -176,17 +201,18 @@ def _put(ds: Dataset, group: Dataset) -> None:
             ds[element] = DataElement(element, each.VR, each.value)
 
 
-def _own(groups: Mapping[str, tuple[Dataset, ...]], pet: bool) -> Dataset:
-    """What functional groups say in the same words as a classic slice; a value mapping that is used comes last."""
+def _own(groups: Groups, *, mapped: bool) -> Dataset:
+    """What functional groups say in the same words as a classic slice.
+
+    mapped: a value mapping stands for the slope. A converted PET means its slope by Units of its own.
+    """
     found = Dataset()
     for name, keywords in _FRAME_ATTRIBUTES.items():
         for keyword in keywords if name in groups else ():
             if keyword in groups[name][0]:
                 found[keyword] = groups[name][0][keyword]
-    unassigned = [groups[name][0] for name in _UNASSIGNED if name in groups]
-    by_units = any(text(each, "Units") for each in unassigned) and "RescaleSlope" in found
-    if by_units or not pet:
-        return found  # a converted PET means its slope by its own Units
+    if not mapped:
+        return found
     mapping = scale(groups.get("RealWorldValueMappingSequence", ()))
     if mapping is not None:
         _set(found, Units=mapping.units, RescaleSlope=mapping.slope, RescaleIntercept=mapping.intercept)
@@ -195,18 +221,22 @@ def _own(groups: Mapping[str, tuple[Dataset, ...]], pet: bool) -> Dataset:
     return found
 
 
-def _told(groups: Mapping[str, tuple[Dataset, ...]], common: _Common) -> Dataset:
+def _told(groups: Groups, common: _Common) -> Dataset:
     """What functional groups and the enhanced modules say in other words than a classic slice."""
     top, found = common.top, Dataset()
     for name in _FRAME_TYPES:
         if name in groups and (kind := words(groups[name][0], "FrameType")):
             found.ImageType = list(kind)
     _set_times(found, groups, top)
-    if top.get("Modality") == "PT":
+    if common.is_pet:
         _set_units_by_type(found, groups, top)
         _set_corrections(found, top)
         _set_series_type(found, words(found, "ImageType") or words(top, "ImageType"))
         _set_radiopharmaceutical(found, groups, common)
+        method = next(iter(groups.get("PETReconstructionSequence", ())), Dataset())
+        found.ReconstructionMethod = " ".join(
+            said for _, said in described(method, "ReconstructionType", "ReconstructionAlgorithm")
+        )
     return found
 
 
@@ -215,7 +245,7 @@ def _set(ds: Dataset, **values: Any) -> None:
         setattr(ds, keyword, value)
 
 
-def _set_times(ds: Dataset, groups: Mapping[str, tuple[Dataset, ...]], top: Dataset) -> None:
+def _set_times(ds: Dataset, groups: Groups, top: Dataset) -> None:
     """The frame's own start and duration. Without them the object's start stands where decay was corrected for."""
     content = next(iter(groups.get("FrameContentSequence", ())), Dataset())
     begun = read_datetime(text(content, "FrameAcquisitionDateTime"), text(top, "TimezoneOffsetFromUTC"))
@@ -228,7 +258,7 @@ def _set_times(ds: Dataset, groups: Mapping[str, tuple[Dataset, ...]], top: Data
         ds.ActualFrameDuration = duration
 
 
-def _set_units_by_type(ds: Dataset, groups: Mapping[str, tuple[Dataset, ...]], top: Dataset) -> None:
+def _set_units_by_type(ds: Dataset, groups: Groups, top: Dataset) -> None:
     """RescaleType as the unit, where neither a value mapping nor Units name one: some makers write it there."""
     transformation = next(iter(groups.get("PixelValueTransformationSequence", ())), Dataset())
     said = text(transformation, "RescaleType")
@@ -261,7 +291,7 @@ def _set_series_type(ds: Dataset, kind: tuple[str, ...]) -> None:
         ds.SeriesType = ["DYNAMIC", "IMAGE"]
 
 
-def _set_radiopharmaceutical(ds: Dataset, groups: Mapping[str, tuple[Dataset, ...]], common: _Common) -> None:
+def _set_radiopharmaceutical(ds: Dataset, groups: Groups, common: _Common) -> None:
     """The agents that the frame shows, with the dose in Bq: the Enhanced PET Isotope module (C.8.22.4) has it in MBq."""
     used = tuple(n for item in groups.get("RadiopharmaceuticalUsageSequence", ()) for n in _agent(item))
     if used not in common.agents:

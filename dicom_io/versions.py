@@ -8,10 +8,11 @@ from pydicom import Dataset
 from analysis.errors import IncompleteSeries
 from dicom_io.correction import GE_CREATOR
 from dicom_io.elements import codes, items, numbers, private, text
+from dicom_io.enhanced import frames
 from dicom_io.headers import differences, identity, same_content
-from dicom_io.studies import Instance
+from dicom_io.studies import Instance, Series
 from dicom_io.suv_makers import PHILIPS_CREATOR
-from dicom_io.volumes import stored_values
+from dicom_io.volumes import stored_slices
 
 PIXELS = "pixel data"
 
@@ -83,8 +84,12 @@ def differing(one: Instance, other: Instance) -> tuple[str, ...]:
     """
     if same_content(one.path, other.path):
         return ()
-    found = differing_headers(one.header, other.header)
-    return found or (() if _same_pixels(one, other) else (PIXELS,))
+    ones, others = frames(one), frames(other)
+    if len(ones) != len(others):
+        return ("NumberOfFrames",)
+    each = (differing_headers(x.header, y.header) for x, y in zip(ones, others, strict=True))
+    found = tuple(dict.fromkeys(element for elements in each for element in elements))
+    return found or (() if _same_pixels(ones, others) else (PIXELS,))
 
 
 def differing_headers(one: Dataset, other: Dataset) -> tuple[str, ...]:
@@ -130,8 +135,9 @@ def _maker(header: Dataset, creator: str, tag: tuple[int, int]) -> float | str:
         return word
 
 
-def _same_pixels(one: Instance, other: Instance) -> bool:
+def _same_pixels(ones: tuple[Instance, ...], others: tuple[Instance, ...]) -> bool:
     try:
-        return np.array_equal(stored_values(one), stored_values(other))
+        both = zip(stored_slices(Series(instances=ones)), stored_slices(Series(instances=others)), strict=True)
+        return all(np.array_equal(one, other) for (_, one), (_, other) in both)
     except IncompleteSeries:
         return False
