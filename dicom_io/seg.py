@@ -26,6 +26,7 @@ from dicom_io.derived import (
     description,
     finish,
 )
+from dicom_io.seg_padding import clear_marks, mark_empty_frames
 from dicom_io.sources import refer_to_frames, sources
 from dicom_io.studies import DualTracerPair
 
@@ -73,6 +74,7 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
     local = found.labelmap.labels - first
     inside = (local >= 1) & (local <= len(lesions))
     pixels = np.where(inside, local, 0).astype(np.uint8 if len(lesions) <= MOST_SEGMENTS else np.uint16)
+    marks = mark_empty_frames(pixels) if case.objects.seg is SegForm.BINARY else []
     kind, study = Kind.seg(tracer), case.pair.study(tracer)
     common = description(case, kind, [study], part)
     parts = _parts(len(found.lesions), case.objects)
@@ -90,6 +92,7 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
         pixel_measures=_pixel_measures(found.labelmap.grid),
         **common,
     )
+    clear_marks(ds, marks, images)
     _settle_dimensions(ds, case.uid("dimensions", kind.stem, str(part)))
     refer_to_frames(ds, study.pet)
     return finish(ds, study)

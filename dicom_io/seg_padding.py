@@ -1,0 +1,72 @@
+"""Empty frames that let the bits of all frames end in an even byte, so that the pixel data need no padding.
+
+A byte of padding is what the standard asks for (PS3.5 8.1.1), but OHIF 3.13 counts it to the frames, and then shows no
+segment at all and no message. Frames without a voxel are nothing new to any reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+# Label, slice, row, column: a voxel that is set while the frames are written, and cleared afterwards.
+Mark = tuple[int, int, int, int]
+
+
+def mark_empty_frames(labels: npt.NDArray[Any]) -> list[Mark]:
+    """Sets one voxel in as many slices as there have to be empty frames; `labels`: [k, j, i], 0 is background, changed.
+
+    The slices lie beside the first lesions. None where no padding would be needed or no slice is left.
+    """
+    frames = sum(len(_slices(labels, int(label))) for label in np.unique(labels[labels > 0]))
+    marks: list[Mark] = []
+    places = _free_slices(labels)
+    while _padded(frames + len(marks), labels[0].size):
+        place = next(places, None)
+        if place is None:
+            break
+        label, k = place
+        free = np.argwhere(labels[k] == 0)
+        if len(free):
+            j, i = (int(x) for x in free[0])
+            labels[k, j, i] = label
+            marks.append((label, k, j, i))
+    return marks
+
+
+def clear_marks(ds: Dataset, marks: Sequence[Mark], images: Sequence[Dataset]) -> None:
+    """Takes the marked voxels out of a BINARY SEG whose slices were `images`, so that their frames are empty."""
+    wanted = {(label, _place(images[k])): (j, i) for label, k, j, i in marks}
+    data = bytearray(ds.PixelData)
+    for number, item in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        label = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        voxel = wanted.get((label, _place(item.PlanePositionSequence[0])))
+        if voxel is not None:
+            bit = (number * ds.Rows + voxel[0]) * ds.Columns + voxel[1]
+            data[bit // 8] &= ~(1 << bit % 8)
+    ds.PixelData = bytes(data)
+
+
+def _padded(frames: int, voxels: int) -> bool:
+    """Whether the packed bits of so many frames end in an odd byte; a single frame is read rightly by all."""
+    return frames > 1 and -(-frames * voxels // 8) % 2 == 1
+
+
+def _slices(labels: npt.NDArray[Any], label: int) -> list[int]:
+    return [int(k) for k in np.flatnonzero((labels == label).any(axis=(1, 2)))]
+
+
+def _free_slices(labels: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Label and slice where that label has no voxel, the nearest slices of the first lesion first."""
+    for label in np.unique(labels[labels > 0]):
+        taken = _slices(labels, int(label))
+        others = [k for k in range(len(labels)) if k not in taken]
+        yield from ((int(label), k) for k in sorted(others, key=lambda k: min(abs(k - t) for t in taken)))
+
+
+def _place(image: Dataset) -> tuple[float, ...]:
+    return tuple(round(float(x), 4) for x in image.ImagePositionPatient)
