@@ -25,7 +25,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from analysis.values import Lesion, Model, PatientAnalysis, Tracer
 from dicom_io import codes
-from dicom_io.sources import MAY_BE_EMPTY, copied, name_as_stored, source
+from dicom_io.legal import copied, word
+from dicom_io.sources import MAY_BE_EMPTY, name_as_stored, source
 from dicom_io.studies import DualTracerPair, TracerStudy, stable_uid
 
 MANUFACTURER = "duet"
@@ -252,8 +253,8 @@ def content_moment(studies: Iterable[TracerStudy]) -> tuple[str, str]:
     for study in studies:
         header = study.pet.header
         fallback = study.study.started
-        date = str(header.get("SeriesDate") or fallback.strftime("%Y%m%d"))
-        time = str(header.get("SeriesTime") or fallback.strftime("%H%M%S"))
+        date = word(header, "SeriesDate") or f"{fallback:%Y%m%d}"
+        time = word(header, "SeriesTime") or f"{fallback:%H%M%S}"
         moments.append((date, time))
     return max(moments)
 

@@ -9,6 +9,7 @@ from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import PersonName
 
+from dicom_io.legal import copied, legal
 from dicom_io.studies import Instance, Series, stable_uid
 
 # Attributes that highdicom reads from a source image and that real sources lack; empty is allowed for each (type 2).
@@ -24,15 +25,6 @@ MAY_BE_EMPTY = (
     "ReferringPhysicianName",
 )
 _KEPT_GROUPS = {0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038}
-_IDENTITY = {"PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID"}
-_LENGTHS = {"LO": 64, "SH": 16}
-
-
-def copied(element: DataElement) -> DataElement:
-    """An element of our own, as pydicom changes elements in place; text beyond its VR's length is cut, the identity never."""
-    limit = None if element.keyword in _IDENTITY else _LENGTHS.get(element.VR)
-    value = element.value[:limit] if isinstance(element.value, str) else element.value
-    return DataElement(element.tag, element.VR, value)
 
 
 def name_as_stored(instance: Instance, keyword: str) -> DataElement:
@@ -59,7 +51,9 @@ def source(instance: Instance) -> Dataset:
     ds = Dataset()
     for tag in instance.header.keys():  # noqa: SIM118 - iterating a Dataset would decode every element
         if tag.group in _KEPT_GROUPS and not tag.is_private:
-            ds.add(copied(instance.header[tag]))
+            element = legal(instance.header, tag)
+            if element is not None:
+                ds.add(element)
     for keyword in MAY_BE_EMPTY:
         if keyword not in ds:
             setattr(ds, keyword, "")
@@ -67,6 +61,8 @@ def source(instance: Instance) -> Dataset:
     ds.PatientName = ""
     if ds.PatientSex not in ("", "F", "M", "O"):
         ds.PatientSex = ""
+    if not ds.get("FrameOfReferenceUID"):  # type 1 of our objects: a frame of the series' own
+        ds.FrameOfReferenceUID = stable_uid("frame of reference", str(ds.SeriesInstanceUID))
     if "SpecificCharacterSet" in ds:
         del ds.SpecificCharacterSet
     ds.file_meta = instance.header.file_meta

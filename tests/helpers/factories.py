@@ -258,7 +258,7 @@ def _study(folder: Path, tracer: Tracer, boxes: Sequence[Box], who: Patient) -> 
     ct = np.where(stored > 0, 40, -1000).astype(np.int16)
     pet = _write(folder / "pet", {**base, **_pet_words(tracer)}, stored, tracer)
     series_ct = _write(folder / "ct", {**base, **_ct_words(tracer)}, ct, tracer)
-    identity = PatientIdentity(patient_id=str(base["PatientID"]))
+    identity = PatientIdentity(patient_id=str(base.get("PatientID", "")))
     study = Study(patient=identity, series=(pet, series_ct), started=STARTED[tracer])
     return TracerStudy(study=study, tracer=tracer, injected=STARTED[tracer], pet=pet, ct=series_ct)
 
