@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from analysis.values import BoolArray
+
 # Label, slice, row, column: a voxel that is set while the frames are written, and cleared afterwards.
 Mark = tuple[int, int, int, int]
 
@@ -22,9 +24,10 @@ def mark_empty_frames(labels: npt.NDArray[Any]) -> list[Mark]:
 
     The slices lie beside the first lesions. None where no padding would be needed or no slice is left.
     """
-    frames = sum(len(_slices(labels, int(label))) for label in np.unique(labels[labels > 0]))
+    present = _present(labels)
+    frames = int(present[:, 1:].sum())
     marks: list[Mark] = []
-    places = _free_slices(labels)
+    places = _free_slices(present)
     while _padded(frames + len(marks), labels[0].size):
         place = next(places, None)
         if place is None:
@@ -56,16 +59,18 @@ def _padded(frames: int, voxels: int) -> bool:
     return frames > 1 and -(-frames * voxels // 8) % 2 == 1
 
 
-def _slices(labels: npt.NDArray[Any], label: int) -> list[int]:
-    return [int(k) for k in np.flatnonzero((labels == label).any(axis=(1, 2)))]
+def _present(labels: npt.NDArray[Any]) -> BoolArray:
+    """[k, label]: whether the slice holds a voxel of the label."""
+    most = int(labels.max(initial=0)) + 1
+    return np.array([np.bincount(plane.ravel(), minlength=most) > 0 for plane in labels])
 
 
-def _free_slices(labels: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
+def _free_slices(present: BoolArray) -> Iterator[tuple[int, int]]:
     """Label and slice where that label has no voxel, the nearest slices of the first lesion first."""
-    for label in np.unique(labels[labels > 0]):
-        taken = _slices(labels, int(label))
-        others = [k for k in range(len(labels)) if k not in taken]
-        yield from ((int(label), k) for k in sorted(others, key=lambda k: min(abs(k - t) for t in taken)))
+    for label in range(1, present.shape[1]):
+        taken, others = np.flatnonzero(present[:, label]), np.flatnonzero(~present[:, label])
+        if len(taken):
+            yield from ((label, int(k)) for k in sorted(others, key=lambda k: int(np.abs(taken - k).min())))
 
 
 def _place(image: Dataset) -> tuple[float, ...]:
