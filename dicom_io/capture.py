@@ -12,10 +12,10 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 from analysis.values import PatientAnalysis, Tracer
 from dicom_io import codes
 from dicom_io.derived import RESEARCH, RESEARCH_SENTENCE, Case, Kind, coded, new_object
-from dicom_io.fusion import build_scene
-from dicom_io.picture import frames, still
-from dicom_io.sources import reference
-from dicom_io.studies import DualTracerPair, Instance
+from dicom_io.page import frames, png, still_page
+from dicom_io.scene import build_scene
+from dicom_io.sources import references
+from dicom_io.studies import DualTracerPair
 
 FRAMES = 24
 FRAME_TIME_MS = 125.0
@@ -24,8 +24,8 @@ FRAME_TIME_MS = 125.0
 def write_fusion(pair: DualTracerPair, analysis: PatientAnalysis) -> tuple[Dataset, bytes]:
     """The rotating view in the PentixaFor study, and the still picture as PNG."""
     scene = build_scene(analysis)
-    picture = still(scene, analysis, pair.gap_days)
-    return capture(Case(pair=pair, analysis=analysis), frames(scene, FRAMES)), picture
+    picture = png(still_page(scene, analysis, pair.gap_days))
+    return capture(Case(pair=pair, analysis=analysis), frames(scene, analysis, pair.gap_days, FRAMES)), picture
 
 
 def capture(case: Case, pixels: npt.NDArray[np.uint8]) -> Dataset:
@@ -37,7 +37,7 @@ def capture(case: Case, pixels: npt.NDArray[np.uint8]) -> Dataset:
     ds.ImageType = ["DERIVED", "SECONDARY", "MIP"]
     ds.ImageComments = RESEARCH_SENTENCE
     ds.DerivationDescription = f"FDG red, PentixaFor green, maximum intensity; FDG warped to PentixaFor; {RESEARCH}"
-    ds.SourceImageSequence = [_source_item(x) for t in order for x in case.pair.study(t).pet.instances]
+    ds.SourceImageSequence = [_source_item(x) for t in order for x in references(case.pair.study(t).pet)]
     _describe_pixels(ds, pixels)
     return ds
 
@@ -55,11 +55,13 @@ def _describe_pixels(ds: Dataset, pixels: npt.NDArray[np.uint8]) -> None:
         "BitsStored": 8,
         "HighBit": 7,
         "PixelRepresentation": 0,
-        "BurnedInAnnotation": "NO",  # sides, scales and "research use only": nothing that identifies the patient
+        "BurnedInAnnotation": "NO",  # sides, scales, measures and "research use only": nothing that identifies the patient
         "LossyImageCompression": "00",
         "FrameIncrementPointer": 0x00181063,
         "FrameTime": FRAME_TIME_MS,
         "RecommendedDisplayFrameRate": round(1000 / FRAME_TIME_MS),
+        "CineRate": round(1000 / FRAME_TIME_MS),
+        "PreferredPlaybackSequencing": 0,  # round and round
         "PatientOrientation": "",
     }
     for keyword, value in values.items():
@@ -69,8 +71,8 @@ def _describe_pixels(ds: Dataset, pixels: npt.NDArray[np.uint8]) -> None:
     ds["PixelData"].VR = "OB"
 
 
-def _source_item(instance: Instance) -> Dataset:
-    given, item = reference(instance), Dataset()
+def _source_item(given: Dataset) -> Dataset:
+    item = Dataset()
     item.ReferencedSOPClassUID = given.SOPClassUID
     item.ReferencedSOPInstanceUID = given.SOPInstanceUID
     item.PurposeOfReferenceCodeSequence = [coded(codes.SOURCE_IMAGE)]

@@ -1,7 +1,7 @@
 """Both tracers as maximum-intensity views from any side, in the PentixaFor frame.
 
-A scene is an upright grid (k to the head, j to the back, i to the left) around the body, so that a turn about the body's
-axis only looks up columns. A view is what one direction shows of it.
+A scene is an upright grid (k to the head, j to the back, i to the left) around the body, kept as columns along the body's
+axis, so that a turn about this axis only looks up columns. A view is what one direction shows of it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_dilation, binary_opening, label
 
-from analysis.grids import resample
-from analysis.values import BoolArray, Concordance, FloatArray, Grid, Labelmap, LesionMatch, PatientAnalysis, Tracer
+from analysis.values import Concordance, FloatArray, LesionMatch, Tracer
 
-STEP_MM = 2.5
-LARGEST_SCENE = 30_000_000  # voxels; a larger body is drawn on a coarser grid
 # SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (docs/METHOD.md 5).
 FULL_SCALE = {Tracer.FDG: 7.0, Tracer.PENTIXAFOR: 10.0}
-BONE_HU = (150.0, 900.0)
-MARGIN_MM = 25.0
+BONE_FULL = 100  # a voxel of dense bone; 16 bits hold the sum of 655 of them along a ray
 
 
 class Class(IntFlag):
@@ -45,22 +40,50 @@ def class_of(match: LesionMatch) -> Class:
     return Class.FDG_ONLY if match.fdg else Class.PENTIXAFOR_ONLY
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """One site of disease to be marked: its name as shown, its class, its middle (PentixaFor frame, LPS mm), its volume."""
+
+    name: str
+    kind: Class
+    at: tuple[float, float, float]
+    volume_ml: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """What is drawn, as columns along the body's axis.
 
-    columns: name > (nj * ni + 1, nk) array: "FDG" and "PentixaFor" in 1/65535 of full scale, "bone" in 0..255, "lesions" as
-    Class bits; the last column is empty, for rays that leave the grid. shape: (nk, nj, ni) on a grid of step_mm.
+    columns: name > (n, nk) array: "FDG" and "PentixaFor" in 1/65535 of full scale, "bone" in 1/BONE_FULL, "lesions" as
+    bits of Class.
+    places: (n, 2), where each column stands: (to the left, to the back) of `axis`, the upright line (x, y) that views turn
+    about. top: z of the highest row's upper edge. All in mm, PentixaFor frame. covered: tracer > (nk,) whether its scan
+    reaches so high or low. spots: the sites of disease, largest first.
     """
 
     columns: dict[str, npt.NDArray[Any]]
-    shape: tuple[int, int, int]
+    places: FloatArray
+    axis: tuple[float, float]
+    top: float
     step_mm: float
+    covered: dict[Tracer, npt.NDArray[np.bool_]]
+    spots: tuple[Spot, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(self.covered[Tracer.FDG])
+
+    @property
+    def radius(self) -> float:
+        """How far the outermost column reaches from the axis, in mm; as wide as a view need be."""
+        reach = float(np.hypot(*self.places.T).max(initial=0.0))
+        return max(reach, 10 * self.step_mm) + 1.5 * self.step_mm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class View:
-    """One direction's picture: rows from head to feet, pixels of step_mm; values as in Scene, "bone" averaged."""
+    """One direction's picture: rows of step_mm from head to feet, columns of half a step; values as in Scene, "bone" in mm
+    of dense bone along the ray. The scene's axis runs up the middle."""
 
     degrees: float
     fdg: npt.NDArray[np.uint16]
@@ -82,109 +105,76 @@ def side_letters(degrees: float) -> str:
     return "".join(letter for size, letter in sorted(parts, reverse=True) if size > math.sin(math.radians(22.5)))
 
 
-def build_scene(analysis: PatientAnalysis) -> Scene:
-    """Both PETs, the bones and the lesions on one upright grid; FDG is warped by the analysis' transform."""
-    pair = analysis.aligned
-    grid = upright(pair.pentixafor.pet.grid, body_box(pair.pentixafor.pet.grid, pair.pentixafor.pet.values))
-    warp = {Tracer.FDG: pair.transform, Tracer.PENTIXAFOR: None}
-    volumes: dict[str, npt.NDArray[Any]] = {}
-    lesions = np.zeros(grid.shape, np.uint8)
-    for tracer in Tracer:
-        study, classes = pair.study(tracer), lesion_classes(analysis, tracer)
-        suv = resample(study.pet.grid, study.pet.values, grid, transform=warp[tracer])
-        volumes[tracer.value] = (np.clip(suv / FULL_SCALE[tracer], 0, 1) * 65535).astype(np.uint16)
-        if classes.labels.any():
-            lesions |= resample(classes.grid, classes.labels.astype(np.uint8), grid, transform=warp[tracer], nearest=True)
-    low, high = BONE_HU
-    hounsfield = resample(pair.pentixafor.ct.grid, pair.pentixafor.ct.values, grid, outside=-1000.0)
-    inside = _body(*(volumes[t.value] > 65535 * 0.2 / FULL_SCALE[t] for t in Tracer))
-    volumes["bone"] = (np.clip((hounsfield - low) / (high - low), 0, 1) * 255 * inside).astype(np.uint8)
-    volumes["lesions"] = lesions
-    return Scene(columns={n: _columns(v) for n, v in volumes.items()}, shape=grid.shape, step_mm=grid.spacing[0])
-
-
-def _body(first: BoolArray, second: BoolArray) -> BoolArray:
-    """The largest thing with uptake on either tracer, a little wider: without the table, whose rails look like bone."""
-    seen = binary_opening(first | second, iterations=2)
-    parts, count = label(seen)
-    if count == 0:
-        return np.ones(seen.shape, np.bool_)
-    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    return np.asarray(binary_dilation(largest, iterations=3))
-
-
-def _columns(volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    flat = volume.reshape(volume.shape[0], -1).T
-    return np.concatenate([flat, np.zeros((1, flat.shape[1]), flat.dtype)])
-
-
-def lesion_classes(analysis: PatientAnalysis, tracer: Tracer) -> Labelmap:
-    """The tracer's lesions on its PET grid, by Class instead of by number."""
-    found = analysis.lesions[tracer]
-    lookup = np.zeros(len(found.lesions) + 1, np.int32)
-    for match in analysis.matches:
-        for number in match.labels(tracer):
-            lookup[number] = class_of(match)
-    return Labelmap(grid=found.labelmap.grid, labels=lookup[found.labelmap.labels])
-
-
-def body_box(grid: Grid, suv: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Lowest and highest corner (x, y, z) in LPS mm around the patient: the whole length, across where tracer is seen."""
-    seen: BoolArray = suv > 0.25
-    limits = []
-    for axis, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
-        profile = seen.sum(axis=others)
-        inside = np.flatnonzero(profile > 0.02 * profile.max()) if axis and profile.any() else np.arange(grid.shape[axis])
-        limits.append((inside[0] - 0.5, inside[-1] + 0.5))
-    corners = np.array(np.meshgrid(*limits, indexing="ij")).reshape(3, -1).T
-    world = grid.to_world(corners)
-    margin = np.array([MARGIN_MM, MARGIN_MM, 0.0])
-    return world.min(axis=0) - margin, world.max(axis=0) + margin
-
-
-def upright(grid: Grid, box: tuple[FloatArray, FloatArray]) -> Grid:
-    """A cubic upright grid over the box, not much finer than `grid` deserves."""
-    low, high = box
-    extent = np.maximum(high - low, 1.0)
-    step = max(STEP_MM, float(np.cbrt(np.prod(extent) / LARGEST_SCENE)), min(grid.spacing) / 2)
-    shape = np.maximum(1, np.ceil(extent / step)).astype(int)[::-1]
-    affine = np.eye(4)
-    affine[:3, :3] = np.fliplr(np.eye(3)) * step
-    affine[:3, 3] = low + step / 2
-    return Grid(shape=(int(shape[0]), int(shape[1]), int(shape[2])), affine=affine)
+def across(at: tuple[float, float], degrees: float) -> float:
+    """How far right of the axis a place (mm to the left and to the back of it) is seen from `degrees`, in mm."""
+    return at[0] * math.cos(math.radians(degrees)) + at[1] * math.sin(math.radians(degrees))
 
 
 def view(scene: Scene, degrees: float) -> View:
-    """The scene seen from `degrees`: 0 from the front, 90 from the patient's left, 180 from behind."""
-    rays = _rays(scene.shape, degrees)
-    bone = _along(scene.columns["bone"], rays, np.add, np.uint16)
+    """The scene seen from `degrees`: 0 from the front, 90 from the patient's left, 180 from behind.
+
+    Every column is seen from every side, none falls between two rays: the brightest voxel keeps its brightness while the
+    body turns, and nothing shimmers.
+    """
+    rays = _rays(scene, degrees)
+    bone = _along(scene.columns["bone"], rays, np.add)
     return View(
         degrees=degrees,
         fdg=_along(scene.columns[Tracer.FDG.value], rays, np.maximum),
         pentixafor=_along(scene.columns[Tracer.PENTIXAFOR.value], rays, np.maximum),
-        bone=bone * (scene.step_mm / 255.0),
+        bone=bone * (scene.step_mm / BONE_FULL),
         lesions=_along(scene.columns["lesions"], rays, np.bitwise_or),
         step_mm=scene.step_mm,
     )
 
 
-def _rays(shape: tuple[int, int, int], degrees: float) -> npt.NDArray[np.intp]:
-    """(depth, width) of column numbers: which column each ray meets, front to back; the nearest, or the empty one."""
-    _, nj, ni = shape
-    width = math.ceil(math.hypot(nj, ni))
+def turn(scene: Scene, count: int) -> list[View]:
+    """A full turn from the front over the patient's left. The second half mirrors the first: a maximum has no front."""
+    degrees = [360.0 * n / count for n in range(count)]
+    if count % 2:
+        return [view(scene, d) for d in degrees]
+    half = [view(scene, d) for d in degrees[: count // 2]]
+    return half + [_mirrored(one) for one in half]
+
+
+def _mirrored(one: View) -> View:
+    return View(
+        degrees=one.degrees + 180.0,
+        fdg=one.fdg[:, ::-1],
+        pentixafor=one.pentixafor[:, ::-1],
+        bone=one.bone[:, ::-1],
+        lesions=one.lesions[:, ::-1],
+        step_mm=one.step_mm,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rays:
+    """Which columns each ray meets: `order` holds their numbers ray by ray, those of ray `bins[n]` from `starts[n]` on."""
+
+    order: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+    bins: npt.NDArray[np.intp]
+    width: int
+
+
+def _rays(scene: Scene, degrees: float) -> _Rays:
+    """Rays half a step apart, each as wide as a step, so that each column lies on two of them."""
     angle = math.radians(degrees)
-    t, u = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
-    i = np.rint(u * math.cos(angle) - t * math.sin(angle) + (ni - 1) / 2).astype(np.intp)
-    j = np.rint(u * math.sin(angle) + t * math.cos(angle) + (nj - 1) / 2).astype(np.intp)
-    inside = (i >= 0) & (i < ni) & (j >= 0) & (j < nj)
-    return np.asarray(np.where(inside, j * ni + i, nj * ni)[inside.any(axis=1)])
+    shift = (scene.places @ np.array([math.cos(angle), math.sin(angle)])) / scene.step_mm
+    half = math.ceil(2 * scene.radius / scene.step_mm)
+    first = np.ceil(2 * shift - 1.5).astype(np.intp) + half
+    ray = np.concatenate([first, first + 1])
+    column = np.tile(np.arange(len(shift)), 2)
+    order = np.argsort(ray, kind="stable")
+    bins, starts = np.unique(ray[order], return_index=True)
+    return _Rays(order=column[order], starts=starts, bins=bins, width=2 * half)
 
 
-def _along(
-    columns: npt.NDArray[Any], rays: npt.NDArray[np.intp], join: Callable[..., Any], dtype: Any = None
-) -> npt.NDArray[Any]:
+def _along(columns: npt.NDArray[Any], rays: _Rays, join: Any) -> npt.NDArray[Any]:
     """Columns joined along each ray: (nk, width), head first."""
-    out = np.zeros((rays.shape[1], columns.shape[1]), dtype or columns.dtype)
-    for depth in rays:
-        join(out, columns[depth], out=out)
+    out = np.zeros((rays.width, columns.shape[1]), columns.dtype)
+    if len(rays.order):
+        reduce: Callable[..., Any] = join.reduceat
+        out[rays.bins] = reduce(columns[rays.order], rays.starts, axis=0, dtype=columns.dtype)
     return np.ascontiguousarray(out.T[::-1])

@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from analysis.values import Tracer
 from dicom_io.capture import FRAMES, write_fusion
-from dicom_io.picture import measures
+from dicom_io.panel import measures
 from dicom_io.studies import DualTracerPair
 
 
