@@ -43,10 +43,14 @@ def mark_empty_frames(labels: npt.NDArray[Any]) -> list[Mark]:
 
 def clear_marks(ds: Dataset, marks: Sequence[Mark], images: Sequence[Dataset]) -> None:
     """Takes the marked voxels out of a BINARY SEG whose slices were `images`, so that their frames are empty."""
+    if not marks:
+        return
     wanted = {(label, _place(images[k])): (j, i) for label, k, j, i in marks}
     data = bytearray(ds.PixelData)
+    shared = ds.SharedFunctionalGroupsSequence[0]  # the segment of all frames, where there is but one
     for number, item in enumerate(ds.PerFrameFunctionalGroupsSequence):
-        label = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        group = item.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
+        label = int(group[0].ReferencedSegmentNumber)
         voxel = wanted.get((label, _place(item.PlanePositionSequence[0])))
         if voxel is not None:
             bit = (number * ds.Rows + voxel[0]) * ds.Columns + voxel[1]
