@@ -290,8 +290,8 @@ def new_object(case: Case, kind: Kind, tracers: Sequence[Tracer], sop_class_uid:
         if keyword in first:
             ds.add(first[keyword])
     words = description(case, kind, studies)
-    for keyword, word in _KEYWORDS.items():
-        setattr(ds, keyword, words[word])
+    for keyword, name in _KEYWORDS.items():
+        setattr(ds, keyword, words[name])
     ds.SOPClassUID, ds.Modality = sop_class_uid, modality
     ds.ContributingEquipmentSequence = contributing_equipment(case.analysis, tracers)
     ds.file_meta = FileMetaDataset()
