@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,8 +20,11 @@ from dicom_io.studies import Series
 from dicom_io.suv_body import body, to_body_weight, unit_notes
 from dicom_io.suv_checks import WARN_ABOVE, decay_notes, require_one_kind, tracer_notes, without_slopes
 from dicom_io.suv_makers import ACTIVITY_SCALE, SUV_SCALE, philips_scale
-from dicom_io.suv_reference import DECAY_FACTOR, start_reference
+from dicom_io.suv_reference import DECAY_FACTOR, Candidate, start_reference
 from dicom_io.suv_times import Nuclide, acquired, administered, frame_correction, frame_duration_s, nuclide, started
+
+# Powers of e beyond which nothing of the dose is left to be seen: 29 half-lives.
+_MOST_DECAY = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,10 +216,7 @@ def _corrected_to_start(series: Series, tracer: Nuclide, grams_per_bq: float) ->
     # The dose left at the reference time is dose x exp(-decay), so the factor grows with the decay.
     factors = tuple(grams_per_bq * _growth(tracer, given, at) for at in reference.times)
     chosen = float(np.median(factors))
-    others = []
-    for other in reference.others:
-        factor = grams_per_bq * float(np.median([_growth(tracer, given, at) for at in other.times])) if other.times else None
-        others.append(_alternative(other.rule, other.why_not, factor, chosen, next(iter(other.times), None)))
+    others = [_by_candidate(other, lambda at: grams_per_bq * _growth(tracer, given, at), chosen) for other in reference.others]
     return _Decay(
         factors=factors,
         rule=f"decay corrected to start: {reference.rule}",
@@ -229,7 +229,21 @@ def _corrected_to_start(series: Series, tracer: Nuclide, grams_per_bq: float) ->
 
 
 def _growth(tracer: Nuclide, given: datetime, at: datetime) -> float:
-    return math.exp(tracer.decay_constant * (at - given).total_seconds())
+    """By how much 1 Bq at `at` was more at the administration. Raises NotQuantifiable: the times are of different days."""
+    exponent = tracer.decay_constant * (at - given).total_seconds()
+    if abs(exponent) > _MOST_DECAY:
+        raise NotQuantifiable(
+            f"From administration ({given:%Y-%m-%d %H:%M}) to {at:%Y-%m-%d %H:%M} the tracer would have decayed away; "
+            "correct the times at their source."
+        )
+    return math.exp(exponent)
+
+
+def _by_candidate(other: Candidate, factor_at: Callable[[datetime], float], chosen: float) -> Alternative:
+    factor: float | None = None
+    with contextlib.suppress(NotQuantifiable):  # a time of another day has no factor
+        factor = float(np.median([factor_at(at) for at in other.times])) if other.times else None
+    return _alternative(other.rule, other.why_not, factor, chosen, next(iter(other.times), None))
 
 
 def _alternative(

@@ -35,7 +35,7 @@ DECAY_FACTOR = "DecayFactor (0054,1321)"
 
 # A stated time counts only if it is of the same session: de-identification shifts private times apart from the others.
 _SAME_SESSION = timedelta(hours=12)
-_SECOND = timedelta(seconds=1)
+_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 _NO_TIME = "Neither SeriesTime nor AcquisitionTime is given, so decay cannot be corrected; correct the header at its source."
 
 
@@ -145,6 +145,8 @@ def _series_time(series: Series, earliest: datetime | None) -> Candidate | None:
         return Candidate(
             rule=SERIES_TIME, times=times, why_not=unchecked, refusal=f"{unchecked}; correct the header at its source."
         )
+    if earliest - at > _SAME_SESSION or at - earliest > _DAY:
+        return Candidate(rule=SERIES_TIME, why_not=f"{at:%Y-%m-%d %H:%M:%S} is not the day of the scan")
     late = f"it is {_span(at - earliest)} after the first acquisition ({earliest:%H:%M:%S})" if at > earliest else ""
     return Candidate(rule=SERIES_TIME, times=times, why_not=late)
 

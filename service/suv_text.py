@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 _WIDEST = 100
-_RULE_WIDTH = 60
+_RULE_WIDTH = 59
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def _width() -> int:
 
 
 def _head(facts: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{facts['series_description'] or 'PET without a description'}, {facts['instances']} images"
+    yield from _wrapped("", f"{facts['series_description'] or 'PET without a description'}, {facts['instances']} images")
     rows = {
         "scanner": " ".join(word for word in (facts["manufacturer"], facts["model"]) if word) or "not named",
         "tracer": f"{facts['tracer'] or 'not told'}: {facts['tracer_note'].rstrip('.')}",
@@ -79,12 +79,12 @@ def _moment(written: str | None) -> str:
 
 def _table(facts: Mapping[str, Any]) -> Iterator[str]:
     """The rule that holds, then the others with their differences and why they were not taken."""
-    yield f"  {'Rule':<{_RULE_WIDTH}}{'Reference time':<20}{'Factor':<10}{'SUV':>8}"
+    yield f"  {'Rule':<{_RULE_WIDTH}}{'Reference time':<20}{'Factor':<11}{'SUV':>8}"
     rule = facts["reference_rule"] or facts["rule"]
-    yield from _row("> ", rule, (_when(facts), f"{facts['suv_factor']:.5g}", "used"))
+    yield from _row("> ", rule, (_when(facts), f"{facts['suv_factor']:.4g}", "used"))
     for other in facts["alternatives"]:
         factor, difference = other["suv_factor"], other["difference_percent"]
-        cells = (_when(other), "-" if factor is None else f"{factor:.5g}", "-" if difference is None else _percent(difference))
+        cells = (_when(other), "-" if factor is None else f"{factor:.4g}", "-" if difference is None else _percent(difference))
         yield from _row("  ", other["rule"], cells)
         yield from _wrapped("      not used: ", other["why_not"])
 
@@ -94,10 +94,10 @@ def _when(facts: Mapping[str, Any]) -> str:
 
 
 def _row(mark: str, rule: str, cells: tuple[str, str, str]) -> Iterator[str]:
-    *above, last = textwrap.wrap(rule, _RULE_WIDTH - 2) or [""]
+    *above, last = textwrap.wrap(rule, _RULE_WIDTH - 1) or [""]
     yield from (f"{mark}{line}" for line in above)
     when, factor, difference = cells
-    yield f"{mark if not above else '  '}{last:<{_RULE_WIDTH}}{when:<20}{factor:<10}{difference:>8}"
+    yield f"{mark if not above else '  '}{last:<{_RULE_WIDTH}}{when:<20}{factor:<11}{difference:>8}"
 
 
 def _percent(difference: float) -> str:
