@@ -85,7 +85,7 @@ def write_case(
         written += _write_nifti(folder, analysis)
     results = make_results(pair, analysis, made, objects)
     written.append(_atomic(folder / "lesions.csv", _text(lesions_csv(results["lesions"]))))
-    written.append(_atomic(folder / "features.csv", _text(features_csv(pair, results["features"]))))
+    written.append(_atomic(folder / "features.csv", _text(features_csv(pair, results))))
     written.append(_atomic(folder / "results.json", _text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")))
     return written
 
@@ -212,14 +212,23 @@ def lesions_csv(lesions: Sequence[Mapping[str, Any]]) -> str:
     return _table(LESION_COLUMNS, rows)
 
 
-def features_csv(pair: DualTracerPair, features: Mapping[str, float | None]) -> str:
-    """One row: patient_id, fdg_date, pentixafor_date (ISO), then a column for each feature."""
+def features_csv(pair: DualTracerPair, results: Mapping[str, Any]) -> str:
+    """One row: patient_id, dates (ISO), worst verdict, a column for each feature, value and verdict of each finding.
+
+    quality[NAME] is empty where a finding has no value; the last column holds all findings as results.json has them.
+    """
+    quality: Sequence[Mapping[str, Any]] = results["quality"]
     row = {
         "patient_id": pair.patient.patient_id,
         "fdg_date": pair.fdg.study.started.date().isoformat(),
         "pentixafor_date": pair.pentixafor.study.started.date().isoformat(),
-        **features,
+        "quality": results["verdict"],
+        **results["features"],
     }
+    for finding in quality:
+        row[f"quality[{finding['name']}]"] = finding["value"]
+        row[f"verdict[{finding['name']}]"] = finding["verdict"]
+    row["findings"] = json.dumps(quality, ensure_ascii=False)
     return _table(list(row), [row])
 
 

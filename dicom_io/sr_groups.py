@@ -228,6 +228,8 @@ def finding_group(case: Case, finding: Finding) -> Group:
         qualitative_evaluations=[QualitativeEvaluation(codes.VERDICT, codes.VERDICTS[finding.verdict])],
     )
     texts = [text_item(codes.COMMENT, finding.message)]
+    if isinstance(value, str):
+        texts.append(text_item(codes.FINDING_VALUE, value))
     if finding.limit:
         texts.append(text_item(codes.QUALITY_LIMIT, finding.limit))
     return _with_texts(group, texts)

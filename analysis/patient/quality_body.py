@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from analysis.grids import centres, resample
+from analysis.grids import resample
 from analysis.patient.registration_body import CoarseCt, coarse_ct, upright
 from analysis.values import BoolArray, FloatArray, Grid, PetCt
 
-STEP_MM = 5.0
+STEP_MM = 6.0
 # SUV of a patient's outline on PET: air holds none, fat and lung about 0.3 (docs/METHOD.md 6).
 OUTLINE_SUV = 0.15
 # So much of a body's rim on the edge of the CT's field is no chance contact.
@@ -53,9 +53,9 @@ class SeenBody:
 
 
 def seen_body(study: PetCt) -> SeenBody:
-    """Measures the body on grids of about 5 mm. Raises UnusableImage where CT shows none."""
+    """Measures the body on grids of about 6 mm. Raises UnusableImage where CT shows none."""
     ct = coarse_ct(study.ct, study.tracer, STEP_MM)
-    inside = study.pet.grid.contains(centres(ct.grid))
+    inside = resample(study.pet.grid, np.ones(study.pet.grid.shape, dtype=bool), ct.grid, nearest=True)
     grid, outline = _outline(study)
     covered, axial = _coverage(grid.to_world(np.argwhere(outline)), study.ct.grid, ct)
     return SeenBody(

@@ -30,7 +30,7 @@ from analysis.values import (
     Volume,
 )
 
-NOBODY = Model(name="made for a test", version="1")
+NOBODY = Model(name="made for a test (rules, no weights)", version="1")
 
 
 def make_grid(

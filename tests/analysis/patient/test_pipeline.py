@@ -32,7 +32,7 @@ from analysis.values import (
 )
 
 CLASSES = {"concordant": {"concordant"}, "discordant": {"fdg_only", "pentixafor_only"}}
-TRUTH = Model(name="the phantom's truth", version="1")
+TRUTH = Model(name="the phantom's truth (rules, no weights)", version="1")
 BONES = ("sacrum", "vertebrae_", "humerus_", "scapula_", "clavicula_", "femur_", "hip_", "skull", "rib_", "sternum")
 BONES_BEYOND = ("tibia_", "radius_", "ulna_")  # in the phantom, not among the names of docs/METHOD.md 2
 
