@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 from pydicom.uid import (
@@ -217,7 +218,7 @@ def _own(groups: Groups, *, mapped: bool) -> Dataset:
     if mapping is not None:
         _set(found, Units=mapping.units, RescaleSlope=mapping.slope, RescaleIntercept=mapping.intercept)
         if mapping.suv_type:
-            found.SUVType = mapping.suv_type
+            _set(found, SUVType=mapping.suv_type)
     return found
 
 
@@ -241,8 +242,9 @@ def _told(groups: Groups, common: _Common) -> Dataset:
 
 
 def _set(ds: Dataset, **values: Any) -> None:
+    """Sets elements anew: assigning to an attribute would change the element that another frame shares."""
     for keyword, value in values.items():
-        setattr(ds, keyword, value)
+        ds.add_new(keyword, dictionary_VR(keyword), value)
 
 
 def _set_times(ds: Dataset, groups: Groups, top: Dataset) -> None:
@@ -316,5 +318,5 @@ def _in_bq(item: Dataset) -> Dataset:
     found = _dataset(_elements(item))
     dose = number(item, "RadionuclideTotalDose")
     if dose is not None and 0 < dose < 1e5:
-        found.RadionuclideTotalDose = dose * 1e6
+        _set(found, RadionuclideTotalDose=dose * 1e6)
     return found

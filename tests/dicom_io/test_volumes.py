@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gdcm
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread, dcmwrite
+from pydicom import dcmwrite
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -20,6 +19,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from syntaxes import rewritten
 
 from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
 from analysis.values import Tracer, Unit
@@ -68,39 +68,6 @@ def test_reading_is_quick(real_studies: list[TracerStudy]) -> None:
     begun = time.perf_counter()
     read_ct(real_studies[0].ct)
     assert time.perf_counter() - begun < 10
-
-
-def rewritten(path: Path, syntax: str) -> None:
-    """The file in another transfer syntax, its pixels unchanged."""
-    ds = dcmread(path)
-    if syntax in {RLELossless, JPEGLSLossless, JPEG2000Lossless}:
-        ds.compress(syntax, generate_instance_uid=False)
-        dcmwrite(path, ds, enforce_file_format=True)
-    elif syntax == JPEGLosslessSV1:
-        _to_lossless_jpeg(path)
-    else:
-        _to_native(ds, path, syntax)
-
-
-def _to_native(ds: Dataset, path: Path, syntax: str) -> None:
-    if syntax == ExplicitVRBigEndian:
-        ds.PixelData = ds.pixel_array.astype(">i2").tobytes()
-        ds["PixelData"].VR = "OW"
-    ds.file_meta.TransferSyntaxUID = syntax
-    dcmwrite(path, ds, enforce_file_format=True)
-
-
-def _to_lossless_jpeg(path: Path) -> None:
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer.SetFileName(str(path))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
 
 
 @pytest.mark.parametrize(
