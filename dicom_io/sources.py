@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydicom import Dataset, dcmread
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.uid import CTImageStorage, PositronEmissionTomographyImageStorage
 from pydicom.valuerep import PersonName
 
 from dicom_io.legal import copied, legal
@@ -68,11 +69,15 @@ def source(instance: Instance) -> Dataset:
     ds.file_meta = instance.header.file_meta
     if instance.frame is not None:
         ds.SOPInstanceUID = _frame_uid(instance)
+        ds.SOPClassUID = PositronEmissionTomographyImageStorage if ds.Modality == "PT" else CTImageStorage
     return ds
 
 
 def _frame_uid(instance: Instance) -> str:
-    """Stands for a frame of a multi-frame object until `refer_to_frames` names it as DICOM does."""
+    """Stands for a frame of a multi-frame object until `refer_to_frames` names it as DICOM does.
+
+    highdicom takes one multi-frame object as its source, and a series may hold several; so it is given classic slices.
+    """
     return stable_uid("frame", instance.sop_instance_uid, str(instance.frame))
 
 
@@ -104,7 +109,7 @@ def _name_frame(item: Dataset, frames: Mapping[str, Instance], *, numbered: bool
     instance = frames.get(str(item.ReferencedSOPInstanceUID))
     if instance is None or instance.frame is None:
         return
-    item.ReferencedSOPInstanceUID = instance.sop_instance_uid
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance.sop_class_uid, instance.sop_instance_uid
     if numbered:
         item.ReferencedFrameNumber = instance.frame + 1
 
