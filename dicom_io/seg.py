@@ -115,7 +115,7 @@ def _segment(case: Case, lesion: Lesion) -> highdicom.seg.SegmentDescription:
     region, side = codes.region_code(lesion.region, lesion.site)
     segment = highdicom.seg.SegmentDescription(
         segment_of(lesion, case.objects)[1],
-        ascii_text(f"{lesion.id} {lesion.region}, {lesion.site}, {match.concordance}"),
+        label_of(lesion, match.concordance),
         codes.ABNORMAL_STRUCTURE,
         codes.LESION,
         highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -129,6 +129,11 @@ def _segment(case: Case, lesion: Lesion) -> highdicom.seg.SegmentDescription:
         modifier = highdicom.sr.CodedConcept.from_code(side)
         segment.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [modifier]
     return segment
+
+
+def label_of(lesion: Lesion, concordance: Concordance) -> str:
+    """SegmentLabel, in an order that fits the two lines of some 26 characters which OHIF's list of segments has."""
+    return ascii_text(f"{lesion.id} {lesion.region.replace('_', ' ')}, {concordance}, {lesion.site}")
 
 
 def _colour(tracer: Tracer, concordance: Concordance) -> tuple[int, int, int]:
