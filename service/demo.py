@@ -18,10 +18,11 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from analysis.errors import BadSettings
 from analysis.ports import Progress
-from service.casebook import jobs_of, studies_of
+from service.casebook import HELD_BY_QUALITY, JobRow, jobs_of, studies_of
 from service.folders import write_phantoms
 from service.journal import Journal, open_journal
 from service.outbox import Destination, UndeliveredError, echo, send
+from service.releases import active_releases, release
 from service.sockets import PROMPT
 from service.tables import JobState, StudyState
 
@@ -89,8 +90,6 @@ host = "127.0.0.1"
 port = {node_port}
 [intake]
 silence_s = 2
-[delivery]
-deliver_held = true
 [[destination]]
 name = "archive"
 url = "dicom://ARCHIVE@127.0.0.1:{archive_port}"
@@ -151,15 +150,29 @@ def _expected(journal: Journal) -> tuple[int, str]:
     """How many objects the archive is to receive (0: not known yet), and what the node is doing. Raises Rejected."""
     refused = [s.sentence for s in studies_of(journal) if s.settled and s.state in (StudyState.HELD, StudyState.PARKED)]
     jobs = jobs_of(journal)
-    refused += [job.sentence for job in jobs if job.state in (JobState.HELD, JobState.PARKED)]
+    on_hold = [job for job in jobs if job.state is JobState.HELD and job.reason == HELD_BY_QUALITY]
+    refused += [job.sentence for job in jobs if job.state in (JobState.HELD, JobState.PARKED) and job not in on_hold]
     if refused:
         raise BadSettings(f"The node holds a phantom study, which is an error of duet: {refused[0]}")
+    if waiting := _let_go(journal, on_hold):
+        return 0, waiting
     running = next((job.progress for job in jobs if job.state is JobState.RUNNING and job.progress), "")
     done = sum(job.state is JobState.DONE for job in jobs)
     message = f"Pair {done + 1} of {PATIENTS}: {running}" if running else "The node works"
     if done < PATIENTS:
         return 0, message
     return _posted(journal), "Results on their way to the archive"
+
+
+def _let_go(journal: Journal, on_hold: Sequence[JobRow]) -> str:
+    """Release what a quality check holds, as an operator would; what is waited for then ("": nothing)."""
+    known = active_releases(journal)
+    for job in on_hold:
+        if job.id not in known:
+            release(
+                journal, str(job.id), by="duet demo", why="A digital patient, released to show the journey.", now=time.time()
+            )
+    return f"Case {on_hold[0].id} was on hold for its quality and is released" if on_hold else ""
 
 
 def _posted(journal: Journal) -> int:

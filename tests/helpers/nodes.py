@@ -157,12 +157,15 @@ class Orthanc:
 class NodeProcess:
     """`duet serve` as a process group of its own, which can be killed and started again on the same folder."""
 
-    def __init__(self, folder: Path, program: Callable[[str], str], archive_port: int, more: str = "") -> None:
+    def __init__(
+        self, folder: Path, program: Callable[[str], str], archive_port: int, more: str = "", *, deliver_held: bool = True
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._program = folder, program
         self.port = free_port()
         self.config = folder / "duet.toml"
-        self.config.write_text(_TOML.format(data=folder / "data", port=self.port, archive=archive_port) + more)
+        held = str(deliver_held).lower()
+        self.config.write_text(_TOML.format(data=folder / "data", port=self.port, archive=archive_port, held=held) + more)
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[int] = []
 
@@ -216,8 +219,12 @@ class NodeProcess:
 
     def status(self, *patient: str) -> str:
         """What `duet status` prints."""
-        command = [sys.executable, "-m", "service.cli", "status", *patient, "--config", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+        return self.duet("status", *patient).stdout
+
+    def duet(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command on this node's settings."""
+        command = [sys.executable, "-m", "service.cli", *words, "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def _alive(group: int) -> bool:
@@ -247,7 +254,7 @@ deformable = false
 [delivery]
 first_retry_s = 0.5
 longest_retry_s = 1
-deliver_held = true
+deliver_held = {held}
 [[destination]]
 name = "pacs"
 url = "dicom://ORTHANC@127.0.0.1:{archive}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import made_case, put_on_hold
 
 from analysis.values import Tracer
 from service import casebook, intake
@@ -70,6 +73,47 @@ def test_status_of_an_unknown_patient_or_node_is_a_sentence(folder: Any, tmp_pat
     assert (told.returncode, told.stdout) == (2, "")
     assert "NOBODY" in told.stderr
     assert duet("status", cwd=tmp_path).returncode == 2
+
+
+def test_status_of_a_damaged_journal_is_a_sentence(folder: Any, scan: Any, tmp_path: Path) -> None:
+    folder.receive(scan().datasets())
+    folder.journal.close()
+    path = folder.data / "journal.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))  # the list of tables remains, their pages do not
+    told = duet("status", "--config", config(folder), cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"duet: The journal {path} cannot be used (")
+    assert "move it and its -wal and -shm files away" in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_a_node_starts_while_somebody_looks_whether_one_runs(tmp_path: Path) -> None:
+    (tmp_path / "node.lock").touch()
+    with (tmp_path / "node.lock").open("rb") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.3, lambda: fcntl.flock(look, fcntl.LOCK_UN)).start()
+        with only_node(tmp_path):
+            pass
+
+
+def test_release_is_told_in_one_sentence_with_and_without_a_node(folder: Any, tmp_path: Path) -> None:
+    case = made_case(tmp_path / "made")
+    for name in (".1", ".2"):
+        put_on_hold(folder.journal, folder.data, case, name)
+    words = ("--why", "Geprüft.", "--by", "Jörg", "--config", config(folder))
+    assert "no [[destination]] is set" in duet("release", "1", *words, cwd=tmp_path).stdout
+    with config(folder).open("a") as file:
+        file.write('[[destination]]\nname = "pacs"\nurl = "dicom://PACS@127.0.0.1:9"\n')
+    told = duet("release", f"{case.pair.uid}.2", *words[:-1], tmp_path / "duet.toml", cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "Case 2 is released: no node runs; the next one that starts sends" in told.stdout
+    again = duet("release", "2", *words[:-1], tmp_path / "duet.toml", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == "duet: Case 2 was released already, by Jörg: Geprüft.\n"
+    facts = json.loads(duet("status", "--json", "--config", tmp_path / "duet.toml", cwd=tmp_path).stdout)
+    assert [case["state"] for case in facts["cases"]] == ["releasing", "releasing"]
+    assert facts["cases"][1]["release"]["by"] == "Jörg"
 
 
 def test_wrong_settings_are_one_sentence_and_status_two(tmp_path: Path) -> None:

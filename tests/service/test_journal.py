@@ -8,19 +8,75 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 from analysis.errors import BadSettings
-from service import arrivals
-from service.journal import HEAD, MIGRATIONS, journal_url, open_journal
-from service.tables import Ending, metadata
+from service import arrivals, casebook, outcomes, releases
+from service.journal import HEAD, MIGRATIONS, journal_url, open_journal, telling_errors
+from service.overview import overview
+from service.tables import Ending, JobState, metadata
 
 
 def test_the_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
     journal = open_journal("", tmp_path)
     with journal.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_journal_of_the_first_revision_is_upgraded_and_a_case_that_it_holds_can_be_released(tmp_path: Path) -> None:
+    _first_journal(tmp_path / "journal.sqlite")
+    journal = open_journal("", tmp_path)
+    with journal.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    (job,) = casebook.jobs_of(journal)
+    assert (job.pair_uid, job.state, job.sentence) == ("2.25.7", JobState.HELD, "Not delivered: exchanged.")
+    assert outcomes.outcomes_of(journal) == {}
+    assert outcomes.batch_of(journal, job) == ()
+    releases.release(journal, "5", by="A. Operator", why="Looked at.", now=1.0)
+    assert [due.pair_uid for due in releases.due(journal, 2.0)] == ["2.25.7"]
+    (case,) = overview(journal).cases
+    assert case.state == "releasing"
+
+
+def _first_journal(path: Path) -> None:
+    """As r0001 alone makes it, with a case that a quality check holds."""
+    script = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
+    engine = create_engine(f"sqlite:///{path}")
+    steps = {"fn": lambda revision, _context: script._upgrade_revs("0001", revision)}
+    with EnvironmentContext(Config(), script, **steps) as environment, engine.begin() as connection:
+        environment.configure(connection=connection, transactional_ddl=True)
+        environment.run_migrations()
+    with sqlite3.connect(path) as old:
+        old.execute(_FIRST_JOB)
+
+
+_FIRST_JOB = """
+INSERT INTO jobs (id, pair_uid, patient_id, issuer, fdg_study, pentixafor_study, version, inputs, state, reason, sentence,
+  progress, failures, next_try_at, created_at)
+VALUES (5, '2.25.7', 'P1', '', '1.2', '1.3', 1, '{}', 'held', 'Quality', 'Not delivered: exchanged.', '', 0, 0.0, 0.0)
+"""
+
+
+def test_a_damaged_journal_is_told_in_one_sentence_with_a_way_out(tmp_path: Path) -> None:
+    open_journal("", tmp_path).close()
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"no database at all" * 500)
+    with pytest.raises(BadSettings, match=r"journal\.sqlite cannot be used \(file is not a database\); stop the node and"):
+        open_journal("", tmp_path)
+
+
+def test_a_database_that_cannot_be_reached_is_told_without_its_password() -> None:
+    with (
+        pytest.raises(BadSettings, match=r"^The journal 127\.0\.0\.1:9/x cannot be used") as told,
+        telling_errors("postgresql+psycopg://user:secret@127.0.0.1:9/x"),
+    ):
+        raise OperationalError("", {}, ConnectionError("connection refused"))
+    assert "secret" not in str(told.value)
 
 
 def test_the_newest_revision_is_the_one_that_the_code_expects() -> None:
