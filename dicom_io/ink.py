@@ -25,11 +25,11 @@ FAINT: Colour = (160, 168, 181)
 RULE: Colour = (40, 46, 56)
 AMBER: Colour = (255, 184, 76)
 TRACER_COLOURS: dict[Tracer, Colour] = {Tracer.FDG: (255, 52, 38), Tracer.PENTIXAFOR: (60, 228, 96)}
-TRACER_INKS: dict[Tracer, Colour] = {Tracer.FDG: (255, 112, 98), Tracer.PENTIXAFOR: (110, 235, 140)}
+TRACER_INKS: dict[Tracer, Colour] = {Tracer.FDG: (255, 112, 98), Tracer.PENTIXAFOR: (92, 222, 122)}
 LINE_COLOURS: dict[Class, Colour] = {
     Class.NOT_COMPARABLE: (190, 198, 212),
     Class.FDG_ONLY: (255, 96, 82),
-    Class.PENTIXAFOR_ONLY: (110, 235, 140),
+    Class.PENTIXAFOR_ONLY: (92, 222, 122),
     Class.CONCORDANT: (255, 250, 190),
 }
 # The line around a lesion in units of its width: how long it is drawn, how long not; None: unbroken.

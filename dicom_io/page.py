@@ -37,6 +37,7 @@ STRIP = 42  # the height of the strip that says what this is for
 MARGIN = 26
 SIDE = 40  # room for an orientation letter beside a view
 HEAD = 74  # room for the title and a letter above a view
+EDGE_MM = 10.0  # beside the body in the still picture, so that marks are whole
 LEAST_GAP = 12.0  # between the parts of a panel
 MOST_GAP = 30.0  # beyond it the panel falls apart
 
@@ -160,12 +161,12 @@ def _panel(
 
 
 def _width_mm(one: View) -> float:
-    """As wide as what is seen, to both sides of the axis."""
+    """As wide as what is seen, to both sides of the axis, with a little edge."""
     seen = np.maximum(np.maximum(one.fdg, one.pentixafor).max(axis=0) > 650, one.bone.max(axis=0) > 1.0)
     columns = np.flatnonzero(seen)
     middle = (one.fdg.shape[1] - 1) / 2
     reach = float(np.abs(columns - middle).max()) if columns.size else middle
-    return (2 * reach + 1) * one.step_mm / 2
+    return min(reach * one.step_mm + 2 * EDGE_MM, one.fdg.shape[1] * one.step_mm / 2)
 
 
 def _cropped(one: View, window: Window) -> View:

@@ -186,7 +186,7 @@ def sign(pen: Pen, at: tuple[float, float], radius: float, verdict: Verdict) -> 
 def sites_height(column: Column, analysis: PatientAnalysis) -> float:
     """What draw_sites takes, in pixels."""
     rows = 3 + any(class_of(m) is Class.NOT_COMPARABLE for m in analysis.matches)
-    return column.size * (1.2 + 1.75 * rows + (0.9 if any(not m.certain for m in analysis.matches) else 0))
+    return column.size * (1.2 + 1.75 * rows + (1.2 if any(not m.certain for m in analysis.matches) else 0))
 
 
 def draw_sites(pen: Pen, column: Column, y: float, analysis: PatientAnalysis) -> float:
@@ -201,15 +201,15 @@ def draw_sites(pen: Pen, column: Column, y: float, analysis: PatientAnalysis) ->
         radius = size * 0.62
         ring(pen.image, (column.left + radius + 2, y), radius, kind, size / 7)
         letter = Style(size=size, colour=LINE_COLOURS[kind], anchor="mm", bold=True)
-        pen.write((column.left + size * 2.25, y), CLASS_LETTERS[kind], letter)
-        pen.write((column.left + size * 5.2, y), str(count), Style(size=round(size * 1.4), anchor="rm", bold=True))
-        pen.write((column.left + size * 5.7, y + 1), name, Style(size=size, anchor="lm"))
+        pen.write((column.left + size * 2.4, y), CLASS_LETTERS[kind], letter)
+        pen.write((column.left + size * 5.7, y), str(count), Style(size=round(size * 1.4), anchor="rm", bold=True))
+        pen.write((column.left + size * 6.2, y + 1), name, Style(size=size, anchor="lm"))
         y += size * 1.75
     uncertain = sum(not m.certain for m in analysis.matches)
     if uncertain:
-        words = f"? {uncertain} of these uncertain: the class may change"
+        words = f"? {uncertain} uncertain: class may change"
         pen.write((column.left, y - size * 0.6), fitted(words, size - 2, column.width), Style(size=size - 2, colour=INK))
-        y += size * 0.9
+        y += size * 1.2
     return y - size * 0.87
 
 

@@ -29,6 +29,7 @@ SYSTEM_PEERS = {
     "findscu": "dcmtk",
     "movescu": "dcmtk",
     "dcmdump": "dcmtk",
+    "dcmj2pnm": "dcmtk",
     "dsrdump": "dcmtk",
     "Orthanc": "orthanc",
     "OrthancDicomWeb": "orthanc-dicomweb",
