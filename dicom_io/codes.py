@@ -212,9 +212,19 @@ def region_code(region: str, site: Site | None = None) -> tuple[Code, Code | Non
     return code or (BONE if site is Site.MEDULLARY else SOFT_TISSUE), side
 
 
-def standard_codes() -> tuple[Code, ...]:
-    """Every standard code of this table, for the test that compares them with the standard."""
+def all_codes() -> tuple[Code, ...]:
+    """Every code of this table, each once."""
     mappings: list[Mapping[Any, Code]] = [TRACERS, PROCEDURES, SITES, CONCORDANCES, CERTAINTIES, VERDICTS, BURDENS, _REGIONS]
     found = [x for x in globals().values() if isinstance(x, Code)] + [c for m in mappings for c in m.values()]
     levels = [Code(value, "SCT", f"{name} vertebra") for name, value in _VERTEBRAE.items()]
-    return tuple(dict.fromkeys(c for c in [*found, *levels] if c.scheme_designator != OWN_SCHEME))
+    return tuple(dict.fromkeys([*found, *levels]))
+
+
+def standard_codes() -> tuple[Code, ...]:
+    """Every standard code, for the test that compares them with the standard."""
+    return tuple(c for c in all_codes() if c.scheme_designator != OWN_SCHEME)
+
+
+def own_codes() -> tuple[Code, ...]:
+    """Every code of our own, for the conformance statement."""
+    return tuple(c for c in all_codes() if c.scheme_designator == OWN_SCHEME)

@@ -37,7 +37,7 @@ RESEARCH_SENTENCE = (
 )
 
 # What else the patient, study and clinical trial modules hold and a PET header may carry.
-_COPIED = (
+COPIED = (
     *MAY_BE_EMPTY,
     "StudyInstanceUID",
     "StudyDescription",
@@ -286,7 +286,7 @@ def new_object(case: Case, kind: Kind, tracers: Sequence[Tracer], sop_class_uid:
     studies = [case.pair.study(t) for t in tracers]
     first = source(studies[0].pet.instances[0])
     ds = Dataset()
-    for keyword in _COPIED:
+    for keyword in COPIED:
         if keyword in first:
             ds.add(first[keyword])
     words = description(case, kind, studies)

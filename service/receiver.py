@@ -27,6 +27,13 @@ from service.tables import Ending
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 PROCESSING_FAILURE = 0x0110
+# Every answer to a C-STORE request: what it means, and when it is given.
+STATUSES = {
+    SUCCESS: ("Success", "the object is on disk"),
+    OUT_OF_RESOURCES: ("Refused: out of resources", "less disk is free than `[receiver] free_gb`, or the disk is full"),
+    PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
+}
+MAXIMUM_PDU = 131072
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN = 0x01, 0x01, 0x03
@@ -74,7 +81,7 @@ class Receiver:
         _config.UNRESTRICTED_STORAGE_SERVICE = True
         _config.LOG_HANDLER_LEVEL = "none"
         ae = AE(ae_title=self._ae_title)
-        ae.maximum_pdu_size = 131072
+        ae.maximum_pdu_size = MAXIMUM_PDU
         ae.maximum_associations = self._settings.associations
         ae.acse_timeout = self._settings.negotiation_timeout_s
         ae.dimse_timeout = ae.network_timeout = self._settings.silence_timeout_s
