@@ -49,8 +49,8 @@ def _activity(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Find
 
 
 def _mean_suv(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Finding:
-    (low, high), mean = settings.mean_suv, body.mean_suv
-    verdict = graded(mean, low <= mean <= high, hold=False)
+    (low, high), (bottom, top), mean = settings.mean_suv, settings.mean_suv_hold, body.mean_suv
+    verdict = graded(mean, low <= mean <= high, not bottom <= mean <= top)
     low_or_high = (
         "activity is missing: dose, units or times may be wrong, or the injection failed"
         if mean < low
@@ -59,7 +59,7 @@ def _mean_suv(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Find
     return Finding(
         name=f"{tracer} activity balance",
         value=clipped(mean) if math.isfinite(mean) else None,
-        limit=f"{low:g}-{high:g}",
+        limit=f"{low:g}-{high:g}, hold below {bottom:g} or above {top:g}",
         verdict=verdict,
         message=f"The body in the field of {tracer} has a mean SUV of {mean:.2f}, "
         f"{'as expected' if verdict is Verdict.OK else low_or_high}.",

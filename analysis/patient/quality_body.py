@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.grids import resample
-from analysis.patient.registration_body import CoarseCt, coarse_ct, upright
+from analysis.patient.registration_body import SKIN_HU, CoarseCt, coarse_ct, upright
 from analysis.values import BoolArray, FloatArray, Grid, PetCt
 
 STEP_MM = 6.0
@@ -114,5 +114,6 @@ def _truncation(ct: CoarseCt, inside: BoolArray) -> float:
     rim = ct.seen & ~ndimage.binary_erosion(ct.seen, structure=ndimage.generate_binary_structure(2, 1)[None])
     body = ct.body & inside
     rows = body.any(axis=(1, 2))
-    touching = (ct.body & rim & inside).sum(axis=(1, 2)) * ct.step_mm >= CONTACT_MM
+    tissue = ct.body & rim & inside & (ct.hu > SKIN_HU)  # the mask's closing may reach the edge where the body does not
+    touching = tissue.sum(axis=(1, 2)) * ct.step_mm >= CONTACT_MM
     return float(touching[rows].mean()) if rows.any() else 0.0

@@ -54,6 +54,7 @@ class QualitySettings:
     activity_in_field: float = 1.0
     activity_in_field_hold: float = 1.1
     mean_suv: Range = (0.5, 1.5)
+    mean_suv_hold: Range = (0.2, 4.0)
     ct_coverage: float = 0.98
     ct_coverage_hold: float = 0.80
     truncation: float = 0.05

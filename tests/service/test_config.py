@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.errors import BadSettings
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
@@ -28,6 +29,7 @@ SECTIONS: dict[str, type[Any]] = {
     "pairing": PairingSettings,
     "objects": ObjectSettings,
     "delivery": DeliverySettings,
+    "quality": QualitySettings,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 

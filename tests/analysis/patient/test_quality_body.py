@@ -45,9 +45,9 @@ def test_density_of_known_tissues() -> None:
         (2.0, Verdict.OK, Verdict.WARN, Verdict.WARN),  # a dose halved, or a decay twice too long
         (0.5, Verdict.OK, Verdict.OK, Verdict.WARN),  # a dose doubled: seen in the liver alone, since half the normal is 0.6
         (0.37, Verdict.OK, Verdict.WARN, Verdict.WARN),
-        (10.0, Verdict.HOLD, Verdict.WARN, Verdict.WARN),  # a factor of ten in the dose
-        (1e3, Verdict.HOLD, Verdict.WARN, Verdict.WARN),  # kBq for Bq
-        (1e-3, Verdict.OK, Verdict.WARN, Verdict.WARN),
+        (10.0, Verdict.HOLD, Verdict.HOLD, Verdict.WARN),  # a factor of ten in the dose
+        (1e3, Verdict.HOLD, Verdict.HOLD, Verdict.WARN),  # kBq for Bq
+        (1e-3, Verdict.OK, Verdict.HOLD, Verdict.WARN),
     ],
 )
 def test_which_scaled_pets_are_caught(scale: float, share: Verdict, mean: Verdict, liver: Verdict) -> None:
@@ -90,6 +90,14 @@ def test_a_ct_field_narrower_than_the_body_truncates_it() -> None:
     assert body.truncation == 1.0
     assert body.covered == pytest.approx(0.894, abs=0.03)  # the part of an ellipse within 0.8 of its half-width
     assert body.axial == 1.0
+
+
+def test_a_body_near_the_edge_is_not_cut() -> None:
+    """6 mm of air are left in front: nearer than masks are closed, but air."""
+    near = grid_of((72, 36, 72), origin=(0.0, 48.0, 0.0))
+    assert seen_body(body_study(FDG, ct=body_ct(near))).truncation == 0.0
+    cut = grid_of((72, 35, 72), origin=(0.0, 66.0, 0.0))
+    assert seen_body(body_study(FDG, ct=body_ct(cut))).truncation == 1.0
 
 
 def test_arms_cut_in_some_slices_are_a_share_of_them() -> None:

@@ -149,6 +149,8 @@ def test_weight_and_height(body: Body, name: str, verdict: Verdict) -> None:
         ({"activity_kg": 26.0}, "FDG activity balance", WARN),
         ({"activity_kg": 27.0}, "FDG activity balance", OK),
         ({"mass_kg": 20.0, "activity_kg": 31.0}, "FDG activity balance", WARN),
+        ({"activity_kg": 10.0}, "FDG activity balance", HOLD),
+        ({"mass_kg": 10.0, "activity_kg": 41.0}, "FDG activity balance", HOLD),
         ({"mass_kg": 0.0}, "FDG activity balance", WARN),
     ],
 )
