@@ -220,8 +220,9 @@ def device_uid(model: Model) -> str:
 
 
 def ascii_text(text: str, length: int = 64) -> str:
-    """Text that every character set can carry, at most `length` long."""
-    return text.encode("ascii", "replace").decode()[:length]
+    """Text that every character set and VR can carry, at most `length` long: no control characters, no backslash."""
+    plain_text = "".join(c if c.isprintable() else " " for c in text.replace("\\", "/"))
+    return plain_text.encode("ascii", "replace").decode()[:length]
 
 
 def contributing_equipment(analysis: PatientAnalysis, tracers: Iterable[Tracer]) -> list[highdicom.ContributingEquipment]:
