@@ -163,6 +163,14 @@ def show(
 
 
 @app.command()
+def conformance() -> None:
+    """The DICOM conformance statement of this version, as Markdown."""
+    from service.conformance import statement
+
+    typer.echo(statement(), nl=False)
+
+
+@app.command()
 def phantom(
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the studies go.")],
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
