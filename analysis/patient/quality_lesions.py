@@ -48,13 +48,18 @@ def inside_organs(case: QualityCase, settings: QualitySettings) -> Iterator[Find
         found = [x.id for x in lesions.lesions if inside[x.label] >= settings.inside_organ * x.voxels]
         yield Finding(
             name=f"{tracer} lesions in organs",
-            value=", ".join(found) or "none",
+            value=_some(found) or "none",
             limit="none",
             verdict=Verdict.WARN if found else Verdict.OK,
-            message=f"On {tracer}, {', '.join(found)} {_lie(found)} wholly in an organ of physiological uptake; look there."
+            message=f"On {tracer}, {_some(found)} {_lie(found)} wholly in an organ of physiological uptake; look there."
             if found
             else f"No lesion of {tracer} lies wholly in an organ of physiological uptake.",
         )
+
+
+def _some(found: list[str], most: int = 40) -> str:
+    """The names, of very many only the first, since a report's text holds 1,024 characters."""
+    return ", ".join(found) if len(found) <= most else f"{', '.join(found[:most])} and {len(found) - most} more"
 
 
 def _lie(found: list[str]) -> str:

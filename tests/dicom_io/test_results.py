@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -18,12 +19,14 @@ import srtree
 from factories import FEW, make_analysis, make_case
 from pydicom import Dataset, dcmread
 
-from analysis.values import Grid, Labelmap, LesionSet, PatientAnalysis, Tracer
+from analysis.values import Finding, Grid, Labelmap, LesionSet, PatientAnalysis, Tracer, Verdict
+from dicom_io import codes
 from dicom_io.capture import capture
 from dicom_io.derived import Case
+from dicom_io.header_findings import header_findings
 from dicom_io.headers import group, read_folder
 from dicom_io.nifti import TRANSFORM_NAME
-from dicom_io.results import write_case
+from dicom_io.results import features_csv, make_results, write_case
 from dicom_io.seg import write_segs
 from dicom_io.seg_reader import mask_of, read_seg
 from dicom_io.sr import write_pair_sr, write_tracer_sr
@@ -145,11 +148,42 @@ def test_objects_in_results_are_those_on_disk_in_their_studies(written: Written)
 
 def test_features_are_one_row_of_the_same_names(written: Written) -> None:
     (row,) = written.rows("features.csv")
-    assert list(row)[:3] == ["patient_id", "fdg_date", "pentixafor_date"]
+    assert list(row)[:4] == ["patient_id", "fdg_date", "pentixafor_date", "quality"]
     assert (row["fdg_date"], row["pentixafor_date"]) == ("2026-03-10", "2026-03-12")
     features = written.results["features"]
-    assert list(row)[3:] == list(features)
+    assert list(row)[4 : 4 + len(features)] == list(features)
     assert {name: float(row[name]) if row[name] else None for name in features} == features
+
+
+FOUND = (
+    Finding(name="FDG dose", value=250.5, limit="50-750 MBq", verdict=Verdict.OK, message="The dose of FDG is 250.5 MBq."),
+    Finding(name="FDG lesion count", value=0, limit="<= 200", verdict=Verdict.OK, message="FDG shows 0 lesions."),
+    Finding(name="FDG lesions in organs", value="F1, F2", limit="none", verdict=Verdict.WARN, message="F1, F2 lie there."),
+    Finding(name="FDG height", value=None, limit="1.35-2.1 m", verdict=Verdict.WARN, message='No "height", so none.'),
+    Finding(name="FDG uptake time", value=158.8, limit="50-75 min", verdict=Verdict.HOLD, message="Late, by 84 min."),
+    Finding(name="FDG series", value=None, limit="", verdict=Verdict.OK, message="F-18 by its half-life."),
+)
+
+
+def test_every_finding_is_the_same_in_results_features_and_report(written: Written) -> None:
+    """results.json, features.csv (column by column and as a whole) and the pair's SR tell one thing."""
+    analysis = replace(written.analysis, findings=(*header_findings(written.pair), *FOUND))
+    results = make_results(written.pair, analysis, {n: written.object(n) for n in written.results["objects"]})
+    (row,) = csv.DictReader(io.StringIO(features_csv(written.pair, results)))
+    groups = srtree.groups(write_pair_sr(written.pair, analysis, {}))
+    assert row["quality"] == results["verdict"] == "hold"
+    assert json.loads(row["findings"]) == results["quality"]
+    assert list(row)[-1] == "findings"
+    assert [f["name"] for f in results["quality"]] == [f.name for f in analysis.findings]
+    for finding in results["quality"]:
+        name, value, group = finding["name"], finding["value"], groups[finding["name"]]
+        assert row[f"verdict[{name}]"] == finding["verdict"]
+        assert row[f"quality[{name}]"] == ("" if value is None else str(value))
+        assert group.codes["Verdict of the quality check"] == codes.VERDICTS[Verdict(finding["verdict"])].meaning
+        assert group.texts["Comment"] == [finding["message"]]
+        assert group.texts.get("Limit of the quality check", [""]) == [finding["limit"]]
+        shown = group.value("Value of the quality check"), *group.texts.get("Value of the quality check", [])
+        assert shown == ((None, value) if isinstance(value, str) else (value,))
 
 
 def test_a_second_run_gives_the_same_bytes(written: Written, tmp_path: Path) -> None:
