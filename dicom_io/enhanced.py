@@ -255,6 +255,8 @@ def _set_times(ds: Dataset, groups: Groups, top: Dataset) -> None:
         _set(ds, AcquisitionDate=begun.strftime("%Y%m%d"), AcquisitionTime=begun.strftime("%H%M%S.%f"))
     elif text(top, "DecayCorrected") == "NO":
         _set(ds, AcquisitionDate="", AcquisitionTime="", AcquisitionDateTime="")
+    if (representative := text(content, "FrameReferenceDateTime")) != "":
+        _set(ds, FrameReferenceDateTime=representative)
     duration = number(content, "FrameAcquisitionDuration")
     if duration is not None:
         ds.ActualFrameDuration = duration

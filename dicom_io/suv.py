@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,17 @@ from dicom_io.suv_body import body, to_body_weight, unit_notes
 from dicom_io.suv_checks import WARN_ABOVE, decay_notes, require_one_kind, tracer_notes, without_slopes
 from dicom_io.suv_makers import ACTIVITY_SCALE, SUV_SCALE, philips_scale
 from dicom_io.suv_reference import DECAY_FACTOR, Candidate, start_reference
-from dicom_io.suv_times import Nuclide, acquired, administered, frame_correction, frame_duration_s, nuclide, started
+from dicom_io.suv_times import (
+    Nuclide,
+    acquired,
+    administered,
+    average_count_time,
+    frame_correction,
+    frame_duration_s,
+    frame_reference,
+    nuclide,
+    started,
+)
 
 # Powers of e beyond which nothing of the dose is left to be seen: 29 half-lives.
 _MOST_DECAY = 20.0
@@ -194,20 +204,43 @@ def _corrected_to_administration(series: Series, tracer: Nuclide, grams_per_bq: 
 
 
 def _not_corrected(series: Series, tracer: Nuclide, grams_per_bq: float) -> _Decay:
-    """Each instance's average over its frame is brought to its start and from there to the administration."""
-    frames = [(at, frame_duration_s(i)) for i in series.instances if (at := acquired(i)) is not None]
-    if len(frames) < len(series.instances) or min(duration for _, duration in frames) <= 0:
-        raise NotQuantifiable("DecayCorrection is NONE, and a slice has no AcquisitionTime or ActualFrameDuration.")
+    """Each slice's average over its frame is brought to the frame's start and from there to the administration.
+
+    An enhanced object may name the moment that stands for each frame: it counts where the frame's own times are missing or
+    differ from it by more than seconds, to which such moments are often rounded.
+    """
+    named = [(at, 0.0) for i in series.instances if (at := frame_reference(i)) is not None]
+    frames, rule = named, "not decay corrected: each frame from its FrameReferenceDateTime"
+    if len(named) < len(series.instances) or _agree(series, tracer, named):
+        frames, rule = _own_frames(series), "not decay corrected: each slice from its own frame"
     given, warnings = administered(tracer, min(frames)[0])
     return _Decay(
         factors=tuple(
             grams_per_bq * frame_correction(tracer.decay_constant * duration) * _growth(tracer, given, at)
             for at, duration in frames
         ),
-        rule="not decay corrected: each slice from its own frame",
+        rule=rule,
         administered=given,
         warnings=warnings,
     )
+
+
+def _agree(series: Series, tracer: Nuclide, named: list[tuple[datetime, float]]) -> bool:
+    """Whether the moments named for the frames are those of their average count rates, to two seconds."""
+    with contextlib.suppress(NotQuantifiable):
+        own = [
+            at + timedelta(seconds=average_count_time(tracer.decay_constant, duration)) for at, duration in _own_frames(series)
+        ]
+        return all(abs(at - moment) <= timedelta(seconds=2) for at, (moment, _) in zip(own, named, strict=True))
+    return False
+
+
+def _own_frames(series: Series) -> list[tuple[datetime, float]]:
+    """Start and duration in s of each slice's frame. Raises NotQuantifiable: one of them is missing in a slice."""
+    frames = [(at, frame_duration_s(i)) for i in series.instances if (at := acquired(i)) is not None]
+    if len(frames) < len(series.instances) or min(duration for _, duration in frames) <= 0:
+        raise NotQuantifiable("DecayCorrection is NONE, and a slice has no AcquisitionTime or ActualFrameDuration.")
+    return frames
 
 
 def _corrected_to_start(series: Series, tracer: Nuclide, grams_per_bq: float) -> _Decay:

@@ -115,6 +115,11 @@ def acquired(instance: Instance) -> datetime | None:
     return local_moment(instance.header, "Acquisition")
 
 
+def frame_reference(instance: Instance) -> datetime | None:
+    """FrameReferenceDateTime of an enhanced object's frame (PS3.3 C.7.6.16.2.2), local time."""
+    return read_datetime(text(instance.header, "FrameReferenceDateTime"), text(instance.header, "TimezoneOffsetFromUTC"))
+
+
 def earliest_acquisition(series: Series) -> datetime | None:
     return min((at for i in series.instances if (at := acquired(i)) is not None), default=None)
 

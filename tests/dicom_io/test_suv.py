@@ -162,6 +162,13 @@ def test_not_decay_corrected_slices_have_their_own_factor(scans) -> None:
     )
 
 
+def test_frames_with_a_moment_of_their_own_are_taken_from_it(scans) -> None:
+    """IBSI manual for SUV: an enhanced object that was not decay corrected, from FrameReferenceDateTime of each frame."""
+    slices = scans.pet(2, DecayCorrection="NONE", FrameReferenceDateTime="20260310100100.000", AcquisitionTime=None)
+    slices[1].FrameReferenceDateTime = "20260310100600"
+    assert suv_conversion(scans.series(slices)).factors == pytest.approx([decayed(3660), decayed(3960)], rel=1e-12)
+
+
 def test_back_computing_where_the_series_time_is_late(scans) -> None:
     """Two beds of 120 s; their FrameReferenceTime counts from 10:00 to the average count time, half a frame to 0.1 s."""
     slices = scans.pet(2, SeriesTime="113000", FrameReferenceTime="60000")
