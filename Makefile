@@ -1,13 +1,15 @@
 # make demo   everything on this machine: phantoms, a stand-in archive, the node, the results
-# make test   the tests, with the real peers (dcmtk, Orthanc, dicom3tools, dcmqi)
+# make test   the tests, with the real peers (dcmtk, Orthanc, dicom3tools, dcmqi, OHIF in Chromium)
 # make lint   ruff, mypy --strict, import-linter
-# make bench  time and memory of one pair; make bench-phantoms: twenty digital patients, each lesion judged
+# make bench  time and memory of one pair; make bench-phantoms: twenty digital patients, each lesion judged;
+#             make bench-fuzz: ten thousand broken headers
+# make pictures  docs/ohif-*.png: a digital patient's results as OHIF shows them
 # make clean  takes away what the others made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench bench-phantoms peers clean
+.PHONY: help demo test lint bench bench-phantoms bench-fuzz pictures peers clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -18,7 +20,7 @@ QUIET := $(if $(MAKE_TERMOUT),,--quiet)
 SOURCES := $(shell find service dicom_io analysis -type f -not -path '*/__pycache__/*')
 
 help:
-	@grep -E '^# make' Makefile | cut -c 3-
+	@grep -E '^# (make|   )' Makefile | cut -c 3-
 
 # torch goes in first and alone, as the build that this machine's index offers; every later install is held by the pins.
 $(VENV)/.torch: $(PINS)
@@ -62,8 +64,14 @@ bench: $(VENV)/.package $(VENV)/.dev
 bench-phantoms: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/phantoms.py 1 20
 
+bench-fuzz: $(VENV)/.package $(VENV)/.dev
+	$(BIN)/python tests/bench/fuzz.py
+
+pictures: $(VENV)/.package $(VENV)/.dev peers
+	$(BIN)/python tests/bench/reading_room.py docs
+
 peers:
 	@deploy/install-peers.sh
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,48 +1,95 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests talk to, from Debian's packages, where they are absent and this user may install them.
+# Installs what the tests talk to where it is absent: programs from Debian's packages, where this user may install them,
+# and the viewer OHIF through npm, into .peers/ of this folder. Starts nothing.
 # Never fails: a test whose peer is absent is skipped and named, or fails with DUET_REQUIRE_PEERS=1.
 set -euo pipefail
 
-declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc)
-PATH=$PATH:/usr/sbin
-missing=()
-for package in "${!program_of[@]}"; do
-  command -v "${program_of[$package]}" >/dev/null || missing+=("$package")
-done
-# pynetdicom installs a storescu too; dcmdump is dcmtk's alone.
-command -v dcmdump >/dev/null || [[ " ${missing[*]} " == *" dcmtk "* ]] || missing+=(dcmtk)
-compgen -G '/usr/lib/orthanc/libOrthancDicomWeb.so*' >/dev/null || compgen -G '/usr/share/orthanc/plugins/libOrthancDicomWeb.so*' >/dev/null \
-  || missing+=(orthanc-dicomweb)
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+ohif=3.13.2
+ohif_integrity=WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==  # SHA-512 of the package
+peers=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.peers
 
-if ! command -v apt-get >/dev/null; then
-  echo "peers: no apt-get here; their tests will be skipped: ${missing[*]}"
-  exit 0
-fi
-as_root=()
-if [[ $(id -u) -ne 0 ]]; then
-  if ! sudo -n true 2>/dev/null; then
-    echo "peers: to run their tests: sudo apt-get install ${missing[*]}"
-    exit 0
-  fi
-  as_root=(sudo -n)
-fi
+declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc [chromium]=chromium)
+PATH=$PATH:/usr/sbin
+
+absent_packages() {
+  local package missing=()
+  for package in "${!program_of[@]}"; do
+    command -v "${program_of[$package]}" >/dev/null || missing+=("$package")
+  done
+  # pynetdicom installs a storescu too; dcmdump is dcmtk's alone.
+  command -v dcmdump >/dev/null || [[ " ${missing[*]} " == *" dcmtk "* ]] || missing+=(dcmtk)
+  compgen -G '/usr/lib/orthanc/libOrthancDicomWeb.so*' >/dev/null || compgen -G '/usr/share/orthanc/plugins/libOrthancDicomWeb.so*' >/dev/null \
+    || missing+=(orthanc-dicomweb)
+  # npm is large, and only needed to fetch OHIF.
+  [[ -e $peers/ohif/$ohif/index.html ]] || command -v npm >/dev/null || missing+=(npm)
+  echo "${missing[*]}"
+}
 
 # Orthanc's package would start a server now and at every boot. The tests start their own; the machine keeps none.
+as_root=()
 policy=/usr/sbin/policy-rc.d
 denied=0
-allow_services() { [[ $denied -eq 0 ]] || "${as_root[@]}" rm -f "$policy"; }
-trap allow_services EXIT
-if [[ ! -e $policy ]]; then
+deny_services() {
+  [[ ! -e $policy ]] || return 0
   denied=1
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
   "${as_root[@]}" chmod 755 "$policy"
-fi
+}
+allow_services() {
+  [[ $denied -eq 0 ]] || "${as_root[@]}" rm -f "$policy"
+  denied=0
+}
+trap allow_services EXIT
 
-echo "peers: installing ${missing[*]}"
-quiet=(env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes --option Dpkg::Use-Pty=0)
-"${as_root[@]}" "${quiet[@]}" update || echo "peers: the package lists could not be renewed"
-"${as_root[@]}" "${quiet[@]}" install --no-install-recommends "${missing[@]}" >/dev/null || echo "peers: not all of these could be installed: ${missing[*]}"
-if [[ " ${missing[*]} " == *" orthanc "* ]] && [[ -d /run/systemd/system ]]; then
-  "${as_root[@]}" systemctl disable --quiet orthanc || true
-fi
+install_packages() {
+  local quiet=(env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes --option Dpkg::Use-Pty=0)
+  if ! command -v apt-get >/dev/null; then
+    echo "peers: no apt-get here; their tests will be skipped: $*"
+    return
+  fi
+  if [[ $(id -u) -ne 0 ]]; then
+    if ! sudo -n true 2>/dev/null; then
+      echo "peers: to run their tests: sudo apt-get install $*"
+      return
+    fi
+    as_root=(sudo -n)
+  fi
+  echo "peers: installing $*"
+  deny_services
+  "${as_root[@]}" "${quiet[@]}" update || echo "peers: the package lists could not be renewed"
+  "${as_root[@]}" "${quiet[@]}" install --no-install-recommends "$@" >/dev/null || echo "peers: not all of these could be installed: $*"
+  if [[ " $* " == *" orthanc "* ]] && [[ -d /run/systemd/system ]]; then
+    "${as_root[@]}" systemctl disable --quiet orthanc || true
+  fi
+  allow_services
+}
+
+# The built viewer is the folder dist of the package. It appears whole or not at all.
+install_ohif() {
+  [[ -e $peers/ohif/$ohif/index.html ]] && return
+  if ! command -v npm >/dev/null; then
+    echo "peers: no npm here; the tests with OHIF will be skipped"
+    return
+  fi
+  echo "peers: fetching @ohif/app $ohif"
+  local work sum
+  mkdir -p "$peers/ohif"
+  work=$(mktemp -d "$peers/ohif/.XXXXXX")
+  if ! (cd "$work" && timeout 600 npm pack --silent "@ohif/app@$ohif" >/dev/null); then
+    echo "peers: @ohif/app $ohif could not be fetched; the tests with OHIF will be skipped"
+  else
+    sum=$(sha512sum "$work"/*.tgz | cut -d ' ' -f 1)
+    if [[ $sum != $(printf %s "$ohif_integrity" | base64 --decode | od -An -v -tx1 | tr -d ' \n') ]]; then
+      echo "peers: @ohif/app $ohif is not the package that is expected here; the tests with OHIF will be skipped"
+    else
+      tar -xzf "$work"/*.tgz -C "$work" package/dist
+      rm -rf "${peers:?}/ohif/$ohif"
+      mv "$work/package/dist" "$peers/ohif/$ohif"
+    fi
+  fi
+  rm -rf "$work"
+}
+
+read -r -a missing <<<"$(absent_packages)"
+[[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"
+install_ohif

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
-# Name of the peer > where it comes from. The first group are Debian's packages, the second sits beside the interpreter.
+# Name of the peer > where it comes from. The first group are Debian's packages (ohif is npm's, fetched into .peers/ by
+# deploy/install-peers.sh), the second sits beside the interpreter.
 SYSTEM_PEERS = {
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
@@ -33,12 +35,16 @@ SYSTEM_PEERS = {
     "dsrdump": "dcmtk",
     "Orthanc": "orthanc",
     "OrthancDicomWeb": "orthanc-dicomweb",
+    "chromium": "chromium",
+    "ohif": "@ohif/app of npm",
 }
-PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "tid1500reader": "dcmqi"}
-GROUPS = {"dcmqi": ("segimage2itkimage", "tid1500reader")}
+PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "itkimage2segimage": "dcmqi", "tid1500reader": "dcmqi"}
+GROUPS = {"dcmqi": tuple(PYTHON_PEERS)}
 
+begun = pytest.StashKey[float]()
 missing_peers = pytest.StashKey[dict[str, int]]()
 left_running = pytest.StashKey[list[str]]()
+SCREENSHOTS = ROOT / "build" / "screenshots"
 NO_INPUTS = "inputs absent: ../shared/data"
 
 
@@ -50,10 +56,19 @@ def find_program(name: str) -> Path | None:
     if name == "OrthancDicomWeb":
         plugins = (Path("/usr/lib/orthanc"), Path("/usr/share/orthanc/plugins"))
         return next((found for folder in plugins for found in sorted(folder.glob("libOrthancDicomWeb.so*"))), None)
+    if name == "ohif":
+        return _ohif()
     beside = name in PYTHON_PEERS or name == "duet"
     where = [str(SCRIPTS)] if beside else [*_outside_folders(), "/usr/sbin", "/usr/local/sbin"]
     found = shutil.which(name, path=os.pathsep.join(where))
     return Path(found) if found else None
+
+
+def _ohif() -> Path | None:
+    """The folder of the built viewer; DUET_OHIF names that of another version."""
+    given = os.environ.get("DUET_OHIF", "")
+    folders = [Path(given)] if given else sorted((ROOT / ".peers" / "ohif").glob("*"))
+    return next((folder for folder in folders if (folder / "index.html").is_file()), None)
 
 
 def _outside_folders() -> list[str]:
@@ -68,6 +83,7 @@ def absent(name: str) -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Peers called by bare name are the peers; without TCP_NODELAY dcmtk and Orthanc take 40 ms more for each instance."""
+    config.stash[begun] = time.time()
     config.stash[missing_peers] = {}
     os.environ["PATH"] = os.pathsep.join([*_outside_folders(), "/usr/sbin", str(SCRIPTS)])
     os.environ.setdefault("TCP_NODELAY", "1")
@@ -115,6 +131,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"peer {label}: {count} test(s) not run")
     if without_inputs:
         terminalreporter.line(f"{NO_INPUTS}: {without_inputs} test(s) not run")
+    if SCREENSHOTS.is_dir() and SCREENSHOTS.stat().st_mtime >= config.stash[begun]:
+        terminalreporter.line(f"screenshots of the reading room: {SCREENSHOTS}")
     for label in config.stash[left_running]:
         terminalreporter.line(f"left running by a test, ended now: {label}")
 
@@ -126,6 +144,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(NO_INPUTS)
     return folder
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures of what a viewer shows are kept; the closing summary names the folder."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    os.utime(SCREENSHOTS)
+    return SCREENSHOTS
 
 
 @pytest.fixture(scope="session")
