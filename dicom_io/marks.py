@@ -18,7 +18,7 @@ from dicom_io.fusion import Class, Scene, Spot, View, across
 from dicom_io.ink import DASHES, GROUND, LINE_COLOURS, Box, Pen, Style
 
 FINE = 2  # lines are drawn at so many times the picture's size, and reduced
-AT_HALF = 0.32  # of a softened mask: a little outside its edge, so that the line does not cover what it marks
+LEVEL = 0.32  # of a softened mask: a little outside its edge, so that the line does not cover what it marks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +63,10 @@ def outline(picture: Image.Image, one: View, scene: Scene, window: Window, how: 
         mask = _marked(one, scene, kind, how.least_mm)
         if not mask.any():
             continue
-        pieces = [piece for path in _paths(mask, size) for piece in _dashed(path, DASHES[kind], width)]
-        for points in pieces:
-            pens[1].line(points, fill=190, width=round(width + 1.5 * FINE), joint="curve")
-        for points in pieces:
-            pens[0].line(points, fill=colour, width=round(width), joint="curve")
-            pens[1].line(points, fill=255, width=round(width), joint="curve")
+        for path in _paths(mask, size):
+            for points in _dashed(path, DASHES[kind], width):
+                pens[1].line(points, fill=240, width=round(width + 1.5 * FINE))  # with a dark rim, for bright places
+                pens[0].line(points, fill=colour, width=round(width))
     picture.paste(colours.reduce(FINE), (window.left, window.top), cover.reduce(FINE))
 
 
@@ -80,12 +78,12 @@ def _marked(one: View, scene: Scene, kind: Class, least_mm: float) -> BoolArray:
         if spot.kind is kind:
             x = across((spot.at[0] - scene.axis[0], spot.at[1] - scene.axis[1]), one.degrees)
             row, column = (scene.top - spot.at[2]) / one.step_mm - 0.5, 2 * x / one.step_mm + (columns - 1) / 2
-            reach = least_mm / one.step_mm
-            top, left = max(0, math.floor(row - reach)), max(0, math.floor(column - 2 * reach))
-            part = np.s_[top : math.ceil(row + reach) + 1, left : math.ceil(column + 2 * reach) + 1]
-            v, u = np.ogrid[part]
-            v, u = v[: rows - top], u[:, : columns - left]
-            mask[part] |= (v - row) ** 2 + (u - column) ** 2 / 4 <= reach**2
+            reach = max(least_mm / one.step_mm, 1.0)
+            top, bottom = max(0, math.floor(row - reach)), min(rows, math.ceil(row + reach) + 1)
+            left, right = max(0, math.floor(column - 2 * reach)), min(columns, math.ceil(column + 2 * reach) + 1)
+            if top < bottom and left < right:
+                v, u = np.ogrid[top:bottom, left:right]
+                mask[top:bottom, left:right] |= (v - row) ** 2 + (u - column) ** 2 / 4 <= reach**2
     return mask
 
 
@@ -94,7 +92,7 @@ def _paths(mask: BoolArray, size: tuple[int, int]) -> Iterator[FloatArray]:
     pad = 4
     soft = gaussian_filter(np.pad(mask, pad).astype(np.float32), (0.9, 1.8))
     scale = np.array([size[0] / mask.shape[1], size[1] / mask.shape[0]])
-    for path in contourpy.contour_generator(z=soft).lines(AT_HALF):
+    for path in contourpy.contour_generator(z=soft).lines(LEVEL):
         yield (np.asarray(path) - pad + 0.5) * scale
 
 
@@ -105,10 +103,10 @@ def _dashed(path: FloatArray, dash: tuple[float, float] | None, width: float) ->
     on, off = dash or (1.0, 0.0)
     count = max(3, round(total / ((on + off) * width))) if dash else 1
     piece = total / count * on / (on + off)
-    for n in range(count):
-        places = n * total / count + np.linspace(0.0, piece, max(2, math.ceil(piece / 4)))
-        x, y = (np.interp(places, along, path[:, axis]) for axis in (0, 1))
-        yield list(zip(x.tolist(), y.tolist(), strict=True))
+    places = np.arange(count)[:, None] * total / count + np.linspace(0.0, piece, max(2, math.ceil(piece / 4)))
+    x, y = (np.interp(places, along, path[:, axis]) for axis in (0, 1))
+    for points in np.stack([x, y], axis=-1).tolist():
+        yield [(u, v) for u, v in points]
 
 
 def name_spots(pen: Pen, one: View, scene: Scene, room: tuple[Window, list[Box]], how: Marking) -> list[str]:

@@ -166,7 +166,7 @@ def _width_mm(one: View) -> float:
     columns = np.flatnonzero(seen)
     middle = (one.fdg.shape[1] - 1) / 2
     reach = float(np.abs(columns - middle).max()) if columns.size else middle
-    return min(reach * one.step_mm + 2 * EDGE_MM, one.fdg.shape[1] * one.step_mm / 2)
+    return float(min(reach * one.step_mm + 2 * EDGE_MM, one.fdg.shape[1] * one.step_mm / 2))
 
 
 def _cropped(one: View, window: Window) -> View:
@@ -187,5 +187,5 @@ def _cropped(one: View, window: Window) -> View:
 def png(page: Page) -> bytes:
     """The page as a file."""
     stream = io.BytesIO()
-    page.image.save(stream, "PNG", optimize=True)
+    page.image.save(stream, "PNG")
     return stream.getvalue()

@@ -64,6 +64,13 @@ def test_one_small_lesion_does_not_vanish(seen: tuple[float, float]) -> None:
         assert len(named) == 1
 
 
+def test_a_site_outside_the_picture_is_no_error() -> None:
+    """A lesion at the edge of the field, or a centroid that the registration carries away."""
+    for at in ((0.0, 0.0, 900.0), (0.0, 0.0, -900.0), (900.0, 0.0, 0.0), (-900.0, 0.0, 0.0), (148.0, 0.0, 239.0)):
+        for degrees in (0.0, 90.0):
+            assert len(drawn([Ball(at=at, radius=5, fdg=8, pentixafor=8)], degrees)[1]) <= 1
+
+
 def crowd(count: int) -> list[Ball]:
     chance = np.random.default_rng(count)
     places = chance.uniform((-120, -70, -220), (120, 70, 220), (count, 3))
