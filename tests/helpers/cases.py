@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factories import FEW, Patient, make_case
+from factories import FEW, make_case
 
 from analysis.values import Finding, Verdict
 from dicom_io.results import write_case
@@ -32,11 +32,11 @@ class Made:
     pair: DualTracerPair
 
 
-def made_case(folder: Path, patient: Patient | None = None, *, held: bool = True) -> Made:
-    """Both studies below `folder`/in, the results in `folder`/case."""
-    pair, analysis = make_case(folder / "in", FEW, patient)
+def made_case(folder: Path, *, held: bool = True, settings: str = "") -> Made:
+    """Both studies below `folder`/in, the results in `folder`/case; other settings give other UIDs."""
+    pair, analysis = make_case(folder / "in", FEW)
     findings = FINDINGS if held else FINDINGS[:1]
-    write_case(folder / "case", pair, replace(analysis, findings=findings))
+    write_case(folder / "case", pair, replace(analysis, findings=findings, settings={"name": settings}))
     return Made(folder=folder / "case", pair=pair)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import Made, made_case
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
@@ -185,6 +186,12 @@ def folder(tmp_path: Path) -> Iterator[NodeFolder]:
     opened = NodeFolder(data)
     yield opened
     opened.journal.close()
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The results of a pair that its quality holds."""
+    return made_case(tmp_path_factory.mktemp("held"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import made_case, put_on_hold
+from cases import Made, put_on_hold
 
 from analysis.values import Tracer
 from service import casebook, intake
@@ -97,8 +97,7 @@ def test_a_node_starts_while_somebody_looks_whether_one_runs(tmp_path: Path) -> 
             pass
 
 
-def test_release_is_told_in_one_sentence_with_and_without_a_node(folder: Any, tmp_path: Path) -> None:
-    case = made_case(tmp_path / "made")
+def test_release_is_told_in_one_sentence_with_and_without_a_destination(folder: Any, case: Made, tmp_path: Path) -> None:
     for name in (".1", ".2"):
         put_on_hold(folder.journal, folder.data, case, name)
     words = ("--why", "Geprüft.", "--by", "Jörg", "--config", config(folder))
@@ -112,7 +111,7 @@ def test_release_is_told_in_one_sentence_with_and_without_a_node(folder: Any, tm
     assert (again.returncode, again.stdout) == (2, "")
     assert again.stderr == "duet: Case 2 was released already, by Jörg: Geprüft.\n"
     facts = json.loads(duet("status", "--json", "--config", tmp_path / "duet.toml", cwd=tmp_path).stdout)
-    assert [case["state"] for case in facts["cases"]] == ["releasing", "releasing"]
+    assert [each["state"] for each in facts["cases"]] == ["releasing", "releasing"]
     assert facts["cases"][1]["release"]["by"] == "Jörg"
 
 

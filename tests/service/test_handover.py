@@ -6,12 +6,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import HOLD, Made, made_case
+from cases import HOLD, Made
 from pydicom import Dataset, dcmread
 
 from service import handover, inbox
@@ -55,16 +54,15 @@ class Killer:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The reports and the results alone, so that every step can be tried."""
-    whole = made_case(tmp_path_factory.mktemp("made"))
+def reports(case: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two reports and the results alone, so that every step can be tried."""
     small = tmp_path_factory.mktemp("small")
-    results = json.loads((whole.folder / "results.json").read_text())
+    results = json.loads((case.folder / "results.json").read_text())
     results["objects"] = {name: entry for name, entry in results["objects"].items() if name in ("sr-fdg", "sr-pentixafor")}
     (small / "results.json").write_text(json.dumps(results))
     for name in results["objects"]:
-        shutil.copyfile(whole.folder / f"{name}.dcm", small / f"{name}.dcm")
-    return replace(whole, folder=small)
+        shutil.copyfile(case.folder / f"{name}.dcm", small / f"{name}.dcm")
+    return small
 
 
 def state_of(folder: Path) -> str:
@@ -80,15 +78,15 @@ def uids(folder: Path) -> list[str]:
 
 
 def test_a_kill_at_any_step_leaves_one_of_two_states_and_the_next_start_completes_it(
-    case: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = tmp_path / "expected"
-    shutil.copytree(case.folder, expected)
+    shutil.copytree(reports, expected)
     assert hand_over(expected, GIVEN) is not None
     seen = []
     for step in range(100):
         folder = tmp_path / f"{step}" / "cases" / "2.25.1"
-        shutil.copytree(case.folder, folder)
+        shutil.copytree(reports, folder)
         with monkeypatch.context() as patched:
             Killer(patched, step)
             try:
@@ -108,9 +106,9 @@ def test_a_kill_at_any_step_leaves_one_of_two_states_and_the_next_start_complete
     assert seen == sorted(seen), "once released, always released"
 
 
-def test_a_released_folder_is_delivered_in_order_and_bears_its_hold(case: Made, tmp_path: Path) -> None:
+def test_a_released_folder_is_delivered_in_order_and_bears_its_hold(reports: Path, tmp_path: Path) -> None:
     folder = tmp_path / "2.25.1"
-    shutil.copytree(case.folder, folder)
+    shutil.copytree(reports, folder)
     result = hand_over(folder, GIVEN)
     assert result is not None
     assert [path.stem for path in result.objects] == ["sr-fdg", "sr-pentixafor"]

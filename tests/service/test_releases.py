@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import HOLD, Made, enter, enter_study, made_case, put_on_hold
+from cases import HOLD, Made, enter, enter_study, put_on_hold
 from pydicom import dcmread
 from sqlalchemy import select
 
@@ -50,11 +50,6 @@ class AtOnce:
 
     def close(self) -> None:
         return
-
-
-@pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_case(tmp_path_factory.mktemp("case"))
 
 
 @pytest.fixture
