@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from analysis.values import Concordance, FloatArray, LesionMatch, Tracer
 
-# SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (docs/METHOD.md 5).
+# SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (docs/METHOD.md 7).
 FULL_SCALE = {Tracer.FDG: 7.0, Tracer.PENTIXAFOR: 10.0}
 BONE_FULL = 100  # a voxel of dense bone; 16 bits hold the sum of 655 of them along a ray
 

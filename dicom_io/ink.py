@@ -96,7 +96,7 @@ def fitted(text: str, size: int, width: float) -> str:
 def wrapped(text: str, size: int, width: float, lines: int) -> list[str]:
     """The text in at most so many lines of at most `width` pixels, the last one cut where it does not end there."""
     out: list[str] = [""]
-    words = text.split()
+    words = [word for word in text.split(" ") if word]
     for n, word in enumerate(words):
         longer = f"{out[-1]} {word}".strip()
         if width_of(longer, size) <= width or not out[-1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ from dicom_io.marks import ring
 from dicom_io.picture import GAMMA
 
 SCALES = 7.2
+NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def told(analysis: PatientAnalysis, column: Column, lines: int) -> Told:
 
 def _lines(finding: Finding, column: Column, *, sentence: bool, most: int) -> list[str]:
     words = finding.message if sentence and harmless(finding.message) else in_short(finding)
-    return wrapped(words, column.size - 2, column.width - _indent(column), most)
+    unbroken = re.sub(r"\(.*?\)", lambda part: part[0].replace(" ", NO_BREAK), words)
+    return wrapped(unbroken, column.size - 2, column.width - _indent(column), most)
 
 
 def _indent(column: Column) -> float:

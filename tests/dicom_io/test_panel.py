@@ -67,6 +67,12 @@ def test_a_finding_in_short() -> None:
     assert in_short(finding(Verdict.WARN, "x")) == "x"
 
 
+def test_a_limit_stays_in_one_piece() -> None:
+    words = {"value": 96.81, "limit": "<= 15 min", "message": "x " * 200}
+    reasons = told(make([], findings=(finding(Verdict.WARN, "uptake time difference", **words),)), COLUMN, 2)
+    assert [line.replace("\u00a0", " ") for line in reasons.findings[0][1]] == ["uptake time difference 96.8", "(<= 15 min)"]
+
+
 def test_holds_come_first_and_what_has_no_room_is_counted() -> None:
     found = (finding(Verdict.OK), *(finding(Verdict.WARN, f"warn {n}") for n in range(5)), finding(Verdict.HOLD, "held"))
     reasons = told(make([], findings=found), COLUMN, 4)
