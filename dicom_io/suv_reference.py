@@ -84,7 +84,7 @@ def _passed_over(candidate: Candidate, rule: str) -> Candidate:
 def _candidates(series: Series, tracer: Nuclide) -> Iterator[Candidate]:
     """What the header has an answer to, in the order of the rules."""
     earliest = earliest_acquisition(series)
-    found = (
+    found: tuple[Candidate | None, ...] = (
         _binding(series, _stated(series, tracer, DECAY_CORRECTION_TIME, _decay_correction_time)),
         _stated(series, tracer, SIEMENS_TIME, siemens_decay_time),
         _series_time(series, earliest),
@@ -92,6 +92,9 @@ def _candidates(series: Series, tracer: Nuclide) -> Iterator[Candidate]:
         _by_frame_of_ge(series) if is_ge(series.header) else _by_frame(series, tracer),
         None if earliest is None else Candidate(rule=EARLIEST_ACQUISITION, times=(earliest,) * len(series.instances)),
     )
+    if text(series.header, "DecayCorrected"):
+        # An enhanced PET: its SeriesTime and frame times mean nothing of decay (PS3.3 C.8.22).
+        found = found[:1]
     return (candidate for candidate in found if candidate is not None)
 
 
