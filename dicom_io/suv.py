@@ -18,7 +18,7 @@ from dicom_io.correction import why_not_corrected, why_not_static
 from dicom_io.elements import text
 from dicom_io.studies import Series
 from dicom_io.suv_body import body, to_body_weight, unit_notes
-from dicom_io.suv_checks import WARN_ABOVE, decay_notes, require_one_kind, tracer_notes, without_slopes
+from dicom_io.suv_checks import WARN_ABOVE, decay_notes, require_one_kind, require_readable, tracer_notes, without_slopes
 from dicom_io.suv_makers import ACTIVITY_SCALE, SUV_SCALE, philips_scale
 from dicom_io.suv_reference import DECAY_FACTOR, Candidate, start_reference
 from dicom_io.suv_times import (
@@ -145,6 +145,7 @@ def _conversion(series: Series) -> SuvConversion:
 
 def _from_activity(series: Series, patient: Body, scale: float, prefix: str) -> SuvConversion:
     """scale: Bq/ml per unit of the rescaled value."""
+    require_readable(series)
     tracer = nuclide(series)
     correction = text(series.header, "DecayCorrection").upper()
     notes = (*tracer_notes(series, tracer, patient), *decay_notes(series, correction))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pydicom import Dataset
+
 from analysis.errors import NotQuantifiable
 from analysis.values import NOTHING, Body
 from dicom_io.elements import number, text
@@ -19,7 +21,7 @@ def body(series: Series) -> Body:
     weight = number(series.header, "PatientWeight")
     if weight is None or weight <= 0:
         raise NotQuantifiable(
-            f"PatientWeight {_written(series)}: SUV needs the patient's weight; correct the header at its source."
+            f"PatientWeight {_said(series)}: SUV needs the patient's weight; correct the header at its source."
         )
     weight = weight / 1000 if weight > 1000 else weight
     if not 1 <= weight <= 500:
@@ -34,14 +36,18 @@ def body(series: Series) -> Body:
     )
 
 
-def _written(series: Series) -> str:
+def _said(series: Series) -> str:
     """What stands there instead of a weight."""
-    found = series.header.get_item("PatientWeight") if "PatientWeight" in series.header else None
-    value = None if found is None else found.value
-    said = (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "" if value != 0 else 0)).strip(
-        " \0"
-    )
+    said = written(series.header, "PatientWeight")
     return f"is {said[:20]!r}" if said else "is missing"
+
+
+def written(header: Dataset, keyword: str) -> str:
+    """What an element of one value holds as it was written, also where pydicom cannot convert it; "" where it is absent."""
+    found = header.get_item(keyword) if keyword in header else None
+    value = None if found is None else found.value
+    said = value.decode("ascii", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
+    return said.strip(" \0")
 
 
 def unit_notes(series: Series) -> tuple[str, ...]:

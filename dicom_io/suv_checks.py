@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from pydicom import Dataset
 
 from analysis.errors import NotQuantifiable
 from analysis.values import Body
-from dicom_io.elements import items, number, text, words
+from dicom_io.elements import items, number, read_date, read_datetime, read_time, text, words
 from dicom_io.studies import Instance, Series
+from dicom_io.suv_body import written
 from dicom_io.suv_makers import ge_net_dose_bq
 from dicom_io.suv_times import Nuclide, dates_are_guessed
 
@@ -27,6 +31,51 @@ _ONE_TRACER = (
 )
 # A slice in which one of these is missing is believed to be like the others.
 _ONE_WHERE_GIVEN = ("PatientSize", "PatientSex", "SUVType", "SeriesTime", "SeriesDate")
+
+
+def require_readable(series: Series) -> None:
+    """Raises NotQuantifiable where a time that the factor rests on is written, but not in DICOM's way: it is not absent."""
+    for instance in series.instances:
+        _require_readable(instance.header, _TIMES)
+        for item in items(instance.header, "RadiopharmaceuticalInformationSequence"):
+            _require_readable(item, _TIMES_OF_TRACER)
+
+
+def _require_readable(header: Dataset, readers: Mapping[str, Callable[[str], object]]) -> None:
+    for keyword, read in readers.items():
+        said = written(header, keyword)
+        if said and read(said) is None:
+            raise NotQuantifiable(f"{keyword} is {said[:20]!r}, which cannot be read; correct the header at its source.")
+
+
+def _read_moment(word: str) -> datetime | None:
+    """A date-time; a date alone is readable, though it tells no time."""
+    return read_datetime(word) or read_date(word)
+
+
+def _read_number(word: str) -> float | None:
+    try:
+        found = float(word)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+_TIMES: Mapping[str, Callable[[str], object]] = {
+    "SeriesDate": read_date,
+    "SeriesTime": read_time,
+    "AcquisitionDate": read_date,
+    "AcquisitionTime": read_time,
+    "AcquisitionDateTime": _read_moment,
+    "DecayCorrectionDateTime": _read_moment,
+    "FrameReferenceDateTime": _read_moment,
+    "FrameReferenceTime": _read_number,
+    "ActualFrameDuration": _read_number,
+}
+_TIMES_OF_TRACER: Mapping[str, Callable[[str], object]] = {
+    "RadiopharmaceuticalStartTime": read_time,
+    "RadiopharmaceuticalStartDateTime": _read_moment,
+}
 
 
 def require_one_kind(series: Series) -> None:
@@ -70,6 +119,7 @@ def _require_slope(instance: Instance, *, bare: bool) -> None:
             f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid} has no RescaleSlope above 0; "
             "correct the header at its source."
         )
+    _require_readable(instance.header, {"RescaleIntercept": _read_number})
     if number(instance.header, "RescaleIntercept"):
         raise NotQuantifiable(
             f"RescaleIntercept of a PET slice is {number(instance.header, 'RescaleIntercept'):g} where it must be 0; "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from analysis.errors import NotQuantifiable
+from dicom_io.headers import read_folder
+from dicom_io.studies import Series
 from dicom_io.suv import suv_conversion
 
 
@@ -49,6 +53,20 @@ def test_one_number_written_in_two_ways_is_one(scans) -> None:
     slices = scans.pet(3)
     slices[2].PatientWeight, slices[1].SeriesTime = "70.000", "100000.00"
     suv_conversion(scans.series(slices))
+
+
+@pytest.mark.parametrize("keyword", ["SeriesTime", "AcquisitionTime", "AcquisitionDate", "SeriesDate", "FrameReferenceTime"])
+def test_a_garbled_time_is_not_an_absent_one(scans, tmp_path: Path, keyword: str) -> None:
+    """Otherwise the next rule would answer, and nobody would know."""
+    path = scans.write(tmp_path, scans.pet(2, FrameReferenceTime="60000"))[1]
+    place = {"SeriesTime": b"1x0000", "AcquisitionTime": b"1x0000", "FrameReferenceTime": b"6x000"}.get(keyword, b"2026x310")
+    raw = dcmread(path)
+    element = struct.pack("<HH", raw[keyword].tag.group, raw[keyword].tag.element)
+    content = path.read_bytes()
+    at = content.index(element) + 8
+    path.write_bytes(content[:at] + place + content[at + len(place) :])
+    with pytest.raises(NotQuantifiable, match=f"{keyword} is '.*x.*', which cannot be read|disagree in {keyword}"):
+        suv_conversion(Series(instances=tuple(read_folder(tmp_path)[0])))
 
 
 def test_decy_and_decay_correction(scans) -> None:
