@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from pydicom import Dataset
 
 from analysis.errors import UnusableImage
@@ -16,6 +17,7 @@ from analysis.values import FloatArray, Grid
 from dicom_io.elements import items, number, numbers, text
 from dicom_io.studies import Instance
 
+Slices = npt.NDArray[np.int64]
 MOST_SLICES = 10_000  # of a grid; more are a wrong position, not a patient
 
 
@@ -69,14 +71,16 @@ def placed(ds: Dataset, frames: Frames) -> tuple[Grid, list[int]]:
     if np.abs(orientations - orientations[0]).max() > 1e-3:
         raise UnusableImage("The segmentation's frames have several orientations; export each orientation by itself.")
     axes = _axes(orientations[0])
-    k, step = _slices(positions @ axes[0], frames)
+    heights = positions @ axes[0]
+    k, step = _by_images(heights, frames, axes[0]) or _slices(heights, frames)
     first = positions[int(np.argmin(k))]
     if _shift(positions - first, axes[1:], spacing) > 0.5:
         raise UnusableImage("The segmentation's slices are shifted against each other; segment the original PET series.")
     affine = np.eye(4)
     affine[:3, :3] = (axes * np.array([[step], [spacing[0]], [spacing[1]]])).T
     affine[:3, 3] = first
-    return Grid(shape=(int(k.max()) + 1, int(ds.Rows), int(ds.Columns)), affine=affine), [int(x) for x in k]
+    shape = (int(k.max()) + 1, int(number(ds, "Rows") or 0), int(number(ds, "Columns") or 0))
+    return Grid(shape=shape, affine=affine), [int(x) for x in k]
 
 
 def _table(frames: Frames, sequence: str, keyword: str, length: int) -> FloatArray | None:
@@ -102,7 +106,22 @@ def _shift(offsets: FloatArray, axes: FloatArray, spacing: Sequence[float]) -> f
     return float(np.abs(offsets @ axes.T / np.array(spacing)).max())
 
 
-def _slices(heights: FloatArray, frames: Frames) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], float]:
+def _by_images(heights: FloatArray, frames: Frames, normal: FloatArray) -> tuple[Slices, float] | None:
+    """The slices counted by the images that the frames lie on; None where they do not lie on the images given."""
+    places = [numbers(header, "ImagePositionPatient") for header in frames.headers.values()]
+    levels = np.unique(np.round([np.array(place) @ normal for place in places if len(place) == 3], 3))
+    if len(levels) < 2:
+        return None
+    step = float(np.median(np.diff(levels)))
+    k = np.abs(levels[None, :] - heights[:, None]).argmin(axis=1)
+    if np.abs(levels[k] - heights).max() > 0.1 * step + 0.01:
+        return None
+    span = int(np.ptp(k))
+    mean = float(np.ptp(levels[k])) / span if span else step
+    return k - k.min(), round(mean, 6)
+
+
+def _slices(heights: FloatArray, frames: Frames) -> tuple[Slices, float]:
     """Slice index of each frame, and the distance of neighbouring slices in mm. Raises UnusableImage."""
     order = np.argsort(heights, kind="stable")
     rises = np.diff(heights[order])

@@ -134,7 +134,7 @@ def test_one_label_map_holds_more_than_255_lesions(tmp_path: Path) -> None:
 
 
 CORNERS = tuple((k, j, i) for k in (0, SHAPE[0] - 1) for j in (0, SHAPE[1] - 1) for i in (0, SHAPE[2] - 1))
-PLACES = [*[(c,) for c in (CORNERS[0], CORNERS[-1], (0, 20, 20), (23, 20, 20), (12, 0, 43))], CORNERS]
+PLACES = [(CORNERS[0],), (CORNERS[-1],), ((12, 0, 43),), CORNERS]
 
 
 @pytest.mark.peer("dciodvfy", "dcmqi")
@@ -244,12 +244,12 @@ def reread(series: Series) -> Series:
 def test_a_name_keeps_its_bytes_and_its_character_set(tmp_path: Path, character_set: bytes, name: bytes) -> None:
     pair, analysis = make_case(tmp_path / "in")
     pair = with_bytes(pair, character_set, name)
-    for path in objects.write(tmp_path / "out", objects.build(pair, analysis)).values():
+    for path in objects.write(tmp_path / "out", objects.one_of_each(pair, analysis)).values():
         assert objects.stored(path, 0x00100010).rstrip(b" ") == name
         assert objects.character_set(path) == character_set.decode()
         ds = dcmread(path)
         assert_our_text_is_ascii(ds)
-    objects.dsrdump(tmp_path / "out" / "sr-pair.dcm")
+    objects.dsrdump(tmp_path / "out" / "sr-fdg.dcm")
 
 
 def assert_our_text_is_ascii(ds: Dataset) -> None:
@@ -294,7 +294,7 @@ SOURCES = {
 @pytest.mark.parametrize("who", SOURCES.values(), ids=SOURCES)
 def test_what_is_wrong_with_a_source_is_not_wrong_with_our_objects(tmp_path: Path, who: Patient) -> None:
     pair, analysis = make_case(tmp_path / "in", FEW, who)
-    for name, path in objects.write(tmp_path / "out", objects.build(pair, analysis)).items():
+    for name, path in objects.write(tmp_path / "out", objects.one_of_each(pair, analysis)).items():
         assert objects.errors(path) == [], name
         if name.startswith("sr"):
             assert objects.dsrdump(path)[1] == ""
@@ -304,7 +304,7 @@ def test_what_is_wrong_with_a_source_is_not_wrong_with_our_objects(tmp_path: Pat
 def test_what_identifies_is_never_cut(tmp_path: Path) -> None:
     long = {"PatientID": "P" * 80, "IssuerOfPatientID": "I" * 80, "StudyID": "S" * 40, "AccessionNumber": "A" * 40}
     pair, analysis = make_case(tmp_path / "in", FEW, Patient(extra=long))
-    for path in objects.write(tmp_path / "out", objects.build(pair, analysis)).values():
+    for path in objects.write(tmp_path / "out", objects.one_of_each(pair, analysis)).values():
         ds = dcmread(path)
         assert {k: ds.get(k) for k in long} == long
 
@@ -325,7 +325,7 @@ def from_folder(folder: Path, like: DualTracerPair) -> DualTracerPair:
 
 
 def all_bytes(folder: Path, pair: DualTracerPair, analysis: PatientAnalysis) -> dict[str, bytes]:
-    return {name: path.read_bytes() for name, path in objects.write(folder, objects.build(pair, analysis)).items()}
+    return {name: path.read_bytes() for name, path in objects.write(folder, objects.one_of_each(pair, analysis)).items()}
 
 
 SYNTAXES = {

@@ -38,6 +38,17 @@ def build(pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSetti
     return made
 
 
+def one_of_each(pair: DualTracerPair, analysis: PatientAnalysis) -> dict[str, Dataset]:
+    """A SEG, a report and a picture, for what is the same in all objects of a kind."""
+    segs = {Tracer.FDG: write_segs(pair, analysis, Tracer.FDG)}
+    picture = capture(Case(pair=pair, analysis=analysis), np.zeros((2, 8, 8, 3), np.uint8))
+    return {
+        "seg-fdg": segs[Tracer.FDG][0],
+        "sr-fdg": write_tracer_sr(pair, analysis, Tracer.FDG, segs[Tracer.FDG]),
+        "fusion": picture,
+    }
+
+
 def write(folder: Path, objects: dict[str, Dataset]) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.dcm" for name in objects}
