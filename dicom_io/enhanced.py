@@ -108,7 +108,8 @@ def why_whole(instance: Instance) -> str:
     try:
         return "" if list(_flattened(instance.header)) else "it has no frames"
     except UnclearError as why:
-        return f"it is {ENHANCED[instance.header.SOPClassUID]} that {why}"
+        kind = ENHANCED[text(instance.header, "SOPClassUID")]
+        return f"it is {kind} that {why}"
 
 
 def _flattened(header: Dataset) -> Iterator[Dataset]:
