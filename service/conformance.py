@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from pydicom import uid as uids
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import CTImageStorage, MultiFrameTrueColorSecondaryCaptureImageStorage, PositronEmissionTomographyImageStorage
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -35,7 +35,10 @@ UNCOMPRESSED = (
 
 # What a PET must bear, and for what (docs/METHOD.md).
 NEEDED = (
-    ("RadiopharmaceuticalInformationSequence, one item", "the rows below on isotope, tracer and dose; with several items the study is held"),
+    (
+        "RadiopharmaceuticalInformationSequence, one item",
+        "the rows below on isotope, tracer and dose; with several items the study is held",
+    ),
     ("RadionuclideHalfLife, else RadionuclideCodeSequence or Radiopharmaceutical", "the isotope; decay correction"),
     ("RadiopharmaceuticalCodeSequence, Radiopharmaceutical, descriptions, or a rule of the site", "the tracer"),
     ("RadionuclideTotalDose, RadiopharmaceuticalStartDateTime or StartTime", "SUV of images in Bq/ml"),
