@@ -72,6 +72,14 @@ def write_released(folder: Path, draft: Path, release: Release) -> None:
     (draft / _RESULTS).write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="")
 
 
+def write_held(folder: Path, draft: Path) -> None:
+    """Writes the released case of `folder` as it was before into `draft`, a new folder. Raises OSError."""
+    shutil.copytree(folder, draft)
+    for path in (draft / HELD).iterdir():
+        path.rename(draft / path.name)
+    (draft / HELD).rmdir()
+
+
 def _originals(draft: Path) -> Path:
     """The reports and results before any release, kept within the case."""
     held = draft / HELD

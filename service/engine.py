@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from service import casebook, releases
 from service.casebook import JobRow
-from service.handover import hand_over
+from service.handover import hand_over, take_back
 from service.journal import Journal
 from service.logs import logger, to_standard_error
 from service.outcomes import batch_of
@@ -111,10 +111,13 @@ class Engine:
             self._told[job.id] = progress
 
     def _settle(self, job: JobRow, outcome: CaseResult | Refusal) -> None:
+        released = releases.is_active(self._journal, job.id)
+        if isinstance(outcome, CaseResult) and outcome.released and not released:
+            outcome = attempt(lambda: take_back(self._plan.data / "cases" / job.pair_uid))
         if isinstance(outcome, Refusal):
             logger().warning("case not done", case=job.pair_uid, reason=outcome.reason)
             self._refused(job, outcome)
-        elif outcome.held and not self._plan.deliver_held:
+        elif outcome.held and (released or not self._plan.deliver_held):
             sentence = f"Not delivered; look at cases/{job.pair_uid} first: {' '.join(outcome.held)}"
             casebook.hold(self._journal, job.id, sentence, outcome.outcome, time.time())
             logger().warning("case on hold", case=job.pair_uid, number=job.id)

@@ -30,11 +30,26 @@ def hand_over(folder: Path, given: ReleaseRow) -> CaseResult | None:
     if not folder.is_dir():
         return None
     if not is_released(folder, release):
-        draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        draft = _draft(folder)
         write_released(folder, draft, release)
         sync_tree(draft)
         _exchange(draft, folder)
     return case_result(folder)
+
+
+def take_back(folder: Path) -> CaseResult:
+    """The case folder as it was before a release that does not hold any more: the case has changed since. Raises OSError."""
+    from dicom_io.release import write_held
+
+    draft = _draft(folder)
+    write_held(folder, draft)
+    sync_tree(draft)
+    _exchange(draft, folder)
+    return case_result(folder)
+
+
+def _draft(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
 
 
 def _release(given: ReleaseRow) -> Release:

@@ -110,6 +110,12 @@ def due(journal: Journal, now: float) -> list[Due]:
     return [Due(pair_uid=row.pop("pair_uid"), failures=row.pop("failures"), given=ReleaseRow(**row)) for row in rows]
 
 
+def is_active(journal: Journal, job_id: int) -> bool:
+    """Whether a release holds for the job."""
+    with journal.reading() as connection:
+        return _active(connection, job_id) is not None
+
+
 def active_releases(journal: Journal, patient_id: str | None = None) -> dict[int, ReleaseRow]:
     """Job > the release that holds for it, of one patient or of all."""
     query = select(releases).where(releases.c.withdrawn_at.is_(None)).order_by(releases.c.id)

@@ -62,10 +62,12 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """What lies in a case folder. objects: to be delivered, in order; held: the quality findings that forbid it."""
+    """What lies in a case folder. objects: to be delivered, in order; held: the quality findings that forbid it;
+    released: whether its reports bear a release."""
 
     objects: tuple[Path, ...]
     held: tuple[str, ...] = ()
+    released: bool = False
     outcome: Outcome = field(default=Outcome(verdict="ok", findings=(), measures={}))
 
 
@@ -151,7 +153,7 @@ def case_result(folder: Path) -> CaseResult:
     held = tuple(finding["message"] for finding in results["quality"] if finding["verdict"] == "hold")
     # The writer names what is referred to before what refers to it.
     objects = tuple(folder / f"{name}.dcm" for name in results["objects"])
-    return CaseResult(objects=objects, held=held, outcome=_outcome(results))
+    return CaseResult(objects=objects, held=held, released="release" in results, outcome=_outcome(results))
 
 
 def _outcome(results: Mapping[str, Any]) -> Outcome:

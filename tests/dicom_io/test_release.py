@@ -15,7 +15,7 @@ import srtree
 from cases import HOLD, Made, made_case
 from pydicom import Dataset, dcmread
 
-from dicom_io.release import HELD, Release, is_released, write_released
+from dicom_io.release import HELD, Release, is_released, write_held, write_released
 
 AT = datetime(2026, 3, 13, 8, 30, 15, tzinfo=UTC)
 PLAIN = Release(by="A. Operator", why="Uptake time is the trial's protocol.", at=AT)
@@ -113,6 +113,13 @@ def test_the_same_release_gives_the_same_bytes_and_another_takes_its_place(case:
     other = dcmread(tmp_path / "other" / "sr-pair.dcm")
     assert other.SOPInstanceUID == dcmread(released(case, tmp_path / "fresh", ACCENTS) / "sr-pair.dcm").SOPInstanceUID
     assert said(other)["Delivery released by"] == ACCENTS.by
+
+
+def test_a_release_that_does_not_hold_leaves_no_trace(case: Made, tmp_path: Path) -> None:
+    write_held(released(case, tmp_path / "released"), tmp_path / "again")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()} == {
+        p.name: p.read_bytes() for p in case.folder.iterdir()
+    }
 
 
 def with_name(case: Made, folder: Path, name: str, character_set: Any) -> Path:

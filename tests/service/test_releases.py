@@ -19,6 +19,7 @@ from dicom_io.tracers import TracerRules
 from service import casebook, outcomes, postings, releases
 from service.casebook import Case, JobRow, Ruling
 from service.engine import FAILURES, Engine, Plan
+from service.handover import hand_over
 from service.outcomes import BATCH, Outcome, batch_of
 from service.tables import JobState, StudyState
 from service.worker import CaseJob, CaseResult, run_case
@@ -200,6 +201,33 @@ def test_a_node_that_delivers_everything_keeps_a_release_that_was_given(folder: 
     let_go(folder, held)
     casebook.resume(folder.journal, 4.0, release_held=True)
     engine(folder, deliver_held=True).step()
+    sent = [folder.data / row.path for row in postings.due(folder.journal, "pacs", 1e12)]
+    assert "Looked at." in str(dcmread(next(path for path in sent if path.stem == "sr-pair")))
+
+
+@pytest.mark.parametrize("deliver_held", [False, True])
+def test_a_release_that_came_too_late_is_taken_back_from_the_reports(folder: Any, held: int, deliver_held: bool) -> None:
+    let_go(folder, held)
+    (due,) = releases.due(folder.journal, 1e12)
+    cases = folder.data / "cases" / due.pair_uid
+    before = {path.name: path.read_bytes() for path in cases.iterdir()}
+    assert hand_over(cases, due.given) is not None  # and at this moment the case changes, and changes back
+    releases.void(folder.journal, due.given, 3.0)
+    running = engine(folder, deliver_held=deliver_held)
+    for _ in range(3):
+        running.step()
+    assert job(folder, held).state is (JobState.DONE if deliver_held else JobState.HELD)
+    assert {path.name: path.read_bytes() for path in cases.iterdir()} == before
+
+
+def test_a_parked_release_is_named_also_by_a_node_that_delivers_everything(folder: Any, held: int) -> None:
+    let_go(folder, held)
+    (due,) = releases.due(folder.journal, 1e12)
+    releases.park(folder.journal, due.given, "OSError", "The disk was away.")
+    casebook.resume(folder.journal, 5.0, release_held=True)
+    running = engine(folder, deliver_held=True)
+    for _ in range(3):
+        running.step()
     sent = [folder.data / row.path for row in postings.due(folder.journal, "pacs", 1e12)]
     assert "Looked at." in str(dcmread(next(path for path in sent if path.stem == "sr-pair")))
 
