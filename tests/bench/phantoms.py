@@ -1,6 +1,7 @@
 """Digital patients through the whole analysis, each lesion of at least 8 mm radius judged: `make bench-phantoms`.
 
-With noise, blur and deformation; a lesion counts where it is found on each tracer that has it, with its site and class.
+With noise, blur and deformation; a lesion counts where it is found on each tracer that has it, with its site and
+class. A quality finding that is not ok is a fault too: these patients have none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from analysis.patient.pipeline import analyse
 from analysis.phantom import DigitalPatient, PhantomSettings, make_patient
-from analysis.values import PatientAnalysis, Tracer
+from analysis.values import PatientAnalysis, Tracer, Verdict
 
 LEAST_RADIUS_MM = 8.0
 
@@ -48,6 +49,7 @@ def main(first: int, last: int) -> int:
         analysis = analyse(patient.fdg, patient.pentixafor)
         seconds = time.perf_counter() - began
         said = [fault for tracer in Tracer for fault in faults(patient, analysis, tracer)]
+        said += [f"{f.verdict}: {f.message}" for f in analysis.findings if f.verdict is not Verdict.OK]
         wrong += len(said)
         error = analysis.aligned.quality.error_mm
         count = len(patient.truth["lesions"])

@@ -13,14 +13,16 @@ import pytest
 
 from analysis.grids import regrid
 from analysis.patient import pipeline
-from analysis.patient.pipeline import AnalysisSettings, Segmenters, analyse
+from analysis.patient.pipeline import NOTHING_BESIDE, AnalysisSettings, Beside, Segmenters, analyse
 from analysis.phantom import DigitalPatient, PhantomSettings, Trap, make_patient
+from analysis.phantom.values import Preset
 from analysis.ports import Progress, silent
 from analysis.values import (
     AlignedPair,
     Anatomy,
     BoolArray,
     Concordance,
+    Finding,
     Lesion,
     Model,
     PatientAnalysis,
@@ -70,11 +72,15 @@ def true_pair(patient: DigitalPatient, error_mm: float = 0.0) -> AlignedPair:
 
 
 def analysed(
-    patient: DigitalPatient, monkeypatch: pytest.MonkeyPatch, error_mm: float = 0.0, progress: Progress = silent
+    patient: DigitalPatient,
+    monkeypatch: pytest.MonkeyPatch,
+    error_mm: float = 0.0,
+    progress: Progress = silent,
+    beside: Beside = NOTHING_BESIDE,
 ) -> PatientAnalysis:
     monkeypatch.setattr(pipeline, "align", lambda *_: true_pair(patient, error_mm))
     by = Segmenters(anatomy=TrueAnatomy(patient), lesions=TrueLesions(patient))
-    return analyse(patient.fdg, patient.pentixafor, AnalysisSettings(), by=by, progress=progress)
+    return analyse(patient.fdg, patient.pentixafor, AnalysisSettings(), by=by, progress=progress, beside=beside)
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +170,23 @@ def drawn_ml(patient: DigitalPatient, tracer: Tracer, number: int) -> float:
 def test_findings_of_a_good_pair(result: PatientAnalysis) -> None:
     found = {f.name: f for f in result.findings}
     assert found["FDG brain to liver"].value == pytest.approx(7.0 / 1.9, rel=0.01)
-    assert found["PentixaFor spleen to liver"].verdict is Verdict.OK
-    assert result.verdict is not Verdict.HOLD
+    assert {f.name for f in result.findings if f.verdict is not Verdict.OK} == set()
+
+
+def test_what_is_known_beside_the_images_stands_with_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings of headers come first, the comparison with earlier cases last, and what was compared with is kept."""
+    patient = make_patient(PhantomSettings(seed=3, lesions=0, noise=False, blur=False, preset=Preset.COARSE))
+    given = Finding(name="same patient", value="name", limit="name", verdict=Verdict.WARN, message="Told by headers.")
+    rows = [{"FDG liver SUVmean": 2.4 + 0.01 * n, "FDG spleen SUVmean": 1.7, "FDG scanner": "GE"} for n in range(9)]
+    analysis = analysed(patient, monkeypatch, beside=Beside(given=(given,), batch=rows))
+    found = {f.name: f for f in analysis.findings}
+    assert analysis.findings[0] is given
+    assert found["FDG liver SUVmean in batch"].verdict is Verdict.WARN
+    assert found["FDG spleen SUVmean in batch"].verdict is Verdict.OK
+    assert "9 earlier cases" in found["FDG liver SUVmean in batch"].message
+    assert analysis.settings["batch"] == tuple(rows)
+    alone = analysed(patient, monkeypatch)
+    assert [f for f in alone.findings if f.name in found] == [f for f in analysis.findings[1:] if "in batch" not in f.name]
 
 
 def test_settings_and_software_are_kept(result: PatientAnalysis) -> None:
