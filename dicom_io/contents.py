@@ -11,7 +11,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from analysis.errors import NotDicom, UnusableImage
-from dicom_io.elements import text
+from dicom_io.elements import require_content_fault, text
 from dicom_io.headers import UNREADABLE
 from dicom_io.seg_reader import Segment, Segmented, read_seg
 from dicom_io.sr_reader import Measured, MeasurementGroup, Report, read_sr
@@ -25,6 +25,7 @@ def contents(file: Path) -> dict[str, Any]:
     try:
         ds = dcmread(file)
     except UNREADABLE as error:
+        require_content_fault(error)
         raise NotDicom(f"{file.name} is no readable DICOM object; send it again.") from error
     if text(ds, "Modality") == "SEG":
         return _identity(ds) | _of_seg(read_seg(ds))

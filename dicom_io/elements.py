@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 # pydicom need not warn about each of them.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
 
-# What pydicom raises when it converts a malformed value.
+# What pydicom raises when it converts a malformed value; OSError without a number where items end too early.
 MALFORMED = (
     ValueError,
     TypeError,
@@ -28,7 +28,15 @@ MALFORMED = (
     EOFError,
     struct.error,
     BytesLengthException,
+    RecursionError,
+    OSError,
 )
+
+
+def require_content_fault(error: BaseException) -> None:
+    """Raises the error again where not the content but the disk is at fault: only the system's own OSError has a number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def value(header: Dataset, keyword: str) -> Any:
@@ -49,21 +57,26 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
 
 def text(header: Dataset, keyword: str) -> str:
     """The element as one line of text, "" where it is absent; several values are joined by a backslash, as stored."""
-    return "\\".join(words(header, keyword))
+    return _CONTROL.sub(" ", "\\".join(words(header, keyword))).strip()
 
 
 def numbers(header: Dataset, keyword: str) -> tuple[float, ...]:
-    """All values of a numeric element; () where it is absent or any value is no finite number."""
-    try:
-        found = tuple(float(word) for word in words(header, keyword))
-    except ValueError:
-        return ()
-    return found if all(abs(number) < float("inf") for number in found) else ()
+    """All values of a numeric element; () where it is absent or any value is no finite number as DICOM writes it."""
+    values = [read_number(word) for word in words(header, keyword)]
+    found = tuple(value for value in values if value is not None)
+    return found if len(found) == len(values) else ()
+
+
+def read_number(word: str) -> float | None:
+    """A finite number as DICOM writes it; Python's own 1_000 or other alphabets' figures are none."""
+    found = float(word) if _NUMBER.fullmatch(word.strip()) else float("inf")
+    return found if abs(found) < float("inf") else None
 
 
 def number(header: Dataset, keyword: str) -> float | None:
-    """The element's first value as a number, None where it has none."""
-    return next(iter(numbers(header, keyword)), None)
+    """The element's value as a number, None where it has none, or several that differ: nobody knows which is meant."""
+    found = set(numbers(header, keyword))
+    return found.pop() if len(found) == 1 else None
 
 
 def items(header: Dataset, keyword: str) -> tuple[Dataset, ...]:
@@ -91,8 +104,10 @@ def codes(header: Dataset, keyword: str) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-_DATE = re.compile(r"(\d{4})[.:-]?(\d{2})[.:-]?(\d{2})")
-_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(\.\d+)?)?)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DATE = re.compile(r"(\d{4})[.:-]?(\d{2})[.:-]?(\d{2})", re.ASCII)
+_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(\.\d+)?)?)?", re.ASCII)
 _DATETIME = re.compile(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d+)?)?)?)?([+-]\d{4})?")
 
 

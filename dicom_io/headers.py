@@ -20,7 +20,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
 from dicom_io.cutoff import holds_all_pixels
-from dicom_io.elements import MALFORMED, moment, number, read_date, text
+from dicom_io.elements import MALFORMED, moment, number, read_date, require_content_fault, text
 from dicom_io.enhanced import frames
 from dicom_io.slices import order
 from dicom_io.studies import Instance, PatientIdentity, Series, Study
@@ -29,7 +29,7 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 # Scanners write UIDs with leading zeros, which the standard forbids; they still name their object.
 _UID_LIKE = re.compile(r"\d+(\.\d+)+")
-UNREADABLE = (*MALFORMED, InvalidDicomError, zlib.error, RecursionError, MemoryError)
+UNREADABLE = (*MALFORMED, InvalidDicomError, zlib.error, MemoryError)
 
 
 def read_instance(path: Path) -> Instance:
@@ -89,7 +89,8 @@ def _check_beginning(head: bytes) -> None:
 def _parse(stream: BinaryIO) -> Dataset:
     try:
         header = dcmread(stream, stop_before_pixels=True, force=True)
-    except UNREADABLE:
+    except UNREADABLE as error:
+        require_content_fault(error)
         raise NotDicom("The file is no readable DICOM object: it is of another kind, damaged or cut off.") from None
     if text(header.file_meta, "MediaStorageSOPClassUID") == MEDIA_STORAGE_DIRECTORY or "DirectoryRecordSequence" in header:
         raise NotDicom("The file is a DICOMDIR, an index of other files, and holds no image.")

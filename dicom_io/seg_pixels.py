@@ -14,6 +14,7 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import UID, RLELossless
 
 from analysis.errors import UnusableImage
+from dicom_io.elements import number
 
 DEFLATED_IMAGE_FRAME = UID("1.2.840.10008.1.2.8.1")
 _UNDECODABLE = (
@@ -24,6 +25,7 @@ _UNDECODABLE = (
     RuntimeError,
     NotImplementedError,
     EOFError,
+    OSError,
     struct.error,
     zlib.error,
     MemoryError,
@@ -35,7 +37,7 @@ def read_frames(ds: Dataset) -> npt.NDArray[np.integer[Any]]:
     syntax = UID("")
     try:
         syntax = UID(ds.file_meta.TransferSyntaxUID) if hasattr(ds, "file_meta") else syntax
-        shape = (int(ds.get("NumberOfFrames") or 1), int(ds.Rows), int(ds.Columns))
+        shape = (int(number(ds, "NumberOfFrames") or 1), int(number(ds, "Rows") or 0), int(number(ds, "Columns") or 0))
         if syntax in _DECODERS and (ds.BitsAllocated == 1 or syntax == DEFLATED_IMAGE_FRAME):
             return _decoded(ds, shape, _DECODERS[syntax])
         return np.asarray(ds.pixel_array).reshape(shape)

@@ -19,7 +19,7 @@ from pydicom.sr.coding import Code
 from analysis.errors import NotDicom, UnusableImage
 from analysis.values import BoolArray, Grid, Labelmap
 from dicom_io import codes
-from dicom_io.elements import items, number, text
+from dicom_io.elements import items, number, require_content_fault, text
 from dicom_io.headers import UNREADABLE
 from dicom_io.seg_geometry import Frames, placed
 from dicom_io.seg_pixels import read_frames
@@ -115,6 +115,7 @@ def _opened(given: Dataset | Path) -> Dataset:
     try:
         return dcmread(given)
     except UNREADABLE as error:
+        require_content_fault(error)
         raise NotDicom("The file is no readable DICOM object; send the segmentation again.") from error
 
 

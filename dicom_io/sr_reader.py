@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 from pydicom.sr.coding import Code
 
 from analysis.errors import NotDicom, UnusableImage
-from dicom_io.elements import items, number, text
+from dicom_io.elements import items, number, require_content_fault, text
 from dicom_io.headers import UNREADABLE
 
 # Code values of the concepts of TID 1410, 1411, 1501 and 1419 that are read, each with the older ones for the same thing.
@@ -112,6 +112,7 @@ def _opened(given: Dataset | Path) -> Dataset:
     try:
         return dcmread(given)
     except UNREADABLE as error:
+        require_content_fault(error)
         raise NotDicom("The file is no readable DICOM object; send the report again.") from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from analysis.values import Tracer
+from dicom_io.elements import text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,16 +27,16 @@ class Instance:
 
     @property
     def sop_class_uid(self) -> str:
-        return str(self.header.SOPClassUID)
+        return text(self.header, "SOPClassUID")
 
     @property
     def sop_instance_uid(self) -> str:
-        return str(self.header.SOPInstanceUID)
+        return text(self.header, "SOPInstanceUID")
 
     @property
     def label(self) -> str:
         """How a sentence names it: "slice 12", or "frame 12 of instance 1" of a multi-frame object."""
-        number = str(self.header.get("InstanceNumber") or "").strip() or self.sop_instance_uid
+        number = text(self.header, "InstanceNumber") or self.sop_instance_uid
         return f"slice {number}" if self.frame is None else f"frame {self.frame + 1} of instance {number}"
 
 
@@ -52,19 +53,19 @@ class Series:
 
     @property
     def series_instance_uid(self) -> str:
-        return str(self.header.SeriesInstanceUID)
+        return text(self.header, "SeriesInstanceUID")
 
     @property
     def modality(self) -> str:
-        return str(self.header.get("Modality", ""))
+        return text(self.header, "Modality")
 
     @property
     def description(self) -> str:
-        return str(self.header.get("SeriesDescription", ""))
+        return text(self.header, "SeriesDescription")
 
     @property
     def frame_of_reference_uid(self) -> str:
-        return str(self.header.get("FrameOfReferenceUID", ""))
+        return text(self.header, "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +89,11 @@ class Study:
 
     @property
     def study_instance_uid(self) -> str:
-        return str(self.series[0].header.StudyInstanceUID)
+        return text(self.series[0].header, "StudyInstanceUID")
 
     @property
     def description(self) -> str:
-        return next((d for s in self.series if (d := str(s.header.get("StudyDescription", "")))), "")
+        return next((d for s in self.series if (d := text(s.header, "StudyDescription"))), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -10,7 +9,7 @@ from pydicom import Dataset
 
 from analysis.errors import NotQuantifiable
 from analysis.values import Body
-from dicom_io.elements import items, number, read_date, read_datetime, read_time, text, words
+from dicom_io.elements import items, number, read_date, read_datetime, read_number, read_time, text, words
 from dicom_io.studies import Instance, Series
 from dicom_io.suv_body import written
 from dicom_io.suv_makers import ge_net_dose_bq
@@ -29,14 +28,23 @@ _ONE_TRACER = (
     "RadiopharmaceuticalStartTime",
     "RadiopharmaceuticalStartDateTime",
 )
+# Half-lives in s of what PET is made with (ICRP Publication 107, for the nuclides of DICOM PS3.16 CID 4020): O-14, Rb-82, O-15,
+# K-38, Cu-62, N-13, C-11, Mn-52m, Cu-60, Mn-51, Tc-94m, As-70, Ga-68, Br-75, F-18, Ti-45, Cu-61, Sc-43, Sc-44, Se-73, Fe-52,
+# Zn-62, Ga-66, Cu-64, Nb-90, Y-86, Br-76, Tb-152, As-72, Br-77, Y-90, Zr-89, I-124, Mn-52, Ge-68, Na-22.
+_HALF_LIVES = (
+    *(70.6, 76.4, 122.2, 458.2, 580.4, 597.9, 1221.8, 1266.0, 1422.0, 2772.0, 3120.0, 3156.0, 4062.6, 5802.0, 6586.2, 11088.0),
+    *(12013.2, 14007.6, 14292.0, 25740.0, 29790.0, 33067.0, 34164.0, 45720.0, 52560.0, 53064.0, 58320.0, 63000.0, 93600.0),
+    *(205329.6, 230760.0, 282276.0, 360806.4, 483062.4, 2.3414e7, 8.213e7),
+)
+_SAME_NUCLIDE = 0.03  # scanners' tables differ by up to so much
 # A slice in which one of these is missing is believed to be like the others.
 _ONE_WHERE_GIVEN = ("PatientSize", "PatientSex", "SUVType", "SeriesTime", "SeriesDate")
 
 
 def require_readable(series: Series) -> None:
-    """Raises NotQuantifiable where a time that the factor rests on is written, but not in DICOM's way: it is not absent."""
+    """Raises NotQuantifiable where what SUV rests on is written, but not in DICOM's way: it is not absent."""
     for instance in series.instances:
-        _require_readable(instance.header, _TIMES)
+        _require_readable(instance.header, _WRITTEN)
         for item in items(instance.header, "RadiopharmaceuticalInformationSequence"):
             _require_readable(item, _TIMES_OF_TRACER)
 
@@ -53,15 +61,9 @@ def _read_moment(word: str) -> datetime | None:
     return read_datetime(word) or read_date(word)
 
 
-def _read_number(word: str) -> float | None:
-    try:
-        found = float(word)
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
-
-
-_TIMES: Mapping[str, Callable[[str], object]] = {
+_WRITTEN: Mapping[str, Callable[[str], object]] = {
+    "RescaleSlope": read_number,
+    "RescaleIntercept": read_number,
     "SeriesDate": read_date,
     "SeriesTime": read_time,
     "AcquisitionDate": read_date,
@@ -69,8 +71,8 @@ _TIMES: Mapping[str, Callable[[str], object]] = {
     "AcquisitionDateTime": _read_moment,
     "DecayCorrectionDateTime": _read_moment,
     "FrameReferenceDateTime": _read_moment,
-    "FrameReferenceTime": _read_number,
-    "ActualFrameDuration": _read_number,
+    "FrameReferenceTime": read_number,
+    "ActualFrameDuration": read_number,
 }
 _TIMES_OF_TRACER: Mapping[str, Callable[[str], object]] = {
     "RadiopharmaceuticalStartTime": read_time,
@@ -119,7 +121,7 @@ def _require_slope(instance: Instance, *, bare: bool) -> None:
             f"Slice {text(instance.header, 'InstanceNumber') or instance.sop_instance_uid} has no RescaleSlope above 0; "
             "correct the header at its source."
         )
-    _require_readable(instance.header, {"RescaleIntercept": _read_number})
+    _require_readable(instance.header, {"RescaleIntercept": read_number})
     if number(instance.header, "RescaleIntercept"):
         raise NotQuantifiable(
             f"RescaleIntercept of a PET slice is {number(instance.header, 'RescaleIntercept'):g} where it must be 0; "
@@ -149,7 +151,16 @@ def decay_notes(series: Series, correction: str) -> tuple[str, ...]:
 
 def tracer_notes(series: Series, tracer: Nuclide, patient: Body) -> tuple[str, ...]:
     """Sentences on the dose and how it was given. Raises NotQuantifiable: nobody is given such a dose."""
+    _require_nuclide(tracer)
     return (*_dose_notes(tracer, patient), *_ge_notes(series, tracer), *_infusion_notes(tracer), *_date_notes(series))
+
+
+def _require_nuclide(tracer: Nuclide) -> None:
+    if not any(abs(tracer.half_life_s / known - 1) <= _SAME_NUCLIDE for known in _HALF_LIVES):
+        raise NotQuantifiable(
+            f"RadionuclideHalfLife is {tracer.half_life_s:g} s, which is that of no nuclide used in PET; "
+            "correct the header at its source."
+        )
 
 
 def _dose_notes(tracer: Nuclide, patient: Body) -> tuple[str, ...]:

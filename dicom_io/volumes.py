@@ -14,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, JPEGLSNe
 
 from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
 from analysis.values import PetCt, Unit, Volume
-from dicom_io.elements import number, text
+from dicom_io.elements import number, require_content_fault, text
 from dicom_io.headers import UNREADABLE
 from dicom_io.slices import SliceGrid, slice_grid
 from dicom_io.studies import Instance, Series, TracerStudy
@@ -70,10 +70,15 @@ def _pet(series: Series, conversion: SuvConversion, slices: SliceGrid) -> Volume
             raise NotQuantifiable(
                 f"{_slice(instance)} of the PET has no RescaleSlope above 0; correct the header at its source."
             )
-        values[k] = stored * np.float64(slope * factor)
+        with np.errstate(over="ignore"):  # an absurd slope is told below
+            values[k] = stored * np.float64(slope * factor)
         padding = number(instance.header, "PixelPaddingValue")
         if padding is not None:
             values[k][stored == padding] = 0.0
+    if not np.isfinite(values).all():
+        raise NotQuantifiable(
+            "The PET has values that are no numbers (RescaleSlope or a value mapping); correct it at its source."
+        )
     return Volume(grid=slices.grid, values=values, unit=Unit.SUV)
 
 
@@ -86,7 +91,10 @@ def _ct(series: Series, slices: SliceGrid) -> Volume:
             raise UnusableImage(
                 f"{_slice(instance)} of the CT has no RescaleSlope and RescaleIntercept, so its values are not HU."
             )
-        values[k] = stored * np.float32(slope) + np.float32(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values[k] = stored * np.float32(slope) + np.float32(intercept)
+    if not np.isfinite(values).all():
+        raise UnusableImage("The CT has values that are no numbers (RescaleSlope, RescaleIntercept); correct it at its source.")
     np.maximum(values, AIR_HU, out=values)
     return Volume(grid=slices.grid, values=values, unit=Unit.HU)
 
@@ -120,6 +128,7 @@ def _stored_frames(wanted: list[tuple[Instance, int]]) -> Iterator[tuple[int, np
     except StopIteration:
         return
     except (*UNREADABLE, RuntimeError) as error:
+        require_content_fault(error)
         raise _damaged(instance, error) from error
     raise _damaged(instance, None)
 
@@ -129,6 +138,7 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
     try:
         decoded = _decoded(instance)
     except (*UNREADABLE, RuntimeError) as error:
+        require_content_fault(error)
         raise _damaged(instance, error) from error
     return _one_grey_slice(instance, decoded)
 

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydicom import Dataset
-
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
+from dicom_io.elements import text
 from dicom_io.headers import differences, group, read_instance, same_patient_id
 from dicom_io.pairing import Pairing, PairingSettings, pair
 from dicom_io.studies import DualTracerPair, TracerStudy
@@ -100,18 +99,18 @@ def filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
 
 def _read_filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
     instance = read_instance(data / row.path)
-    modality = _text(instance.header, "Modality")
+    modality = text(instance.header, "Modality")
     state, sentence = _use(modality, row.sop_instance_uid in own)
     return Filing(
         row=row,
         state=state,
         sentence=sentence,
-        study_instance_uid=_text(instance.header, "StudyInstanceUID"),
-        series_instance_uid=_text(instance.header, "SeriesInstanceUID"),
+        study_instance_uid=text(instance.header, "StudyInstanceUID"),
+        series_instance_uid=text(instance.header, "SeriesInstanceUID"),
         modality=modality[:16],
-        patient_id=_text(instance.header, "PatientID"),
-        issuer=_text(instance.header, "IssuerOfPatientID"),
-        study_date=_text(instance.header, "StudyDate")[:8],
+        patient_id=text(instance.header, "PatientID"),
+        issuer=text(instance.header, "IssuerOfPatientID"),
+        study_date=text(instance.header, "StudyDate")[:8],
     )
 
 
@@ -238,7 +237,7 @@ def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
             "No file of the study is in the inbox any more; put them back and restart the node, or send it again."
         )
     instances = [read_instance(path) for path in paths]
-    if not all(_text(instance.header, "PatientID") for instance in instances):
+    if not all(text(instance.header, "PatientID") for instance in instances):
         raise IdentityConflict("The study has no Patient ID and cannot be assigned to anybody; correct it and send it again.")
     studies = group(instances)
     if len(studies) != 1:
@@ -308,8 +307,3 @@ def case(pair: DualTracerPair, paths: dict[Path, str]) -> Case:
         pentixafor_study=pair.pentixafor.study.study_instance_uid,
         inputs=inputs,
     )
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    value = header.get(keyword)
-    return "" if value is None else str(value).strip()
