@@ -81,6 +81,8 @@ _CORRECTIONS = {
     "DetectorNormalizationCorrection": "NORM",
 }
 
+_DAY_MS = 86_400_000.0
+
 Elements = dict[BaseTag, DataElement]
 Groups = Mapping[str, tuple[Dataset, ...]]
 
@@ -259,6 +261,8 @@ def _set_times(ds: Dataset, groups: Groups, top: Dataset) -> None:
     if (representative := text(content, "FrameReferenceDateTime")) != "":
         _set(ds, FrameReferenceDateTime=representative)
     duration = number(content, "FrameAcquisitionDuration")
+    if duration is not None and not 0 <= duration <= _DAY_MS:
+        raise UnclearError(f"gives a frame a duration of {duration:.3g} ms (FrameAcquisitionDuration)")
     if duration is not None:
         ds.ActualFrameDuration = duration
 

@@ -198,6 +198,12 @@ REFUSED: dict[str, tuple[Change, type[Rejected], str]] = {
     ),
     "no position": (lacks("PlanePositionSequence"), NoUsablePet, "no PlanePositionSequence for frame 1"),
     "no pixel measures": (lacks("PixelMeasuresSequence"), NoUsablePet, "no PixelMeasuresSequence"),
+    "an endless frame": (in_group("FrameContentSequence", FrameAcquisitionDuration=1e300), NoUsablePet, "1e+300 ms"),
+    "values beyond all numbers": (
+        in_group("RealWorldValueMappingSequence", RealWorldValueSlope=1e300),
+        NotQuantifiable,
+        "no numbers",
+    ),
     "no weight": (sets(PatientWeight=""), NotQuantifiable, "PatientWeight"),
 }
 
