@@ -19,6 +19,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from dicom_io import codes, seg, sr
 from dicom_io.derived import COPIED, MANUFACTURER, RESEARCH, STANDARD_OBJECTS, Kind, SegForm, SrForm
 from dicom_io.enhanced import ENHANCED
+from dicom_io.packaging import AI_RESULTS
 from dicom_io.seg_reader import LABELMAP_STORAGE
 from service.config import NodeSettings
 from service.intake import IntakeSettings
@@ -51,8 +52,6 @@ NEEDED = (
     ("CorrectedImage, AttenuationCorrectionMethod, SeriesType", "that it is a static, attenuation-corrected series"),
     ("PatientWeight; PatientSize and PatientSex for other forms of SUV", "SUV by body weight"),
 )
-
-AI_RESULTS: tuple[tuple[str, str], ...] = ()
 
 
 def statement() -> str:
