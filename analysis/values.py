@@ -289,11 +289,6 @@ class Model:
     manufacturer: str = "duet"
     weights_sha256: str = ""
 
-    @property
-    def by_rules(self) -> bool:
-        """Whether it says of itself that it works without trained weights."""
-        return "rules, no weights" in self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:

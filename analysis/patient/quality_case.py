@@ -36,6 +36,7 @@ class QualityCase:
 
 
 def graded(value: float, ok: bool, hold: bool) -> Verdict:
+    """ok, hold or else warn; a value that is undefined is a warning."""
     if not math.isfinite(value):
         return Verdict.WARN
     return Verdict.OK if ok else Verdict.HOLD if hold else Verdict.WARN

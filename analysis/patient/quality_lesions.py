@@ -10,6 +10,8 @@ import numpy as np
 from analysis.patient.quality_case import QualityCase, QualitySettings, clipped
 from analysis.values import Finding, Model, Tracer, Verdict
 
+WITHOUT_WEIGHTS = "rules, no weights"  # what a model says of itself that needs none
+
 
 def lesion_load(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
     """Number and volume of each tracer's lesions."""
@@ -75,7 +77,7 @@ def models(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
 
 
 def _model(name: str, what: str, model: Model) -> Finding:
-    if model.by_rules:
+    if WITHOUT_WEIGHTS in model.name:
         known, how = True, "by fixed rules and not by a trained network: a first look"
     else:
         known = bool(model.weights_sha256)

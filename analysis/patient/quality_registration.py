@@ -14,6 +14,7 @@ BODY_HU = -400.0
 
 
 def registration(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
+    """How well both CTs agree after registration, and how far it bends the body."""
     q = case.pair.quality
     yield _dice("bone", q.bone_dice, (settings.bone_dice, settings.bone_dice_hold))
     yield _dice("body", q.body_dice, (settings.body_dice, settings.body_dice_hold))
