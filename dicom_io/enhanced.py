@@ -26,7 +26,7 @@ from dicom_io.elements import MALFORMED, described, items, number, numbers, read
 from dicom_io.enhanced_units import UnclearError, classic_units, scale
 from dicom_io.studies import Instance
 
-ENHANCED = {
+ENHANCED: dict[str, str] = {
     EnhancedPETImageStorage: "an enhanced PET",
     LegacyConvertedEnhancedPETImageStorage: "a legacy converted enhanced PET",
     EnhancedCTImageStorage: "an enhanced CT",
