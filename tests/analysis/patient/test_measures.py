@@ -18,6 +18,7 @@ from analysis.patient.measures import (
     body_surface_m2,
     brain_mean,
     liver_mean,
+    liver_noise,
     peak_at,
     peak_kernel,
     spleen_mean,
@@ -88,7 +89,18 @@ def test_small_or_absent_organs_are_undefined(make: Any) -> None:
     assert math.isnan(spleen_mean(study, small, lesions, SETTINGS))  # 20.6 ml, and less than 20 ml without its rim
     for mean in (spleen_mean, liver_mean, blood_pool_mean):
         assert math.isnan(mean(study, nothing, lesions, SETTINGS))
-    assert math.isnan(brain_mean(study, nothing, lesions, 100.0))
+    assert math.isnan(brain_mean(study, nothing, 100.0))
+
+
+def test_liver_noise_is_the_coefficient_of_variation(make: Any) -> None:
+    """Voxels of 1.8 and 2.2 in turn: mean 2, standard deviation 0.2; an even liver has none."""
+    grid = make.grid((40, 40, 40))
+    anatomy = make.anatomy(grid, {"liver": make.sphere(grid, (60, 60, 60), 50)})
+    suv = np.where(np.indices(grid.shape).sum(axis=0) % 2, 1.8, 2.2)
+    lesions = make.lesions(Tracer.FDG, grid)
+    assert liver_noise(make.study(Tracer.FDG, grid, suv), anatomy, lesions, SETTINGS) == pytest.approx(0.1, rel=1e-3)
+    assert liver_noise(make.study(Tracer.FDG, grid, 2.0), anatomy, lesions, SETTINGS) == 0.0
+    assert math.isnan(liver_noise(make.study(Tracer.FDG, grid, 2.0), make.anatomy(grid), lesions, SETTINGS))
 
 
 def test_liver_sphere_lies_in_the_right_lobe_away_from_lesions(make: Any) -> None:
