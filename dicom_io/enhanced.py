@@ -16,6 +16,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 from pydicom.uid import (
+    UID,
     EnhancedCTImageStorage,
     EnhancedPETImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
@@ -26,7 +27,7 @@ from dicom_io.elements import MALFORMED, described, items, number, numbers, read
 from dicom_io.enhanced_units import UnclearError, classic_units, scale
 from dicom_io.studies import Instance
 
-ENHANCED: dict[str, str] = {
+ENHANCED: dict[UID, str] = {
     EnhancedPETImageStorage: "an enhanced PET",
     LegacyConvertedEnhancedPETImageStorage: "a legacy converted enhanced PET",
     EnhancedCTImageStorage: "an enhanced CT",
@@ -110,7 +111,7 @@ def why_whole(instance: Instance) -> str:
     try:
         return "" if list(_flattened(instance.header)) else "it has no frames"
     except UnclearError as why:
-        kind = ENHANCED[text(instance.header, "SOPClassUID")]
+        kind = ENHANCED[UID(text(instance.header, "SOPClassUID"))]
         return f"it is {kind} that {why}"
 
 
