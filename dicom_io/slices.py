@@ -19,6 +19,8 @@ COSINE_TOLERANCE = 1e-3
 POSITION_TOLERANCE_MM = 0.1
 # Beds joined by the scanner leave gaps of 3.19 and 3.29 mm among 3.27 mm; a tenth of a gap is more than that.
 GAP_TOLERANCE = 0.1
+# Distances of slices and pixels in mm that scanners make.
+POSSIBLE_MM = (0.05, 50.0)
 # Slices may lie beside the mean grid by at most this part of the spacing.
 DRIFT_TOLERANCE = 0.5
 
@@ -88,6 +90,7 @@ def slice_grid(series: Series) -> SliceGrid:
     _require_no_shear(series, points, direction)
     places = points @ direction
     spacing = _regular_spacing(series, places)
+    _require_possible(series, (spacing, *numbers(series.header, "PixelSpacing")))
     _require_announced_count(series)
     expected = places[0] + spacing * np.arange(len(places))
     drift = float(np.abs(places - expected).max())
@@ -151,6 +154,14 @@ def _require_no_shear(series: Series, points: FloatArray, direction: FloatArray)
         raise IncompleteSeries(
             f"{_name(series)} has slices shifted against each other by {shift:.1f} mm within their plane (tilted gantry); "
             "it must be resampled to upright slices first."
+        )
+
+
+def _require_possible(series: Series, spacing: tuple[float, ...]) -> None:
+    if not all(POSSIBLE_MM[0] <= each <= POSSIBLE_MM[1] for each in spacing):
+        raise IncompleteSeries(
+            f"{_name(series)} has voxels of {' x '.join(f'{each:g}' for each in spacing)} mm, which no scanner makes; "
+            "correct the header at its source."
         )
 
 
