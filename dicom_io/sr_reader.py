@@ -130,8 +130,10 @@ def _groups(container: Dataset, depth: int) -> Iterator[Dataset]:
 
 
 def _sentences(container: Dataset, depth: int) -> Iterator[str]:
-    """TEXT items that belong to no measurement group."""
+    """TEXT items that belong to no measurement group, without those that only describe the observer."""
     for item in items(container, "ContentSequence") if depth <= _DEEPEST else ():
+        if text(item, "RelationshipType") == "HAS OBS CONTEXT":
+            continue
         if text(item, "ValueType") == "TEXT" and text(item, "TextValue"):
             yield text(item, "TextValue")
         elif not _named(item, _GROUP):

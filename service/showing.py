@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+SUV_METHOD = "126410"  # says of each SUV that it is by body weight, as its unit does
+
 
 def show(file: Path, *, as_json: bool) -> str:
     """What the object says, as text or JSON. Raises Rejected."""
@@ -49,7 +51,8 @@ def _report(found: Mapping[str, Any]) -> Iterator[str]:
 def _measurement(one: Mapping[str, Any]) -> str:
     value = f"no value ({one['qualifier']})" if one.get("qualifier") else "no value"
     shown = value if one["value"] is None else f"{one['value']:.6g} {one['unit']}"
-    details = ", ".join(_meaning(one[name]) for name in ("derivation", "site") if name in one)
+    said = [one[name] for name in ("derivation", "site", "method") if name in one]
+    details = ", ".join(_meaning(code) for code in said if code["value"] != SUV_METHOD)
     return f"{_meaning(one['concept'])}{f' ({details})' if details else ''}: {shown}"
 
 
