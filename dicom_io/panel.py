@@ -128,9 +128,20 @@ def told(analysis: PatientAnalysis, column: Column, lines: int) -> Told:
 
 
 def _lines(finding: Finding, column: Column, *, sentence: bool, most: int) -> list[str]:
-    words = finding.message if sentence and harmless(finding.message) else in_short(finding)
-    unbroken = re.sub(r"\(.*?\)", lambda part: part[0].replace(" ", NO_BREAK), words)
-    return wrapped(unbroken, column.size - 2, column.width - _indent(column), most)
+    ways = (finding.message,) if sentence and harmless(finding.message) else in_short(finding)
+    unbroken = [re.sub(r"\(.*?\)", lambda part: part[0].replace(" ", NO_BREAK), words) for words in ways]
+    whole = next((words for words in unbroken if _is_whole(words, column, most)), unbroken[-1])
+    return wrapped(whole, *_room(column), most)
+
+
+def _is_whole(words: str, column: Column, most: int) -> bool:
+    drawn = wrapped(words, *_room(column), most)
+    return " ".join(drawn) == words
+
+
+def _room(column: Column) -> tuple[int, float]:
+    """Letter size and width in pixels of a finding's words."""
+    return column.size - 2, column.width - _indent(column)
 
 
 def _indent(column: Column) -> float:
@@ -161,13 +172,14 @@ def draw_quality(pen: Pen, column: Column, y: float, verdict: Verdict, reasons: 
     return y
 
 
-def in_short(finding: Finding) -> str:
-    """The finding's name, value and first limit; a value that might hold a date or the patient's number is left out."""
+def in_short(finding: Finding) -> tuple[str, ...]:
+    """The finding's name, value and first limit, then with less; a value that might hold a date or an ID is left out."""
     value = f"{finding.value:.3g}" if isinstance(finding.value, (int, float)) else str(finding.value or "")
     if not value or not harmless(value) or len(value) > 24:
-        return finding.name
+        return (finding.name,)
     limit = finding.limit.replace(";", ",").split(",")[0].strip()
-    return f"{finding.name} {value} ({limit})" if limit and harmless(limit) else f"{finding.name} {value}"
+    brief = (f"{finding.name} {value}", finding.name)
+    return (f"{finding.name} {value} ({limit})", *brief) if limit and harmless(limit) else brief
 
 
 def sign(pen: Pen, at: tuple[float, float], radius: float, verdict: Verdict) -> None:

@@ -61,16 +61,26 @@ def test_the_table_is_the_sum_of_the_lesions() -> None:
 
 def test_a_finding_in_short() -> None:
     words = {"value": 158.83, "limit": "50-75 min, hold below 30 or above 150 min"}
-    assert in_short(finding(Verdict.HOLD, "FDG uptake time", **words)) == "FDG uptake time 159 (50-75 min)"
-    assert in_short(finding(Verdict.WARN, "FDG organs", value="spleen", limit="liver, spleen")) == "FDG organs spleen (liver)"
-    assert in_short(finding(Verdict.WARN, "same patient", value="ID 1234567", limit="same")) == "same patient"
-    assert in_short(finding(Verdict.WARN, "x")) == "x"
+    assert in_short(finding(Verdict.HOLD, "FDG uptake time", **words))[0] == "FDG uptake time 159 (50-75 min)"
+    organs = finding(Verdict.WARN, "FDG organs", value="spleen", limit="liver, spleen")
+    assert in_short(organs)[0] == "FDG organs spleen (liver)"
+        in_short(finding(Verdict.WARN, "FDG organs", value="spleen", limit="liver, spleen"))[0] == "FDG organs spleen (liver)"
+    )
+    assert in_short(finding(Verdict.WARN, "same patient", value="ID 1234567", limit="same"))[0] == "same patient"
+    assert in_short(finding(Verdict.WARN, "x"))[0] == "x"
 
 
 def test_a_limit_stays_in_one_piece() -> None:
     words = {"value": 96.81, "limit": "<= 15 min", "message": "x " * 200}
     reasons = told(make([], findings=(finding(Verdict.WARN, "uptake time difference", **words),)), COLUMN, 2)
     assert [line.replace("\u00a0", " ") for line in reasons.findings[0][1]] == ["uptake time difference 96.8", "(<= 15 min)"]
+
+
+def test_a_limit_that_has_no_room_is_left_out_whole() -> None:
+    words = {"value": 96.81, "limit": "<= 15 min", "message": "x " * 200}
+    others = (finding(Verdict.WARN, f"warn {n}") for n in range(4))
+    reasons = told(make([], findings=(finding(Verdict.WARN, "uptake time difference", **words), *others)), COLUMN, 5)
+    assert reasons.findings[0][1] == ["uptake time difference 96.8"]
 
 
 def test_holds_come_first_and_what_has_no_room_is_counted() -> None:
