@@ -1,7 +1,9 @@
-"""Empty frames that let the bits of all frames end in an even byte, so that the pixel data need no padding.
+"""Empty frames beside the lesions', for the sake of one viewer: OHIF 3.13 (its dcmjs) misreads packed bits in two ways.
 
-A byte of padding is what the standard asks for (PS3.5 8.1.1), but OHIF 3.13 counts it to the frames, and then shows no
-segment at all and no message. Frames without a voxel are nothing new to any reader.
+Where a frame fills whole bytes, it takes the byte that pads an odd length (PS3.5 8.1.1) for a part of the frames, and shows
+nothing: there the length is made even. Where frames begin inside a byte, it counts their bits from the wrong end and draws
+lesions centimetres from their place, if the length is even; with an odd one it gives up. Nothing is better than a lesion in
+a wrong place, so there the length is made odd. Frames without a voxel are nothing new to any reader.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ Mark = tuple[int, int, int, int]
 def mark_empty_frames(labels: npt.NDArray[Any]) -> list[Mark]:
     """Sets one voxel in as many slices as there have to be empty frames; `labels`: [k, j, i], 0 is background, changed.
 
-    The slices lie beside the first lesions. None where no padding would be needed or no slice is left.
+    The slices lie beside the first lesions. None where the length suits already or no slice is left.
     """
     present = _present(labels)
     frames = int(present[:, 1:].sum())
     marks: list[Mark] = []
     places = _free_slices(present)
-    while _padded(frames + len(marks), labels[0].size):
+    while not _suits(frames + len(marks), labels[0].size):
         place = next(places, None)
         if place is None:
             break
@@ -58,9 +60,10 @@ def clear_marks(ds: Dataset, marks: Sequence[Mark], images: Sequence[Dataset]) -
     ds.PixelData = bytes(data)
 
 
-def _padded(frames: int, voxels: int) -> bool:
-    """Whether the packed bits of so many frames end in an odd byte; a single frame is read rightly by all."""
-    return frames > 1 and -(-frames * voxels // 8) % 2 == 1
+def _suits(frames: int, voxels: int) -> bool:
+    """Whether the packed bits of so many frames have the length that is wanted; a single frame is read rightly by all."""
+    odd = -(-frames * voxels // 8) % 2 == 1
+    return frames < 2 or odd == (voxels % 8 != 0)
 
 
 def _present(labels: npt.NDArray[Any]) -> BoolArray:
