@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from analysis.values import Concordance, Site, Tracer, Verdict
+from dicom_io.elements import text
 
 OWN_SCHEME = "99DUET"
+UNSAID = Code("", "", "")  # where a maker gave no code
 
 # Units
 SUV = Code("g/ml{SUVbw}", "UCUM", "Standardized Uptake Value body weight")
@@ -60,7 +63,6 @@ AORTA = Code("15825003", "SCT", "Aorta")
 PET_MEASUREMENT_REPORT = Code("126003", "DCM", "PET Measurement Report")
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 COMMENT = Code("121106", "DCM", "Comment")
-FINDING = Code("121071", "DCM", "Finding")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
@@ -197,6 +199,15 @@ def own_code(value: str, meaning: str) -> Code:
     return Code(short, OWN_SCHEME, meaning[:64])
 
 
+def read_code(sequence: Iterable[Dataset]) -> Code | None:
+    """The first code of a code sequence, whoever wrote it; None where there is none."""
+    for item in sequence:
+        value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
+        if value:
+            return Code(value, text(item, "CodingSchemeDesignator"), text(item, "CodeMeaning"))
+    return None
+
+
 def region_code(region: str, site: Site | None = None) -> tuple[Code, Code | None]:
     """The anatomical region's name (as anatomy gives it) -> its code and laterality.
 
@@ -215,7 +226,7 @@ def region_code(region: str, site: Site | None = None) -> tuple[Code, Code | Non
 def all_codes() -> tuple[Code, ...]:
     """Every code of this table, each once."""
     mappings: list[Mapping[Any, Code]] = [TRACERS, PROCEDURES, SITES, CONCORDANCES, CERTAINTIES, VERDICTS, BURDENS, _REGIONS]
-    found = [x for x in globals().values() if isinstance(x, Code)] + [c for m in mappings for c in m.values()]
+    found = [x for x in globals().values() if isinstance(x, Code) and x != UNSAID] + [c for m in mappings for c in m.values()]
     levels = [Code(value, "SCT", f"{name} vertebra") for name, value in _VERTEBRAE.items()]
     return tuple(dict.fromkeys([*found, *levels]))
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from analysis.errors import NotDicom, UnusableImage
-from dicom_io.elements import require_content_fault, text
-from dicom_io.headers import UNREADABLE
+from analysis.errors import UnusableImage
+from dicom_io.elements import text
+from dicom_io.headers import read_object
 from dicom_io.seg_reader import Segment, Segmented, read_seg
 from dicom_io.sr_reader import Measured, MeasurementGroup, Report, read_sr
 
@@ -22,11 +22,7 @@ def contents(file: Path) -> dict[str, Any]:
 
     Raises NotDicom: the file cannot be read. Raises UnusableImage: another kind of object, or one that cannot be used.
     """
-    try:
-        ds = dcmread(file)
-    except UNREADABLE as error:
-        require_content_fault(error)
-        raise NotDicom(f"{file.name} is no readable DICOM object; send it again.") from error
+    ds = read_object(file)
     if text(ds, "Modality") == "SEG":
         return _identity(ds) | _of_seg(read_seg(ds))
     if text(ds, "Modality") == "SR":

@@ -63,6 +63,17 @@ def read_folder(folder: Path) -> tuple[list[Instance], list[tuple[Path, str]]]:
     return instances, unusable
 
 
+def read_object(given: Dataset | Path) -> Dataset:
+    """A whole object of any kind; one that was read already is given back. Raises NotDicom: the file cannot be read."""
+    if isinstance(given, Dataset):
+        return given
+    try:
+        return dcmread(given)
+    except UNREADABLE as error:
+        require_content_fault(error)
+        raise NotDicom(f"{given.name} is no readable DICOM object; send it again.") from error
+
+
 def _files(folder: Path) -> list[Path]:
     """Every file below a folder, by path; links to folders are followed, each folder once."""
     found: list[Path] = []

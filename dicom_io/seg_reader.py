@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from analysis.errors import NotDicom, UnusableImage
+from analysis.errors import UnusableImage
 from analysis.values import BoolArray, Grid, Labelmap
 from dicom_io import codes
-from dicom_io.elements import items, number, require_content_fault, text
-from dicom_io.headers import UNREADABLE
+from dicom_io.elements import items, number, text
+from dicom_io.headers import read_object
 from dicom_io.seg_geometry import Frames, placed
 from dicom_io.seg_pixels import read_frames
 from dicom_io.studies import Instance
@@ -84,7 +84,7 @@ def read_seg(given: Dataset | Path, images: Iterable[Instance] = ()) -> Segmente
     Raises NotDicom: the file cannot be read. Raises UnusableImage: another kind of object, on slides, without a regular
     grid, or with pixels that do not decode.
     """
-    ds = _opened(given)
+    ds = read_object(given)
     form = _form(ds)
     frames = Frames.of(ds, images)
     grid, places = placed(ds, frames)
@@ -93,7 +93,7 @@ def read_seg(given: Dataset | Path, images: Iterable[Instance] = ()) -> Segmente
     claims, notes = _claims(ds, form, frames, values) if form != "LABELMAP" else _labelled(ds, values)
     labels, beneath = _merged(grid, places, claims)
     for each in np.unique(labels[labels > 0]):
-        segments.setdefault(int(each), Segment(number=int(each), label="", category=_code(()), kind=_code(())))
+        segments.setdefault(int(each), Segment(number=int(each), label="", category=codes.UNSAID, kind=codes.UNSAID))
     segments.pop(0, None)
     return Segmented(
         labelmap=Labelmap(grid=grid, labels=labels, names={n: s.label for n, s in segments.items()}),
@@ -107,16 +107,6 @@ def read_seg(given: Dataset | Path, images: Iterable[Instance] = ()) -> Segmente
         beneath=beneath,
         notes=notes,
     )
-
-
-def _opened(given: Dataset | Path) -> Dataset:
-    if isinstance(given, Dataset):
-        return given
-    try:
-        return dcmread(given)
-    except UNREADABLE as error:
-        require_content_fault(error)
-        raise NotDicom("The file is no readable DICOM object; send the segmentation again.") from error
 
 
 def _form(ds: Dataset) -> str:
@@ -165,10 +155,10 @@ def _segment_numbers(ds: Dataset, frames: Frames) -> list[int]:
 def _labelled(ds: Dataset, values: Values) -> tuple[list[Claim], tuple[str, ...]]:
     """Each pixel bears the number of its segment; the background is a segment too, or padding, or 0."""
     described = {int(number(item, "SegmentNumber") or 0): item for item in items(ds, "SegmentSequence")}
-    empty = {n for n, item in described.items() if _code(items(item, "SegmentedPropertyTypeCodeSequence")) == codes.BACKGROUND}
+    empty = {n for n, item in described.items() if _code(item, "SegmentedPropertyTypeCodeSequence") == codes.BACKGROUND}
     padding = number(ds, "PixelPaddingValue")
     empty |= {0} if padding is None else {0, int(padding)}
-    if 0 in described and _code(items(described[0], "SegmentedPropertyTypeCodeSequence")) != codes.BACKGROUND:
+    if 0 in described and _code(described[0], "SegmentedPropertyTypeCodeSequence") != codes.BACKGROUND:
         raise UnusableImage("A segment of the segmentation bears the number 0, which is the background; number from 1.")
     unknown = sorted({int(n) for n in np.unique(values)} - set(described) - empty) if described else []
     note = f"Values that no segment describes were left out: {', '.join(map(str, unknown[:10]))}."
@@ -207,16 +197,12 @@ def _described(item: Dataset) -> Segment:
     return Segment(
         number=int(number(item, "SegmentNumber") or 0),
         label=text(item, "SegmentLabel"),
-        category=_code(items(item, "SegmentedPropertyCategoryCodeSequence")),
-        kind=_code(items(item, "SegmentedPropertyTypeCodeSequence")),
+        category=_code(item, "SegmentedPropertyCategoryCodeSequence"),
+        kind=_code(item, "SegmentedPropertyTypeCodeSequence"),
         tracking_id=text(item, "TrackingID"),
         tracking_uid=text(item, "TrackingUID"),
     )
 
 
-def _code(sequence: tuple[Dataset, ...]) -> Code:
-    if not sequence:
-        return Code("", "", "")
-    item = sequence[0]
-    value = text(item, "CodeValue") or text(item, "LongCodeValue")
-    return Code(value, text(item, "CodingSchemeDesignator"), text(item, "CodeMeaning"))
+def _code(item: Dataset, keyword: str) -> Code:
+    return codes.read_code(items(item, keyword)) or codes.UNSAID

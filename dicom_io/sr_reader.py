@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from analysis.errors import NotDicom, UnusableImage
-from dicom_io.elements import items, number, require_content_fault, text
-from dicom_io.headers import UNREADABLE
+from analysis.errors import UnusableImage
+from dicom_io.codes import UNSAID, read_code
+from dicom_io.elements import items, number, text
+from dicom_io.headers import read_object
 
 # Code values of the concepts of TID 1410, 1411, 1501 and 1419 that are read, each with the older ones for the same thing.
-_IMAGING_MEASUREMENTS = {"126010"}
 _GROUP = {"125007"}
 _TRACKING_ID, _TRACKING_UID = {"112039"}, {"112040"}
 _FINDING = {"121071"}
@@ -87,14 +87,14 @@ def read_sr(given: Dataset | Path) -> Report:
 
     Raises NotDicom: the file cannot be read. Raises UnusableImage: another kind of object, or a content tree that is broken.
     """
-    ds = _opened(given)
+    ds = read_object(given)
     if text(ds, "Modality") != "SR" and "ContentSequence" not in ds:
         raise UnusableImage("The object is no structured report; send a DICOM SR.")
     if text(ds, "ValueType") not in ("CONTAINER", ""):
         raise UnusableImage("The structured report's root is no container; export the report again.")
     containers = list(_groups(ds, 0))
     return Report(
-        title=_code(items(ds, "ConceptNameCodeSequence")) or Code("", "", ""),
+        title=read_code(items(ds, "ConceptNameCodeSequence")) or UNSAID,
         study_instance_uid=text(ds, "StudyInstanceUID"),
         series_instance_uid=text(ds, "SeriesInstanceUID"),
         sop_instance_uid=text(ds, "SOPInstanceUID"),
@@ -104,16 +104,6 @@ def read_sr(given: Dataset | Path) -> Report:
         texts=tuple(_sentences(ds, 0)),
         groups=tuple(_group(container) for container in containers),
     )
-
-
-def _opened(given: Dataset | Path) -> Dataset:
-    if isinstance(given, Dataset):
-        return given
-    try:
-        return dcmread(given)
-    except UNREADABLE as error:
-        require_content_fault(error)
-        raise NotDicom("The file is no readable DICOM object; send the report again.") from error
 
 
 def _groups(container: Dataset, depth: int) -> Iterator[Dataset]:
@@ -162,12 +152,12 @@ def _group(container: Dataset) -> MeasurementGroup:
 def _evaluations(content: Iterable[Dataset]) -> Iterator[tuple[Code, str]]:
     """What is said in words or codes, beside the template's own framework."""
     for item in content:
-        name, kind = _code(items(item, "ConceptNameCodeSequence")), text(item, "ValueType")
+        name, kind = read_code(items(item, "ConceptNameCodeSequence")), text(item, "ValueType")
         if name is None or name.value in _FRAMEWORK | _TRACKING_ID:
             continue
         if kind == "TEXT":
             yield name, text(item, "TextValue")
-        elif kind == "CODE" and (said := _code(items(item, "ConceptCodeSequence"))) is not None:
+        elif kind == "CODE" and (said := read_code(items(item, "ConceptCodeSequence"))) is not None:
             yield name, said.meaning
 
 
@@ -176,11 +166,11 @@ def _measured(item: Dataset) -> Measured:
     value = number(found[0], "NumericValue") if found else None
     precise = number(found[0], "FloatingPointValue") if found else None
     value = precise if precise is not None and value is not None and math.isfinite(precise) else value
-    why = _code(items(item, "NumericValueQualifierCodeSequence"))
+    why = read_code(items(item, "NumericValueQualifierCodeSequence"))
     return Measured(
-        concept=_code(items(item, "ConceptNameCodeSequence")) or Code("", "", ""),
+        concept=read_code(items(item, "ConceptNameCodeSequence")) or UNSAID,
         value=value,
-        unit=(_code(items(found[0], "MeasurementUnitsCodeSequence")) if found else None) or Code("", "", ""),
+        unit=(read_code(items(found[0], "MeasurementUnitsCodeSequence")) if found else None) or UNSAID,
         derivation=next(_coded_values(inner, _DERIVATION), None),
         method=next(_coded_values(inner, _METHOD), None),
         site=next(_coded_values(inner, _SITE), None),
@@ -197,19 +187,11 @@ def _segment(item: Dataset) -> tuple[str, int] | None:
 
 
 def _named(item: Dataset, values: set[str]) -> bool:
-    name = _code(items(item, "ConceptNameCodeSequence"))
+    name = read_code(items(item, "ConceptNameCodeSequence"))
     return name is not None and name.value in values
 
 
 def _coded_values(content: Iterable[Dataset], values: set[str]) -> Iterator[Code]:
     for item in content:
-        if _named(item, values) and (code := _code(items(item, "ConceptCodeSequence"))) is not None:
+        if _named(item, values) and (code := read_code(items(item, "ConceptCodeSequence"))) is not None:
             yield code
-
-
-def _code(sequence: Iterable[Dataset]) -> Code | None:
-    for item in sequence:
-        value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
-        if value:
-            return Code(value, text(item, "CodingSchemeDesignator"), text(item, "CodeMeaning"))
-    return None
