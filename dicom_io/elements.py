@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom import config as pydicom_config
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as Items
 
 # Headers from scanners break the rules on lengths and padding every day. Values are judged where they are used, so
 # pydicom need not warn about each of them.
@@ -49,8 +50,10 @@ def value(header: Dataset, keyword: str) -> Any:
 
 
 def words(header: Dataset, keyword: str) -> tuple[str, ...]:
-    """All values of a text element, stripped; empty ones are left out."""
+    """All values of a text element, stripped; empty ones are left out. A sequence in its place is no text."""
     found = value(header, keyword)
+    if isinstance(found, Items):
+        return ()
     items = found if isinstance(found, MultiValue | list | tuple) else [found]
     return tuple(text for item in items if item is not None and (text := str(item).strip(" \0")))
 
