@@ -14,7 +14,8 @@ from pydicom import Dataset
 from analysis.errors import NotQuantifiable
 from dicom_io.headers import read_folder
 from dicom_io.studies import Series
-from dicom_io.suv import Alternative, SuvConversion, suv_conversion
+from dicom_io.suv import SuvConversion, suv_conversion
+from dicom_io.suv_alternatives import Alternative
 from dicom_io.suv_reference import start_reference
 from dicom_io.suv_times import nuclide
 
