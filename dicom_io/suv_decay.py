@@ -114,7 +114,8 @@ def _own_frames(series: Series) -> list[tuple[datetime, float]]:
     frames = [(at, frame_duration_s(i)) for i in series.instances if (at := acquired(i)) is not None]
     if len(frames) < len(series.instances) or min(duration for _, duration in frames) <= 0:
         raise NotQuantifiable(
-            "DecayCorrection is NONE, and a slice has no AcquisitionTime or ActualFrameDuration; correct the header at its source."
+            "DecayCorrection is NONE, and a slice has no AcquisitionTime or ActualFrameDuration; "
+            "correct the header at its source."
         )
     return frames
 
