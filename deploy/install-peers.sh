@@ -4,8 +4,8 @@
 # Never fails: a test whose peer is absent is skipped and named, or fails with DUET_REQUIRE_PEERS=1.
 set -euo pipefail
 
-ohif=3.13.2
-ohif_integrity=WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==  # SHA-512 of the package
+ohif=3.12.10
+ohif_integrity=0kuF66Mq9c9dMD++bUsTjMrJpXJwaZhz9B4uS244DawAjSkTwIYFU93pxPuRUQixaRi7QAHlF3Fe1qudBlZrmA==  # SHA-512 of the package
 peers=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.peers
 
 declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc [chromium]=chromium)
