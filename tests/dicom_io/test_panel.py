@@ -64,8 +64,6 @@ def test_a_finding_in_short() -> None:
     assert in_short(finding(Verdict.HOLD, "FDG uptake time", **words))[0] == "FDG uptake time 159 (50-75 min)"
     organs = finding(Verdict.WARN, "FDG organs", value="spleen", limit="liver, spleen")
     assert in_short(organs)[0] == "FDG organs spleen (liver)"
-        in_short(finding(Verdict.WARN, "FDG organs", value="spleen", limit="liver, spleen"))[0] == "FDG organs spleen (liver)"
-    )
     assert in_short(finding(Verdict.WARN, "same patient", value="ID 1234567", limit="same"))[0] == "same patient"
     assert in_short(finding(Verdict.WARN, "x"))[0] == "x"
 
