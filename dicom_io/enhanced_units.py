@@ -45,9 +45,6 @@ class Scale:
     slope: float
     intercept: float
 
-    def is_kind(self, kind: tuple[str, str]) -> bool:
-        return self.units == kind[0] and kind[1] in {"", self.suv_type}
-
 
 def classic_units(code: str) -> tuple[str, str, float]:
     """Units, SUVType and the factor to them of a UCUM code; a code that is not known stands for itself."""
@@ -70,7 +67,7 @@ def scale(mappings: Sequence[Dataset]) -> Scale | None:
     """
     found = [(_units(item), item) for item in mappings]
     for kind in _PREFERRED:
-        fitting = {_scale(item, units) for units, item in found if _scale_kind(units).is_kind(kind)}
+        fitting = {_scale(item, units) for units, item in found if units[0] == kind[0] and kind[1] in {"", units[1]}}
         if len(fitting) > 1:
             raise UnclearError(f"maps its stored values to {kind[0]} in {len(fitting)} ways (RealWorldValueMappingSequence)")
         if fitting:
@@ -78,11 +75,8 @@ def scale(mappings: Sequence[Dataset]) -> Scale | None:
     return None if not found else _scale(found[0][1], found[0][0])
 
 
-def _scale_kind(units: tuple[str, str, float]) -> Scale:
-    return Scale(units=units[0], suv_type=units[1], slope=1.0, intercept=0.0)
-
-
 def _units(item: Dataset) -> tuple[str, str, float]:
+    """Of one mapping, as classic_units has them."""
     named = [code for code, _, _ in codes(item, "MeasurementUnitsCodeSequence")]
     return classic_units(named[0]) if named else ("", "", 1.0)
 

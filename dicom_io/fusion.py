@@ -19,6 +19,7 @@ from analysis.values import Concordance, FloatArray, LesionMatch, Tracer
 
 # SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (docs/METHOD.md 7).
 FULL_SCALE = {Tracer.FDG: 7.0, Tracer.PENTIXAFOR: 10.0}
+FAINTEST = 650  # of 65535, 1 % of full scale: where less is seen, and neither bone nor lesion, nothing is drawn
 BONE_FULL = 100  # a voxel of dense bone; 16 bits hold the sum of 655 of them along a ray
 
 

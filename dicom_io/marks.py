@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -170,6 +169,6 @@ def ring(picture: Image.Image, at: tuple[float, float], radius: float, kind: Cla
     angle = np.linspace(0, 2 * math.pi, 60)
     path: npt.NDArray[np.float64] = (np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + side) * FINE
     pen = ImageDraw.Draw(cover)
-    for points in itertools.chain(_dashed(path, DASHES[kind], line * FINE)):
+    for points in _dashed(path, DASHES[kind], line * FINE):
         pen.line(points, fill=255, width=round(line * FINE), joint="curve")
     picture.paste(colours.reduce(FINE), (round(at[0]) - side, round(at[1]) - side), cover.reduce(FINE))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from analysis.values import PatientAnalysis
 from dicom_io.derived import RESEARCH, version_of
-from dicom_io.fusion import Scene, View, turn, view
+from dicom_io.fusion import FAINTEST, Scene, View, turn, view
 from dicom_io.ink import AMBER, FAINT, GROUND, INK, Pen, Style, Written
 from dicom_io.marks import Window, marking
 from dicom_io.panel import (
@@ -162,7 +162,7 @@ def _panel(
 
 def _width_mm(one: View) -> float:
     """As wide as what is seen, to both sides of the axis, with a little edge."""
-    seen = np.maximum(np.maximum(one.fdg, one.pentixafor).max(axis=0) > 650, one.bone.max(axis=0) > 1.0)
+    seen = np.maximum(np.maximum(one.fdg, one.pentixafor).max(axis=0) > FAINTEST, one.bone.max(axis=0) > 1.0)
     columns = np.flatnonzero(seen)
     middle = (one.fdg.shape[1] - 1) / 2
     reach = float(np.abs(columns - middle).max()) if columns.size else middle

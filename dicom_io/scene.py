@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, binary_opening, label
 
 from analysis.grids import inverse, resample
 from analysis.values import BoolArray, FloatArray, Grid, Labelmap, LesionMatch, PatientAnalysis, PetCt, Tracer, Transform
-from dicom_io.fusion import BONE_FULL, FULL_SCALE, Class, Scene, Spot, class_of
+from dicom_io.fusion import BONE_FULL, FAINTEST, FULL_SCALE, Class, Scene, Spot, class_of
 
 STEP_MM = 2.5
 LARGEST_SCENE = 24_000_000  # voxels; a larger body is drawn on a coarser grid
@@ -19,7 +19,6 @@ COARSE_MM = 8.0
 BODY_SUV = 0.2  # what the body exceeds on either tracer, and the air around it does not
 BONE_HU = (150.0, 900.0)
 MARGIN_MM = 15.0
-FAINTEST = 650  # 1 % of full scale: a column that shows less, and neither bone nor lesion, is not drawn
 LEAST_ROWS = 4  # a thinner sheet is not worth another CT
 COVERED = 16  # a bit beside those of Class: the voxel lies in the tracer's scan
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from analysis.patient.quality_case import QualityCase, QualitySettings, clipped, graded, ranged, spread
+from analysis.patient.quality_case import QualityCase, clipped, graded, ranged, spread
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Finding, PetCt, Tracer, Verdict
 
 

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.patient.quality_body import SeenBody
-from analysis.patient.quality_settings import QualitySettings
 from analysis.values import AlignedPair, Anatomy, Finding, LesionMatch, LesionSet, PetCt, Tracer, Verdict
-
-__all__ = ["QualityCase", "QualitySettings", "clipped", "graded", "measured", "ranged", "spread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

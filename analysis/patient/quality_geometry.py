@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from analysis.patient.quality_body import SeenBody
-from analysis.patient.quality_case import QualityCase, QualitySettings, clipped, graded
+from analysis.patient.quality_case import QualityCase, clipped, graded
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Finding, PetCt, Tracer, Verdict
 
 

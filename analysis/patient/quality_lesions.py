@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.patient.quality_case import QualityCase, QualitySettings, clipped
+from analysis.patient.quality_case import QualityCase, clipped
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Finding, Model, Tracer, Verdict
 
 WITHOUT_WEIGHTS = "rules, no weights"  # what a model says of itself that needs none

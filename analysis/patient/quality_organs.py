@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.patient.quality_case import QualityCase, QualitySettings, graded, measured, ranged
+from analysis.patient.quality_case import QualityCase, graded, measured, ranged
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Anatomy, Finding, Tracer, Verdict
 
 # Organ as the reader knows it > name of the region.

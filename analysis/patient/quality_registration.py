@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.grids import apply, inverse
-from analysis.patient.quality_case import QualityCase, QualitySettings, graded
+from analysis.patient.quality_case import QualityCase, graded
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import AlignedPair, Concordance, Finding, RegistrationQuality, Tracer, Verdict
 
 BODY_HU = -400.0

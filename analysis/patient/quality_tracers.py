@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy import ndimage
 
-from analysis.patient.quality_case import QualityCase, QualitySettings, graded, measured
+from analysis.patient.quality_case import QualityCase, graded, measured
+from analysis.patient.quality_settings import QualitySettings
 from analysis.values import BoolArray, Finding, FloatArray, Tracer, Verdict
 
 # Regions whose uptake over the liver's differs between the tracers, and whether it is higher on PentixaFor (docs/METHOD.md 5).
