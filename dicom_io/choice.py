@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ import numpy as np
 
 from analysis.errors import IncompleteSeries, NoUsableCt, NoUsablePet
 from analysis.values import FloatArray
-from dicom_io.correction import why_not_corrected, why_not_frames, why_not_static, why_several_phases
+from dicom_io.correction import is_projection, why_not_corrected, why_not_frames, why_not_static, why_several_phases
 from dicom_io.elements import moment, number, text, words
 from dicom_io.enhanced import CONVERTED
 from dicom_io.slices import extent, normal, slice_grid
@@ -22,8 +21,6 @@ MEASURABLE_UNITS = {"BQML", "GML", "CM2ML", "CNTS"}
 LEAST_COVERAGE = 0.9
 # Series whose coverage differs by less than this part cover the same; something else decides between them.
 SAME_COVERAGE = 0.02
-
-_PROJECTION = re.compile(r"\bmips?\b|max(?:imum)?[ _](?:intensity|ip)\b|\bprojection|\brotating", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +118,11 @@ def _why_no_pet(series: Series) -> str:
     shape = "it has a single image" if len(series.instances) < 2 else _why_not_axial(series)
     return (
         why_not_static(series)
-        or ("it is a projection" if _is_projection(series) else "")
         or ("it is a derived secondary image" if secondary else "")
         or why_not_corrected(series)
         or ("" if units in MEASURABLE_UNITS else f"its Units are {units or 'not given'}")
         or shape
     )
-
-
-def _is_projection(series: Series) -> bool:
-    described = " ".join((*words(series.header, "ImageType"), series.description)).replace("_", " ")
-    return bool(_PROJECTION.search(described))
 
 
 def _why_not_axial(series: Series) -> str:
@@ -208,7 +199,7 @@ def _why_no_ct(series: Series, pet: Series) -> str:
         return "it is in another frame of reference"
     if len(series.instances) < 2:
         return "it has a single image"
-    if _is_projection(series):
+    if is_projection(series):
         return "it is a projection"
     if why := _why_not_axial(series):
         return why

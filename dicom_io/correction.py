@@ -12,8 +12,9 @@ from dicom_io.studies import Instance, Series
 GE_CREATOR = "GEMS_PETD_01"
 
 _NOT_CORRECTED = re.compile(
-    r"(?<![a-z])(pet)?n[ -]?ac(?![a-z])|\bno[nt]?[ .-]*(ac|atte?n?|corr?|attenuation|corrected)\b|\bnatt?\b|un-?corr"
-    r"|(without|w/?o)[ -]*(ac|att|corr)|ohne[ -]*(ac|schw|korr)|unkorr|nicht[ -]*(schw|korr)",
+    r"(?<![a-z])(pet)?n[ -]?ac(?![a-z])|\bno[nt]?[ .-]*(ct|mr)?(ac|atte?n?|corr?|attenuation|corrected)\b|\bnattn?\b|un-?corr"
+    r"|(without|w/?o|sans|sin)[ -]*(ct|mr)?(ac\b|att|aten|corr)|\bnon?[ -]*corr[ie]g"
+    r"|ohne[ -]*(ac|schw|korr)|unkorr|nicht[ -]*(schw|korr)",
     re.IGNORECASE,
 )
 _PHASES = {
@@ -27,6 +28,9 @@ _PHASES = {
     "TemporalPositionTimeOffset": "several time points",
     "AcquisitionTime": "several time points",
 }
+_PROJECTION = re.compile(r"\bmips?\b|max(?:imum)?[ _](?:intensity|ip)\b|\bprojection|\brotating", re.IGNORECASE)
+# Secondary Capture Image Storage, single and multi-frame (PS3.4 B.5).
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _NO_METHOD = {"NONE", "NO", "NOT CORRECTED", "OFF", "FALSE", "0"}
 
 
@@ -38,7 +42,7 @@ def why_not_corrected(series: Series) -> str:
     header = series.header
     method = text(header, "AttenuationCorrectionMethod")
     corrected = {word.upper() for word in words(header, "CorrectedImage")}
-    if method.upper() in _NO_METHOD:
+    if method.upper() in _NO_METHOD or _NOT_CORRECTED.search(method):
         enhanced = text(header, "AttenuationCorrected").upper() == "NO"
         return "AttenuationCorrected is NO" if enhanced else f"AttenuationCorrectionMethod is {method}"
     if private(header, GE_CREATOR, (0x0009, 0x8C)) == 0:
@@ -55,7 +59,7 @@ def why_not_corrected(series: Series) -> str:
 
 def why_not_static(series: Series) -> str:
     """Why the series is no static volume of slices; "" where it is."""
-    if why := why_not_frames(series):
+    if why := why_not_frames(series) or _why_picture(series):
         return why
     types = {word.upper() for word in words(series.header, "SeriesType")}
     unusual = sorted(types & {"DYNAMIC", "GATED", "REPROJECTION"})
@@ -67,6 +71,18 @@ def why_not_static(series: Series) -> str:
     if (number(series.header, "NumberOfFrames") or 1) > 1:
         return "its images have several frames"
     return why_several_phases(series)
+
+
+def _why_picture(series: Series) -> str:
+    if series.instances[0].sop_class_uid.startswith(_CAPTURE) and not text(series.header, "Units"):
+        return "it is a secondary capture, a picture of a screen"
+    return "it is a projection (ImageType or SeriesDescription says so)" if is_projection(series) else ""
+
+
+def is_projection(series: Series) -> bool:
+    """Whether its ImageType or SeriesDescription calls it a maximum intensity or another projection."""
+    described = " ".join((*words(series.header, "ImageType"), series.description)).replace("_", " ")
+    return bool(_PROJECTION.search(described))
 
 
 def why_not_frames(series: Series) -> str:

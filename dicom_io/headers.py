@@ -32,9 +32,10 @@ _UID_LIKE = re.compile(r"\d+(\.\d+)+")
 UNREADABLE = (*MALFORMED, InvalidDicomError, zlib.error, MemoryError)
 
 
-def read_instance(path: Path) -> Instance:
+def read_instance(path: Path, *, header_alone: bool = False) -> Instance:
     """The instance in a file, with or without preamble and meta information; its pixels are not read, but must be there.
 
+    header_alone: a file that ends where its pixel data would begin counts too, as headers are kept and published.
     Raises NotDicom: the file is empty, no DICOM, an index (DICOMDIR), damaged or cut off. Raises OSError: it cannot be opened.
     """
     with path.open("rb") as stream:
@@ -42,18 +43,28 @@ def read_instance(path: Path) -> Instance:
         stream.seek(0)
         header = _parse(stream)
         _check_header(header)
-        if not holds_all_pixels(stream, header):
+        place = stream.tell()
+        if not holds_all_pixels(stream, header) and not (header_alone and _ends_at(stream, place)):
             raise NotDicom("The file is cut off: its pixel data are missing or end too early; it must be sent again.")
     return Instance(path=path, header=header)
 
 
-def read_folder(folder: Path) -> tuple[list[Instance], list[tuple[Path, str]]]:
-    """Every instance below a folder, in order of path, and (path, sentence) for each file that cannot be used."""
+def _ends_at(stream: BinaryIO, place: int) -> bool:
+    """Whether nothing follows."""
+    stream.seek(place)
+    return not stream.read(1)
+
+
+def read_folder(folder: Path, *, headers_alone: bool = False) -> tuple[list[Instance], list[tuple[Path, str]]]:
+    """Every instance below a folder, in order of path, and (path, sentence) for each file that cannot be used.
+
+    headers_alone: see read_instance.
+    """
     instances: list[Instance] = []
     unusable: list[tuple[Path, str]] = []
     for path in _files(folder):
         try:
-            instances.append(read_instance(path))
+            instances.append(read_instance(path, header_alone=headers_alone))
         except NotDicom as error:
             unusable.append((path, str(error)))
         except OSError as error:

@@ -20,6 +20,9 @@ from dicom_io.suv import SuvConversion, suv_conversion
 from dicom_io.suv_times import started
 from dicom_io.tracers import NO_RULES, TracerRules, identify
 
+# Headers are published without their images: SUV factors can be told of them.
+_BARE = "The files are headers without pixel data: the factor holds, and there is no image to measure."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SuvReport:
@@ -69,9 +72,13 @@ def suv_report(folder: Path, rules: TracerRules = NO_RULES) -> SuvReport:
     Raises NoUsablePet, NotQuantifiable, IncompleteSeries, IdentityConflict: with the reason.
     """
     instances, unusable = read_folder(folder)
+    bare = not any(series.modality == "PT" for study in group(instances) for series in study.series)
+    if bare:
+        instances, unusable = read_folder(folder, headers_alone=True)
     if not instances:
         raise NoUsablePet(f"The folder holds no DICOM file{_first_reason(unusable)}.")
     pet, remarks = _pet(group(instances))
+    remarks = (*remarks, _BARE) if bare else remarks
     try:
         slice_grid(pet)
     except IncompleteSeries as error:  # the factor holds for the slices that are here

@@ -13,6 +13,9 @@ from pydicom import Dataset
 from analysis.values import Tracer
 from dicom_io.elements import text
 
+# Positron Emission Tomography, Legacy Converted Enhanced PET and Enhanced PET Image Storage (PS3.4 B.5).
+_PET_IMAGES = {f"1.2.840.10008.5.1.4.1.1.{last}" for last in ("128", "128.1", "130")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Instance:
@@ -57,7 +60,8 @@ class Series:
 
     @property
     def modality(self) -> str:
-        return text(self.header, "Modality")
+        """As written; of a PET image without one, as in excerpts of headers, PT."""
+        return text(self.header, "Modality") or ("PT" if self.instances[0].sop_class_uid in _PET_IMAGES else "")
 
     @property
     def description(self) -> str:

@@ -122,7 +122,7 @@ def _own_frames(series: Series) -> list[tuple[datetime, float]]:
 
 def _corrected_to_start(series: Series, tracer: Nuclide, grams_per_bq: float) -> Decay:
     reference = start_reference(series, tracer)
-    given, warnings = administered(tracer, min(reference.times))
+    given, warnings = administered(tracer, min(reference.times), started(series))
     # The dose left at the reference time is dose x exp(-decay), so the factor grows with the decay.
     factors = tuple(grams_per_bq * _growth(tracer, given, at) for at in reference.times)
     chosen = float(np.median(factors))

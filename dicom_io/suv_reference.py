@@ -36,6 +36,10 @@ DECAY_FACTOR = "DecayFactor (0054,1321)"
 # A stated time counts only if it is of the same session: de-identification shifts private times apart from the others.
 _SAME_SESSION = timedelta(hours=12)
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
+_NO_DATE = (
+    "The times have no date: SeriesDate, AcquisitionDate, StudyDate and ContentDate are missing; "
+    "correct the header at its source."
+)
 _NO_TIME = "Neither SeriesTime nor AcquisitionTime is given, so decay cannot be corrected; correct the header at its source."
 
 
@@ -74,7 +78,8 @@ def start_reference(series: Series, tracer: Nuclide) -> Reference:
             return Reference(rule=chosen.rule, times=chosen.times, others=others)
         if chosen.refusal:
             raise NotQuantifiable(chosen.refusal)
-    raise NotQuantifiable(_NO_TIME)
+    clocks = (text(i.header, keyword) for i in series.instances for keyword in ("SeriesTime", "AcquisitionTime"))
+    raise NotQuantifiable(_NO_DATE if any(clocks) else _NO_TIME)
 
 
 def _passed_over(candidate: Candidate, rule: str) -> Candidate:
@@ -148,7 +153,12 @@ def _series_time(series: Series, earliest: datetime | None) -> Candidate | None:
         return Candidate(
             rule=SERIES_TIME, times=times, why_not=unchecked, refusal=f"{unchecked}; correct the header at its source."
         )
-    if earliest - at > _SAME_SESSION or at - earliest > _DAY:
+    if earliest - at > _SAME_SESSION:
+        apart = (
+            f"SeriesTime ({at:%Y-%m-%d %H:%M:%S}) is {_span(earliest - at)} before the first acquisition ({earliest:%Y-%m-%d})"
+        )
+        return Candidate(rule=SERIES_TIME, why_not=apart, refusal=f"{apart}; correct the dates at their source.")
+    if at - earliest > _DAY:
         return Candidate(rule=SERIES_TIME, why_not=f"{at:%Y-%m-%d %H:%M:%S} is not the day of the scan")
     late = f"it is {_span(at - earliest)} after the first acquisition ({earliest:%H:%M:%S})" if at > earliest else ""
     return Candidate(rule=SERIES_TIME, times=times, why_not=late)

@@ -129,31 +129,47 @@ def started(series: Series) -> datetime | None:
     return earliest_acquisition(series) or local_moment(series.header, "Series")
 
 
-def administered(tracer: Nuclide, reference: datetime) -> tuple[datetime, tuple[str, ...]]:
+def administered(tracer: Nuclide, reference: datetime, begun: datetime | None = None) -> tuple[datetime, tuple[str, ...]]:
     """When the tracer was given, and warnings. reference: a time of the scan, after the administration.
 
+    begun: the start of the acquisition; a scan that was switched on minutes before the administration, and of which a later
+    part was reconstructed, is decay corrected to a time before it.
     Raises NotQuantifiable: no time is given, or only such as give an impossible decay.
     """
+    latest = reference if begun is None else max(reference, min(begun, reference + _SWITCHED_ON_FIRST))
     exact = tracer.administered_datetime
-    if exact is not None and timedelta(0) <= reference - exact <= timedelta(hours=tracer.longest_h):
-        return exact, _clocks_differ(exact, tracer)
     if not tracer.has_time:
         raise NotQuantifiable(
             "Neither RadiopharmaceuticalStartDateTime nor RadiopharmaceuticalStartTime is given; "
             "correct the header at its source."
         )
-    clock = tracer.administered_clock if exact is None else _clock(exact)
-    other = tracer.administered_clock
-    contradicted = exact is not None and other is not None and abs(_clock(exact) - other) >= timedelta(minutes=1)
-    if exact is not None and (contradicted or not tracer.day_is_known):
-        raise NotQuantifiable(_impossible(reference - exact, tracer))
-    return _last(clock or timedelta(0), reference, tracer), (_REDATED,) if exact is not None else ()
+    if exact is None:
+        given, warnings = _last(tracer.administered_clock or timedelta(0), reference, latest, tracer), ()
+    elif exact <= latest and reference - exact <= timedelta(hours=tracer.longest_h):
+        given, warnings = exact, _clocks_differ(exact, tracer)
+    else:
+        given, warnings = _redated(exact, reference, latest, tracer), (_REDATED,)
+    _require_written(given, reference, tracer)
+    return given, warnings + ((_EARLY,) if given > reference else ())
 
 
+_SWITCHED_ON_FIRST = timedelta(minutes=5)
+_EARLY = "The scan was switched on before the tracer was given, and is decay corrected to that time."
 _REDATED = "The date of RadiopharmaceuticalStartDateTime is not that of the scan; its clock time was used with the scan's date."
+# A date that de-identification shifted is far away; one that is nearer was written so and is believed to be wrong.
+_SHIFTED = timedelta(days=7)
 
 
-def _last(clock: timedelta, reference: datetime, tracer: Nuclide) -> datetime:
+def _redated(exact: datetime, reference: datetime, latest: datetime, tracer: Nuclide) -> datetime:
+    """The clock time of a shifted date on the scan's day. Raises NotQuantifiable: the date was not shifted, or in doubt."""
+    other = tracer.administered_clock
+    contradicted = other is not None and abs(_clock(exact) - other) >= timedelta(minutes=1)
+    if contradicted or not tracer.day_is_known or abs(reference - exact) < _SHIFTED:
+        raise NotQuantifiable(_impossible("RadiopharmaceuticalStartDateTime", reference - exact, tracer))
+    return _last(_clock(exact), reference, latest, tracer)
+
+
+def _last(clock: timedelta, reference: datetime, latest: datetime, tracer: Nuclide) -> datetime:
     """The last moment before the scan at which a clock showed this time. Raises NotQuantifiable."""
     if not tracer.day_is_known:
         raise NotQuantifiable(
@@ -161,10 +177,22 @@ def _last(clock: timedelta, reference: datetime, tracer: Nuclide) -> datetime:
             "send the series with RadiopharmaceuticalStartDateTime."
         )
     at = _midnight(reference) + clock
-    at = at - _DAY if at > reference else at
+    at, same_day = (at - _DAY if at > latest else at), at
     if reference - at > timedelta(hours=tracer.longest_h):
-        raise NotQuantifiable(_impossible(reference - at, tracer))
+        raise NotQuantifiable(_impossible("RadiopharmaceuticalStartTime", reference - same_day, tracer))
     return at
+
+
+def _require_written(given: datetime, reference: datetime, tracer: Nuclide) -> None:
+    """Raises NotQuantifiable: midnight sharp, hours away from the other time, stands for a time that was taken away."""
+    if reference - given <= timedelta(hours=tracer.longest_h / 3):
+        return
+    for name, at in (("The administration", given), ("The scan", reference)):
+        if at == _midnight(at):
+            raise NotQuantifiable(
+                f"{name} is at 00:00:00, {_hours(reference - given):.1f} h from the other; the time seems to have been "
+                "removed. Send the series with its times."
+            )
 
 
 def _midnight(at: datetime) -> datetime:
@@ -182,12 +210,16 @@ def _clocks_differ(exact: datetime, tracer: Nuclide) -> tuple[str, ...]:
     return ("RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime differ; the first was used.",)
 
 
-def _impossible(decay: timedelta, tracer: Nuclide) -> str:
-    hours = decay.total_seconds() / 3600
+def _impossible(keyword: str, decay: timedelta, tracer: Nuclide) -> str:
+    day_before = f" ({_hours(decay + _DAY):.1f} h if it was the day before)" if decay < timedelta(0) < decay + _DAY else ""
     return (
-        f"From administration to scan the header gives {hours:.1f} h, where 0 to {tracer.longest_h:.2g} h can be believed "
-        f"for a half-life of {tracer.half_life_s:.0f} s; correct the times at their source."
+        f"{keyword} gives {_hours(decay):.1f} h{day_before} from administration to scan, where 0 to {tracer.longest_h:.2g} h "
+        f"can be believed for a half-life of {tracer.half_life_s:.0f} s; correct the times at their source."
     )
+
+
+def _hours(span: timedelta) -> float:
+    return span.total_seconds() / 3600
 
 
 def frame_duration_s(instance: Instance) -> float:
