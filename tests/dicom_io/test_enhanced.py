@@ -23,16 +23,10 @@ from highdicom.legacy import LegacyConvertedEnhancedCTImage, LegacyConvertedEnha
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLosslessSV1,
     JPEGLSLossless,
-    RLELossless,
     generate_uid,
 )
-from syntaxes import rewritten
+from syntaxes import LOSSLESS, rewritten
 
 from analysis.values import Body, PetCt, Tracer, Unit, Volume
 from dicom_io.enhanced import frames
@@ -106,8 +100,9 @@ def test_the_real_scan_converted_has_the_values_of_the_classic_one(shared_data: 
     one, other = recognise(classic), recognise(study)
     assert suv_conversion(other.pet).factor == pytest.approx(4.2111e-4, rel=1e-4)  # published beside the scan
     assert suv_conversion(other.pet).factors == suv_conversion(one.pet).factors
-    np.testing.assert_array_equal(read_pet(one.pet).values, read_pet(other.pet).values)
-    np.testing.assert_array_equal(read_pet(one.pet).grid.affine, read_pet(other.pet).grid.affine)
+    before, after = read_pet(one.pet), read_pet(other.pet)
+    np.testing.assert_array_equal(before.values, after.values)
+    np.testing.assert_array_equal(before.grid.affine, after.grid.affine)
 
 
 def test_classic_images_are_taken_where_an_archive_holds_both_forms(scans: Any, tmp_path: Path) -> None:
@@ -193,19 +188,7 @@ def test_other_forms_of_suv_are_turned_into_suv_by_weight(tmp_path: Path) -> Non
     assert conversion.factor == pytest.approx(70 / lean, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    "syntax",
-    [
-        ImplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        DeflatedExplicitVRLittleEndian,
-        RLELossless,
-        JPEGLSLossless,
-        JPEG2000Lossless,
-        JPEGLosslessSV1,
-    ],
-    ids=lambda uid: uid.name,
-)
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.name)
 def test_every_transfer_syntax_gives_the_same_frames(tmp_path: Path, syntax: UID) -> None:
     grid = make_grid(4, (32, 40))
     suv = np.random.default_rng(4).uniform(0.0, 9.0, grid.shape).astype(np.float32)
@@ -225,13 +208,13 @@ def test_other_pixels_and_other_frames_under_one_uid_are_told(tmp_path: Path) ->
 
 
 def test_reading_is_as_quick_as_of_classic_files(tmp_path: Path) -> None:
-    """300 frames of 200 x 200: well below a second on a quiet machine; decoding the file for each frame took minutes."""
-    grid = make_grid(300, (200, 200))
+    """300 frames of 120 x 120: well below a second of one core; decoding the file for each frame took half a minute."""
+    grid = make_grid(300, (120, 120))
     suv = np.random.default_rng(5).uniform(0, 9, grid.shape).astype(np.float32)
     (path,) = write(tmp_path, pet_objects(suv, grid, EnhancedSpec()))
     rewritten(path, JPEGLSLossless)
-    begun = time.perf_counter()
+    begun = time.process_time()
     pet = pet_of(tmp_path)
     assert len(pet.instances) == 300
     np.testing.assert_allclose(read_pet(pet).values, suv, atol=2e-4)
-    assert time.perf_counter() - begun < 15
+    assert time.process_time() - begun < 8

@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 from pydicom import dcmwrite
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
-from syntaxes import rewritten
+from syntaxes import LOSSLESS, rewritten
 
 from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
 from analysis.values import Tracer, Unit
@@ -64,25 +61,13 @@ def test_real_pair_has_its_facts(real_studies: list[TracerStudy]) -> None:
 
 
 def test_reading_is_quick(real_studies: list[TracerStudy]) -> None:
-    """700 JPEG-LS slices in about 6 s on two cores; 135 CT slices of 512 x 512 here, with room for a busy machine."""
-    begun = time.perf_counter()
+    """700 JPEG-LS slices in about 6 s on two cores; 135 CT slices of 512 x 512 here, in seconds of one core."""
+    begun = time.process_time()
     read_ct(real_studies[0].ct)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
 
 
-@pytest.mark.parametrize(
-    "syntax",
-    [
-        ImplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        DeflatedExplicitVRLittleEndian,
-        RLELossless,
-        JPEGLSLossless,
-        JPEG2000Lossless,
-        JPEGLosslessSV1,
-    ],
-    ids=lambda uid: uid.name,
-)
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.name)
 def test_every_transfer_syntax_gives_the_same_voxels(scans, tmp_path: Path, syntax: str) -> None:
     for path in scans.write(tmp_path, scans.ct(pixels=LARGE, Rows=64, Columns=64)):
         rewritten(path, syntax)
