@@ -93,9 +93,16 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
         **common,
     )
     clear_marks(ds, marks, images)
+    _background_last(ds)
     _settle_dimensions(ds, case.uid("dimensions", kind.stem, str(part)))
     refer_to_frames(ds, study.pet)
     return finish(ds, study)
+
+
+def _background_last(ds: Dataset) -> None:
+    """Of a LABELMAP, whose background has an item too: OHIF takes the colour of segment n from the n-th item."""
+    if ds.SegmentSequence[0].SegmentNumber == 0:
+        ds.SegmentSequence = [*ds.SegmentSequence[1:], ds.SegmentSequence[0]]
 
 
 def _settle_dimensions(ds: Dataset, uid: str) -> None:

@@ -15,6 +15,7 @@ from pydicom import Dataset, dcmread
 
 from analysis.errors import NotDicom, UnusableImage
 from analysis.values import Tracer
+from dicom_io.derived import ObjectSettings, SegForm
 from dicom_io.seg import MOST_SEGMENTS, segment_of, write_seg, write_segs
 from dicom_io.seg_reader import mask_of, read_seg
 
@@ -71,6 +72,14 @@ def test_labels_and_colours_tell_site_and_concordance(tmp_path: Path) -> None:
     equipment = {e.get("ManufacturerModelName"): e for e in ds.ContributingEquipmentSequence}
     assert equipment["boxes"].DeviceUID
     assert "registration rigid" in equipment
+
+
+def test_in_a_labelmap_the_nth_item_describes_segment_n(tmp_path: Path) -> None:
+    pair, analysis = make_case(tmp_path)
+    (ds,) = write_segs(pair, analysis, Tracer.FDG, objects=ObjectSettings(seg=SegForm.LABELMAP))
+    numbers = [int(item.SegmentNumber) for item in ds.SegmentSequence]
+    assert numbers == [1, 2, 3, 0]
+    assert ds.SegmentSequence[-1].SegmentLabel == "Background"
 
 
 def test_no_lesion_no_object(tmp_path: Path) -> None:
