@@ -143,8 +143,9 @@ def administered(tracer: Nuclide, reference: datetime, begun: datetime | None = 
             "Neither RadiopharmaceuticalStartDateTime nor RadiopharmaceuticalStartTime is given; "
             "correct the header at its source."
         )
+    warnings: tuple[str, ...] = ()
     if exact is None:
-        given, warnings = _last(tracer.administered_clock or timedelta(0), reference, latest, tracer), ()
+        given = _last(tracer.administered_clock or timedelta(0), reference, latest, tracer)
     elif exact <= latest and reference - exact <= timedelta(hours=tracer.longest_h):
         given, warnings = exact, _clocks_differ(exact, tracer)
     else:
