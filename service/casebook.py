@@ -281,7 +281,7 @@ def jobs_named(connection: Connection, case: str) -> list[JobRow]:
     """The case with this number, or those whose UID begins with the word; a UID has a dot, a number has none."""
     number = case.isascii() and case.isdecimal() and len(case) < LONGEST_NUMBER
     wanted = jobs.c.id == int(case) if number else jobs.c.pair_uid.startswith(case, autoescape=True)
-    if not number and "." not in case:
+    if not number and ("." not in case or not case.isascii()):
         return []
     return [_job(row._mapping) for row in connection.execute(select(*_JOB).where(wanted).order_by(jobs.c.id).with_for_update())]
 

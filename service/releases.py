@@ -67,7 +67,7 @@ def _words(option: str, text: str, longest: int) -> str:
 
 def _one(found: Sequence[JobRow], case: str) -> JobRow:
     if not found:
-        raise BadSettings(f"No case is called {case}; {_LOOK}.")
+        raise BadSettings(f"No case is called {case!r}; {_LOOK}.")
     if len(found) > 1:
         numbers = ", ".join(str(job.id) for job in found[:5]) + (", ..." if len(found) > 5 else "")
         raise BadSettings(f"{len(found)} cases have UIDs that begin with {case} (cases {numbers}); name one by its number.")

@@ -70,10 +70,12 @@ class _Lines:
 
 def show_overview(settings: Settings, patient_id: str | None, *, json: bool = False) -> None:
     """Print what the journal knows. Raises BadSettings where there is none, or it does not know the patient."""
+    if patient_id is not None:  # a byte of another character set comes as a surrogate, which no database takes
+        patient_id = patient_id.encode(errors="backslashreplace").decode()
     with journal_of(settings) as journal:
         known = overview(journal, patient_id)
     if patient_id is not None and not known.studies and not known.cases:
-        raise BadSettings(f"The node has received nothing of a patient with the ID {patient_id}.")
+        raise BadSettings(f"The node has received nothing of a patient with the ID {patient_id!r}.")
     runs = node_runs(settings.node.data)
     if json:
         typer.echo(as_json(known, node_runs=runs))

@@ -75,6 +75,15 @@ def test_status_of_an_unknown_patient_or_node_is_a_sentence(folder: Any, tmp_pat
     assert duet("status", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("words", [("status", "M\udcfcLLER"), ("release", "1.\udcfc\x1b[31m", "--why", "W")])
+def test_bytes_that_no_database_takes_are_a_sentence(folder: Any, tmp_path: Path, words: tuple[str, ...]) -> None:
+    told = duet(*words, "--config", config(folder), cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "udcfc" in told.stderr
+    assert told.stderr.count("\n") == 1
+    assert "\x1b" not in told.stderr
+
+
 def test_status_of_a_damaged_journal_is_a_sentence(folder: Any, scan: Any, tmp_path: Path) -> None:
     folder.receive(scan().datasets())
     folder.journal.close()
