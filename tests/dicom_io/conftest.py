@@ -9,28 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import usual
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.sequence import Sequence
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
 from dicom_io.headers import group, read_folder
 from dicom_io.slices import order
 from dicom_io.studies import Instance, Series, TracerStudy
 from dicom_io.tracers import recognise
-
-TRACERS = {
-    "FDG": {
-        "Radiopharmaceutical": "FDG -- fluorodeoxyglucose",
-        "RadionuclideHalfLife": "6588",
-        "RadionuclideTotalDose": "300000000",
-    },
-    "PentixaFor": {
-        "Radiopharmaceutical": "68Ga-PentixaFor",
-        "RadionuclideHalfLife": "4062.6",
-        "RadionuclideTotalDose": "120000000",
-    },
-}
 
 
 def uid(*words: object) -> str:
@@ -41,35 +27,11 @@ class Scans:
     """Builds PET and CT slices. A keyword given to a method replaces the element (None removes it)."""
 
     def pet(self, slices: int = 6, tracer: str = "FDG", item: dict[str, Any] | None = None, **changes: Any) -> list[Dataset]:
-        radiopharmaceutical = {**TRACERS[tracer], "RadiopharmaceuticalStartTime": "090000", **(item or {})}
-        words = {
-            "Modality": "PT",
-            "SOPClassUID": PositronEmissionTomographyImageStorage,
-            "ImageType": ["ORIGINAL", "PRIMARY"],
-            "SeriesDescription": "PET AC",
-            "SeriesType": ["STATIC", "IMAGE"],
-            "Units": "BQML",
-            "DecayCorrection": "START",
-            "CorrectedImage": ["DECY", "ATTN", "SCAT"],
-            "FrameReferenceTime": "0",
-            "ActualFrameDuration": "120000",
-            "RescaleSlope": "0.5",
-            "RescaleIntercept": "0",
-            "NumberOfSlices": slices,
-            "RadiopharmaceuticalInformationSequence": Sequence([self._dataset(radiopharmaceutical)]),
-        }
+        words = {**usual.pet(slices, tracer, item or {}), "SeriesDescription": "PET AC"}
         return self._slices(slices, {**words, **changes})
 
     def ct(self, slices: int = 6, **changes: Any) -> list[Dataset]:
-        words = {
-            "Modality": "CT",
-            "SOPClassUID": CTImageStorage,
-            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-            "SeriesDescription": "CT",
-            "RescaleSlope": "1",
-            "RescaleIntercept": "-1024",
-        }
-        return self._slices(slices, {**words, **changes})
+        return self._slices(slices, {**usual.CT, "SeriesDescription": "CT", **changes})
 
     def series(self, slices: Iterable[Dataset]) -> Series:
         """The slices as one series, in memory alone."""
@@ -94,11 +56,7 @@ class Scans:
 
     def _slices(self, count: int, words: dict[str, Any]) -> list[Dataset]:
         base = {
-            "PatientID": "P1",
-            "PatientName": "Muster^Maria",
-            "PatientBirthDate": "19600101",
-            "PatientSex": "F",
-            "PatientWeight": "70",
+            **usual.PATIENT,
             "PatientSize": "1.7",
             "StudyInstanceUID": uid("study"),
             "StudyDate": "20260310",
@@ -118,35 +76,9 @@ class Scans:
 
     def _slice(self, k: int, words: dict[str, Any]) -> Dataset:
         place = words.pop("first") + k * words.pop("spacing")
-        geometry = {
-            "SOPInstanceUID": uid(words["SeriesInstanceUID"], k),
-            "InstanceNumber": str(k + 1),
-            "ImagePositionPatient": [-20.0, -30.0, place],
-            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
-            "PixelSpacing": [4, 5],
-            "SliceThickness": "4",
-            "Rows": 8,
-            "Columns": 10,
-            "SamplesPerPixel": 1,
-            "PhotometricInterpretation": "MONOCHROME2",
-            "BitsAllocated": 16,
-            "BitsStored": 16,
-            "HighBit": 15,
-            "PixelRepresentation": 1,
-        }
+        words = {**usual.geometry(k, place), "SOPInstanceUID": uid(words["SeriesInstanceUID"], k), **words}
         pixels = words.pop("pixels", None)
-        ds = self._dataset({**geometry, **words})
-        ds.PixelData = (np.full((ds.Rows, ds.Columns), k + 1, np.int16) if pixels is None else pixels[k]).tobytes()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        return ds
-
-    def _dataset(self, words: dict[str, Any]) -> Dataset:
-        ds = Dataset()
-        for keyword, value in words.items():
-            if value is not None:
-                setattr(ds, keyword, value)
-        return ds
+        return usual.image(words, np.full((words["Rows"], words["Columns"]), k + 1, np.int16) if pixels is None else pixels[k])
 
 
 @pytest.fixture(scope="session")

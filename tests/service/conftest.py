@@ -11,30 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import usual
 from cases import Made, made_case
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.sequence import Sequence as Items
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
 from analysis.values import Tracer
 from service import arrivals
 from service.arrivals import Arrival
 from service.inbox import Inbox, Received
 from service.journal import Journal, open_journal
-
-NAMES = {
-    Tracer.FDG: {
-        "Radiopharmaceutical": "Fluorodeoxyglucose",
-        "RadionuclideHalfLife": "6588",
-        "RadionuclideTotalDose": "300000000",
-    },
-    Tracer.PENTIXAFOR: {
-        "Radiopharmaceutical": "68Ga-PentixaFor",
-        "RadionuclideHalfLife": "4062.6",
-        "RadionuclideTotalDose": "1e8",
-    },
-}
 
 
 @dataclass(kw_only=True)
@@ -55,87 +41,20 @@ class Scan:
         date = "20260310" if self.tracer is Tracer.FDG else "20260312"
         study = generate_uid(entropy_srcs=["study", self.tracer, str(self.words)])
         series = generate_uid(entropy_srcs=[study, modality])
-        injected = {**NAMES[self.tracer], "RadiopharmaceuticalStartTime": "090000", **self.item}
         words: dict[str, Any] = {
-            "PatientID": "P1",
-            "PatientName": "Muster^Maria",
-            "PatientBirthDate": "19600101",
-            "PatientSex": "F",
-            "PatientWeight": "70",
+            **usual.PATIENT,
             "StudyInstanceUID": study,
             "SeriesInstanceUID": series,
             "SOPInstanceUID": generate_uid(entropy_srcs=[series, str(k)]),
             "FrameOfReferenceUID": generate_uid(entropy_srcs=[study, "frame"]),
             **{f"{kind}Date": date for kind in ("Study", "Series", "Acquisition")},
             **{f"{kind}Time": "100000" for kind in ("Study", "Series", "Acquisition")},
-            **(self._pet(injected) if modality == "PT" else self._ct()),
-            **_geometry(k),
+            **(usual.pet(self.slices, self.tracer, self.item) if modality == "PT" else usual.CT),
+            **usual.geometry(k, 4.0 * k),
             **self.words,
             **(self.pet_words if modality == "PT" else {}),
         }
-        return _dataset(words, np.full((8, 10), k + 1, np.int16))
-
-    def _pet(self, injected: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "Modality": "PT",
-            "SOPClassUID": PositronEmissionTomographyImageStorage,
-            "ImageType": ["ORIGINAL", "PRIMARY"],
-            "SeriesType": ["STATIC", "IMAGE"],
-            "Units": "BQML",
-            "DecayCorrection": "START",
-            "CorrectedImage": ["DECY", "ATTN"],
-            "FrameReferenceTime": "0",
-            "ActualFrameDuration": "120000",
-            "RescaleSlope": "0.5",
-            "RescaleIntercept": "0",
-            "NumberOfSlices": self.slices,
-            "RadiopharmaceuticalInformationSequence": Items([_elements(injected)]),
-        }
-
-    def _ct(self) -> dict[str, Any]:
-        return {
-            "Modality": "CT",
-            "SOPClassUID": CTImageStorage,
-            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-            "RescaleSlope": "1",
-            "RescaleIntercept": "-1024",
-        }
-
-
-def _geometry(k: int) -> dict[str, Any]:
-    return {
-        "InstanceNumber": str(k + 1),
-        "ImagePositionPatient": [-20.0, -30.0, 4.0 * k],
-        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
-        "PixelSpacing": [4, 5],
-        "SliceThickness": "4",
-        "Rows": 8,
-        "Columns": 10,
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 16,
-        "BitsStored": 16,
-        "HighBit": 15,
-        "PixelRepresentation": 1,
-    }
-
-
-def _elements(words: dict[str, Any]) -> Dataset:
-    ds = Dataset()
-    for keyword, value in words.items():
-        if value is not None:
-            setattr(ds, keyword, value)
-    return ds
-
-
-def _dataset(words: dict[str, Any], pixels: np.ndarray) -> Dataset:
-    ds = _elements(words)
-    ds.PixelData = pixels.tobytes()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    return ds
+        return usual.image(words, np.full((8, 10), k + 1, np.int16))
 
 
 class NodeFolder:
