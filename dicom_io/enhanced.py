@@ -215,7 +215,7 @@ def _own(groups: Groups, *, mapped: bool) -> Dataset:
     for name, keywords in _FRAME_ATTRIBUTES.items():
         for keyword in keywords if name in groups else ():
             if keyword in groups[name][0]:
-                found[keyword] = groups[name][0][keyword]
+                found[keyword] = _readable(groups[name][0], keyword)
     if not mapped:
         return found
     mapping = scale(groups.get("RealWorldValueMappingSequence", ()))
@@ -224,6 +224,14 @@ def _own(groups: Groups, *, mapped: bool) -> Dataset:
         if mapping.suv_type:
             _set(found, SUVType=mapping.suv_type)
     return found
+
+
+def _readable(group: Dataset, keyword: str) -> DataElement:
+    """The element; a malformed one as a word that is no value, so that it does not count as absent."""
+    try:
+        return group[keyword]
+    except MALFORMED:
+        return DataElement(keyword, "LO", "malformed")
 
 
 def _told(groups: Groups, common: _Common) -> Dataset:
