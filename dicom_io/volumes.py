@@ -137,7 +137,7 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
     """The decoded slice (rows, columns) as stored. Raises IncompleteSeries: it is damaged, or no single grey slice."""
     try:
         decoded = _decoded(instance)
-    except (*UNREADABLE, RuntimeError) as error:
+    except (*UNREADABLE, RuntimeError, StopIteration) as error:  # the latter where more frames are announced than there are
         require_content_fault(error)
         raise _damaged(instance, error) from error
     return _one_grey_slice(instance, decoded)

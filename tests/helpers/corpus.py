@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from enhanced_scans import EnhancedSpec, ct_objects, pet_objects
 from factories import make_case
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
@@ -61,7 +62,7 @@ def synthetic(folder: Path) -> list[Base]:
     found += [_variant(ge, "ge implicit", _as_it_is, ImplicitVRLittleEndian)]
     syntaxes = {"deflate": DeflatedExplicitVRLittleEndian, "jpeg-ls": JPEGLSLossless, "rle": RLELossless}
     found += [_study(folder / name, Maker.GE, Tracer.FDG, syntax, name) for name, syntax in syntaxes.items()]
-    return found
+    return found + [_enhanced(name, spec) for name, spec in ENHANCED.items()]
 
 
 def real(shared: Path) -> list[Base]:
@@ -84,6 +85,22 @@ def _study(folder: Path, maker: Maker, tracer: Tracer, syntax: UID = ExplicitVRL
     files = write_study(tiny(tracer), place, spec)
     name = f"{maker.name.lower()} {tracer}{f' {more}' if more else ''}"
     return Base(name=name, kind="study", files={f.name: f.read_bytes() for f in files})
+
+
+# True Enhanced PET and CT: all frames in one file, or in two.
+ENHANCED = {
+    "enhanced FDG": EnhancedSpec(patient_id="E1"),
+    "enhanced PentixaFor": EnhancedSpec(patient_id="E2", tracer=Tracer.PENTIXAFOR, series="PET CXCR4", instances=2),
+    "enhanced, decay not corrected": EnhancedSpec(patient_id="E3", corrected_to=None, own_slopes=True),
+}
+
+
+def _enhanced(name: str, spec: EnhancedSpec) -> Base:
+    study = tiny(spec.tracer)
+    objects = pet_objects(study.pet.values, study.pet.grid, spec) + ct_objects(study.ct.values, study.ct.grid, spec)
+    for ds in objects:
+        ds.PatientName = NAME
+    return Base(name=name, kind="study", files={f"{n}.dcm": _bytes(ds) for n, ds in enumerate(objects)})
 
 
 def tiny(tracer: Tracer) -> PetCt:

@@ -30,7 +30,7 @@ from dicom_io.inspection import suv_report
 from dicom_io.seg_reader import read_seg
 from dicom_io.slices import slice_grid
 from dicom_io.sr_reader import read_sr
-from dicom_io.studies import DualTracerPair, Series, Study, TracerStudy
+from dicom_io.studies import DualTracerPair, Instance, Series, Study, TracerStudy
 from dicom_io.suv import SuvConversion, suv_conversion
 from dicom_io.tracers import identify, recognise
 from dicom_io.volumes import load, stored_slices
@@ -39,6 +39,7 @@ LONGEST_SENTENCE = 4000
 # Changes of anything else must leave every factor as it was.
 # fmt: off
 RESTS_ON = {
+    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
     "bytes", "Units", "DecayCorrection", "CorrectedImage", "AttenuationCorrectionMethod", "SeriesType", "ImageType",
     "PatientWeight", "PatientSize", "PatientSex", "SUVType", "RadiopharmaceuticalInformationSequence", "RescaleSlope",
     "RescaleIntercept", "SeriesDate", "SeriesTime", "SeriesDateTime", "AcquisitionDate", "AcquisitionTime",
@@ -86,6 +87,11 @@ class Sound:
     partner: TracerStudy | None = None
 
 
+def place_of(instance: Instance) -> str:
+    """The file's name, and of a multi-frame file the frame."""
+    return instance.path.name if instance.frame is None else f"{instance.path.name}#{instance.frame}"
+
+
 def sound(base: Base, folder: Path) -> Sound:
     folder.mkdir(parents=True)
     for name, content in base.files.items():
@@ -100,8 +106,8 @@ def sound(base: Base, folder: Path) -> Sound:
                 conversion = suv_conversion(series)
             except NotQuantifiable:
                 continue
-            factors |= {i.path.name: f for i, f in zip(series.instances, conversion.factors, strict=True)}
-            pixels |= {series.instances[k].path.name: stored for k, stored in stored_slices(series)}
+            factors |= {place_of(i): f for i, f in zip(series.instances, conversion.factors, strict=True)}
+            pixels |= {place_of(series.instances[k]): stored for k, stored in stored_slices(series)}
         partner = _recognised(study)
     return Sound(base=base, folder=folder, factors=factors, pixels=pixels, partner=partner)
 
@@ -132,7 +138,8 @@ def _broken_files(what: Sound, seed: int, folder: Path) -> dict[str, Broken]:
     """The same change in every PET file, in every file, or in one; the others are linked as they are."""
     rng = random.Random(f"{what.base.name} {seed}")
     names = sorted(what.base.files)
-    pets = [name for name in names if name in what.factors] or names
+    measured = {name.partition("#")[0] for name in what.factors}
+    pets = [name for name in names if name in measured] or names
     chosen = rng.choices((pets, names, [rng.choice(names)]), (50, 10, 40))[0]
     folder.mkdir(parents=True)
     files = {name: broken(what.base.files[name], f"{what.base.name} {seed}") for name in chosen}
@@ -201,7 +208,7 @@ def _judge_suv(what: Sound, series: Series, files: dict[str, Broken]) -> SuvConv
         if not any(abs(factor / choice - 1) < 1e-6 for choice in choices if choice > 0):
             raise ViolationError(f"SUV factor {factor!r} ({conversion.rule}) is none of {choices[:6]}")
     changed = {word for one in files.values() for word in one.keywords}
-    names = [instance.path.name for instance in series.instances]
+    names = [place_of(instance) for instance in series.instances]
     if not changed & RESTS_ON and not any(len(word) == 8 and word[0] in "0123456789abcdef" for word in changed):
         for name, factor in zip(names, conversion.factors, strict=True):
             if set(names) == set(what.factors) and abs(factor / what.factors[name] - 1) > 1e-9:

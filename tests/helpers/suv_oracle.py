@@ -184,24 +184,40 @@ def _activity(headers: Sequence[Dataset], weight: float, scale: float = 1.0) -> 
         times = [sorted(set(_references(headers, header, constant))) for header in headers]
     else:
         times = [sorted(set(_moments(header, "Acquisition"))) for header in headers]
-    within = [1.0 if correction == {"START"} else _within(header, constant) for header in headers]
+    bases = [[(at, 1.0) for at in here] for here in times]
+    if correction == {"NONE"}:
+        bases = [_uncorrected(header, here, constant) for header, here in zip(headers, times, strict=True)]
     given = sorted({at for header, item in zip(headers, tracers, strict=True) for at in _given(header, item, times)})
     longest = 12 * 3600 if 6500 <= half_life <= 6700 else 4 * 3600 if 4000 <= half_life <= 4120 else 6 * half_life
     return [
         [
-            plain * w * math.exp(constant * (at - then).total_seconds())
-            for at, then in itertools.product(here, given)
+            plain * within * math.exp(constant * (at - then).total_seconds())
+            for (at, within), then in itertools.product(here, given)
             if 0 <= (at - then).total_seconds() <= longest + 12 * 3600
         ]
-        for here, w in zip(times, within, strict=True)
+        for here in bases
     ]
+
+
+def _uncorrected(header: Dataset, times: Sequence[datetime], constant: float) -> list[tuple[datetime, float]]:
+    """(moment, factor within the frame): the frame's start, or the moment at which its average rate was."""
+    zone, said = word(header, "TimezoneOffsetFromUTC"), word(header, "FrameReferenceDateTime")
+    stated = stamp(said, zone)
+    found = [] if stated is None else [(stated, 1.0)]
+    try:
+        within = _within(header, constant)
+    except RefusalError:
+        if not found:
+            raise
+        return found
+    return found + [(at, within) for at in times]
 
 
 def _within(header: Dataset, constant: float) -> float:
     x = constant * _duration(header)
     if x <= 0:
         raise RefusalError("no frame duration")
-    return x / (1 - math.exp(-x))
+    return x / (-math.expm1(-x))
 
 
 def _duration(header: Dataset) -> float:
@@ -223,7 +239,7 @@ def _references(headers: Iterable[Dataset], header: Dataset, constant: float) ->
         number(other, "ActualFrameDuration")
     offset = number(header, "FrameReferenceTime") or 0.0
     x = constant * _duration(header)
-    average = math.log(x / (1 - math.exp(-x))) / constant if x > 0 else 0.0
+    average = math.log(x / (-math.expm1(-x))) / constant if x > 0 else 0.0
     for at in _moments(header, "Acquisition"):
         yield at - timedelta(milliseconds=offset)
         yield at - timedelta(milliseconds=offset) + timedelta(seconds=average)
