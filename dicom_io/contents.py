@@ -11,10 +11,22 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from analysis.errors import UnusableImage
-from dicom_io.elements import text
+from dicom_io.elements import items, text
 from dicom_io.headers import read_object
-from dicom_io.seg_reader import Segment, Segmented, read_seg
+from dicom_io.seg_reader import (
+    LABELMAP_STORAGE,
+    SEGMENTATION_STORAGE,
+    Segment,
+    Segmented,
+    has_positions,
+    read_pixel_counts,
+    read_seg,
+)
 from dicom_io.sr_reader import Measured, MeasurementGroup, Report, read_sr
+
+# Basic Text, Enhanced, Comprehensive and Comprehensive 3D SR Storage (PS3.4 B.5).
+_REPORTS = {f"1.2.840.10008.5.1.4.1.1.88.{last}" for last in (11, 22, 33, 34)}
+_FLAT = "The frames have no positions in the patient (slide, projection, or left out): pixels can be counted, not volumes."
 
 
 def contents(file: Path) -> dict[str, Any]:
@@ -23,9 +35,10 @@ def contents(file: Path) -> dict[str, Any]:
     Raises NotDicom: the file cannot be read. Raises UnusableImage: another kind of object, or one that cannot be used.
     """
     ds = read_object(file)
-    if text(ds, "Modality") == "SEG":
-        return _identity(ds) | _of_seg(read_seg(ds))
-    if text(ds, "Modality") == "SR":
+    storage = text(ds, "SOPClassUID")
+    if text(ds, "Modality") == "SEG" or storage in {SEGMENTATION_STORAGE, LABELMAP_STORAGE}:
+        return _identity(ds) | (_of_seg(read_seg(ds)) if has_positions(ds) else _of_pixels(ds))
+    if text(ds, "Modality") == "SR" or storage in _REPORTS:
         return _identity(ds) | _of_sr(read_sr(ds))
     kind = UID(text(ds, "SOPClassUID")).name or "an object of no kind"
     raise UnusableImage(f"{file.name} is {kind}; `duet show` reads segmentations (SEG) and reports (SR).")
@@ -58,7 +71,20 @@ def _of_seg(found: Segmented) -> dict[str, Any]:
     }
 
 
-def _segment(segment: Segment, voxels: int, voxel_ml: float) -> dict[str, Any]:
+def _of_pixels(ds: Dataset) -> dict[str, Any]:
+    """Of a segmentation without a place in the patient."""
+    segments, counts, notes = read_pixel_counts(ds)
+    return {
+        "frame_of_reference_uid": text(ds, "FrameOfReferenceUID"),
+        "referenced_series_uids": [text(x, "SeriesInstanceUID") for x in items(ds, "ReferencedSeriesSequence")],
+        "voxel_mm": None,
+        "overlapping_voxels": None,
+        "notes": [_FLAT, *notes],
+        "segments": [_segment(s, counts.get(s.number, 0), None) for s in segments],
+    }
+
+
+def _segment(segment: Segment, voxels: int, voxel_ml: float | None) -> dict[str, Any]:
     return {
         "number": segment.number,
         "label": segment.label,
@@ -67,7 +93,7 @@ def _segment(segment: Segment, voxels: int, voxel_ml: float) -> dict[str, Any]:
         "tracking_id": segment.tracking_id,
         "tracking_uid": segment.tracking_uid,
         "voxels": voxels,
-        "volume_ml": voxels * voxel_ml,
+        "volume_ml": None if voxel_ml is None else voxels * voxel_ml,
     }
 
 

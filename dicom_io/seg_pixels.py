@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, RLELossless
 
 from analysis.errors import UnusableImage
@@ -40,7 +41,8 @@ def read_frames(ds: Dataset) -> npt.NDArray[np.integer[Any]]:
         shape = (int(number(ds, "NumberOfFrames") or 1), int(number(ds, "Rows") or 0), int(number(ds, "Columns") or 0))
         if syntax in _DECODERS and (ds.BitsAllocated == 1 or syntax == DEFLATED_IMAGE_FRAME):
             return _decoded(ds, shape, _DECODERS[syntax])
-        return np.asarray(ds.pixel_array).reshape(shape)
+        # Bytes behind the last frame are padding.
+        return np.asarray(pixel_array(ds, allow_excess_frames=False)).reshape(shape)
     except _UNDECODABLE as error:
         raise UnusableImage(f"The segmentation's pixels do not decode ({syntax.name}); export it uncompressed.") from error
 

@@ -109,12 +109,38 @@ def read_seg(given: Dataset | Path, images: Iterable[Instance] = ()) -> Segmente
     )
 
 
+def has_positions(ds: Dataset) -> bool:
+    """Whether every frame says where it lies in the patient: those of slides and projections do not."""
+    frames = Frames.of(ds)
+    return all(frames.numbers(n, "PlanePositionSequence", "ImagePositionPatient") for n in range(frames.count))
+
+
+def read_pixel_counts(ds: Dataset) -> tuple[tuple[Segment, ...], dict[int, int], tuple[str, ...]]:
+    """Segments, pixels of each, and notes; also of a segmentation without a place in the patient, or without any frame.
+
+    Raises UnusableImage.
+    """
+    form = _form(ds)
+    segments = {s.number: s for s in _segments(ds) if s.number}
+    counts: dict[int, int] = {}
+    if number(ds, "NumberOfFrames") == 0:
+        return tuple(segments.values()), counts, ("The segmentation has no frame: its segments are empty.",)
+    frames, values = Frames.of(ds), read_frames(ds)
+    claims, notes = _claims(ds, form, frames, values) if form != "LABELMAP" else _labelled(ds, values)
+    for _, each, mask in claims:
+        counts[each] = counts.get(each, 0) + int(mask.sum())
+        segments.setdefault(each, Segment(number=each, label="", category=codes.UNSAID, kind=codes.UNSAID))
+    return tuple(segments.values()), counts, notes
+
+
 def _form(ds: Dataset) -> str:
     """BINARY, FRACTIONAL or LABELMAP. Raises UnusableImage for any other object."""
     storage = text(ds, "SOPClassUID")
     if text(ds, "Modality") != "SEG" and storage not in (SEGMENTATION_STORAGE, LABELMAP_STORAGE):
         raise UnusableImage("The object is no segmentation; send a DICOM SEG of the PET series.")
-    form = text(ds, "SegmentationType") or ("LABELMAP" if storage == LABELMAP_STORAGE else "")
+    form = text(ds, "SegmentationType").upper() or ("LABELMAP" if storage == LABELMAP_STORAGE else "")
+    if not form and storage == SEGMENTATION_STORAGE and number(ds, "BitsAllocated") == 1:
+        form = "BINARY"  # one bit holds nothing else
     if storage not in (SEGMENTATION_STORAGE, LABELMAP_STORAGE) or form not in _FORMS:
         raise UnusableImage(f"The segmentation is of type {form or 'unknown'}; export it as BINARY.")
     if not number(ds, "Rows") or not number(ds, "Columns"):
@@ -144,12 +170,20 @@ def _segment_numbers(ds: Dataset, frames: Frames) -> list[int]:
     """The segment of each frame; where frames do not say it, the only one there is. Raises UnusableImage."""
     groups = [frames.group(n, "SegmentIdentificationSequence") for n in range(frames.count)]
     found = [number(group, "ReferencedSegmentNumber") for group in groups]
+    if text(ds, "DimensionOrganizationType") == "TILED_FULL":
+        found = _tiled_full(ds, frames.count)
     described = [number(item, "SegmentNumber") for item in items(ds, "SegmentSequence")]
     only = described[0] if len(described) == 1 else None
     chosen = [int(x) for x in (only if f is None else f for f in found) if x is not None and x >= 1]
     if len(chosen) < frames.count:
         raise UnusableImage("The segmentation does not say which segment each frame belongs to; export it again.")
     return chosen
+
+
+def _tiled_full(ds: Dataset, count: int) -> list[float | None]:
+    """Frames of such slides stand in the order of their segments and do not say so (PS3.3 C.7.6.17.3)."""
+    numbers = sorted(number(item, "SegmentNumber") or 0 for item in items(ds, "SegmentSequence"))
+    return [numbers[n * len(numbers) // count] for n in range(count)] if numbers and count % len(numbers) == 0 else []
 
 
 def _labelled(ds: Dataset, values: Values) -> tuple[list[Claim], tuple[str, ...]]:

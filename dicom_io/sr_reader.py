@@ -92,7 +92,7 @@ def read_sr(given: Dataset | Path) -> Report:
         raise UnusableImage("The object is no structured report; send a DICOM SR.")
     if text(ds, "ValueType") not in ("CONTAINER", ""):
         raise UnusableImage("The structured report's root is no container; export the report again.")
-    containers = list(_groups(ds, 0))
+    containers = list(_groups(ds, 0)) or list(_number_holders(ds, 0))
     return Report(
         title=read_code(items(ds, "ConceptNameCodeSequence")) or UNSAID,
         study_instance_uid=text(ds, "StudyInstanceUID"),
@@ -108,15 +108,25 @@ def read_sr(given: Dataset | Path) -> Report:
 
 def _groups(container: Dataset, depth: int) -> Iterator[Dataset]:
     """Every measurement group below a container, in the document's order."""
-    if depth > _DEEPEST:
-        raise UnusableImage("The structured report is nested deeper than any report is; export it again.")
-    for item in items(container, "ContentSequence"):
-        if text(item, "ValueType") != "CONTAINER":
-            continue
+    for item in _containers(container, depth):
         if _named(item, _GROUP):
             yield item
         else:
             yield from _groups(item, depth + 1)
+
+
+def _number_holders(container: Dataset, depth: int) -> Iterator[Dataset]:
+    """Every container that holds numbers, which stand for groups where a maker follows no template."""
+    if any(text(item, "ValueType") == "NUM" for item in items(container, "ContentSequence")):
+        yield container
+    for item in _containers(container, depth):
+        yield from _number_holders(item, depth + 1)
+
+
+def _containers(container: Dataset, depth: int) -> Iterator[Dataset]:
+    if depth > _DEEPEST:
+        raise UnusableImage("The structured report is nested deeper than any report is; export it again.")
+    return (item for item in items(container, "ContentSequence") if text(item, "ValueType") == "CONTAINER")
 
 
 def _sentences(container: Dataset, depth: int) -> Iterator[str]:
@@ -130,8 +140,17 @@ def _sentences(container: Dataset, depth: int) -> Iterator[str]:
             yield from _sentences(item, depth + 1)
 
 
+def _within(container: Dataset, depth: int) -> Iterator[Dataset]:
+    """What a group holds; of a measurement group also what its maker put into containers of its own."""
+    deeper = _named(container, _GROUP) or depth > 0
+    for item in items(container, "ContentSequence") if depth <= _DEEPEST else ():
+        yield item
+        if deeper and text(item, "ValueType") == "CONTAINER":
+            yield from _within(item, depth + 1)
+
+
 def _group(container: Dataset) -> MeasurementGroup:
-    content = items(container, "ContentSequence")
+    content = tuple(_within(container, 0))
     sites = list(_coded_values(content, _SITE))
     site_items = [item for item in content if _named(item, _SITE)]
     laterality = next((c for item in site_items for c in _coded_values(items(item, "ContentSequence"), _LATERALITY)), None)

@@ -31,7 +31,10 @@ def _segments(found: Mapping[str, Any]) -> Iterator[str]:
     if found["overlapping_voxels"]:
         yield f"{'overlap':<20}{found['overlapping_voxels']} voxels lie in several segments and count for the first"
     for one in segments:
-        yield f"{one['number']:>5}  {one['volume_ml']:>10.2f} ml  {_one_line(one['label'])}"
+        size = f"{one['voxels']:>10} pixels" if one["volume_ml"] is None else f"{one['volume_ml']:>10.2f} ml"
+        yield f"{one['number']:>5}  {size}  {_one_line(one['label'])}"
+    for note in found["notes"]:
+        yield f"  {_one_line(note)}"
 
 
 def _report(found: Mapping[str, Any]) -> Iterator[str]:
