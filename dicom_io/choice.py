@@ -42,13 +42,13 @@ def choose_pet(study: Study) -> Chosen:
     """
     pets = [s for s in study.series if _is_pet(s)]
     if not pets:
-        raise NoUsablePet("The study holds no PET series.")
+        raise NoUsablePet("The study holds no PET series; send its PET, or name another study.")
     reasons = {id(s): _why_no_pet(s) for s in pets}
     usable = [s for s in pets if not reasons[id(s)]]
     originals = [s for s in usable if _image_type(s, 0) != "DERIVED"]
     if not usable:
         listed = "; ".join(f"{name(s)}: {reasons[id(s)]}" for s in pets)
-        raise NoUsablePet(f"The study holds no attenuation-corrected static PET ({listed}).")
+        raise NoUsablePet(f"The study holds no attenuation-corrected static PET ({listed}); send the corrected series.")
     candidates = originals or usable
     named = [s for s in candidates if text(s.header, "AttenuationCorrectionMethod")]
     best = max(_longest(named or candidates), key=_pet_rank)
@@ -81,7 +81,7 @@ def choose_ct(study: Study, pet: Series) -> Chosen:
     usable = [s for s in cts if not reasons[id(s)]]
     if not usable:
         listed = "; ".join(f"{name(s)}: {reasons[id(s)]}" for s in cts)
-        raise NoUsableCt(f"The study holds no CT that belongs to {name(pet)} ({listed}).")
+        raise NoUsableCt(f"The study holds no CT that belongs to {name(pet)} ({listed}); send the CT of the same session.")
     complete = [s for s in usable if _is_complete(s)] or usable
     most = max(_coverage(s, pet) for s in complete)
     best = max((s for s in complete if _coverage(s, pet) >= most - SAME_COVERAGE), key=_ct_rank)

@@ -96,7 +96,8 @@ def slice_grid(series: Series) -> SliceGrid:
     drift = float(np.abs(places - expected).max())
     if drift > DRIFT_TOLERANCE * spacing:
         raise IncompleteSeries(
-            f"{_name(series)} has irregular gaps: a slice lies {drift:.1f} mm beside its place in a regular grid."
+            f"{_name(series)} has irregular gaps: a slice lies {drift:.1f} mm beside its place in a regular grid; "
+            "send the series as it was reconstructed."
         )
     return SliceGrid(grid=_grid(series, axes, direction * spacing, first), irregularity_mm=drift)
 
@@ -122,7 +123,7 @@ def _require_one_kind(series: Series) -> None:
     reference = orientation(series.instances[0])
     spacing = numbers(header, "PixelSpacing")
     if len(spacing) != 2 or min(spacing) <= 0 or not number(header, "Rows") or not number(header, "Columns"):
-        raise IncompleteSeries(f"{_name(series)} has no valid Rows, Columns or PixelSpacing.")
+        raise IncompleteSeries(f"{_name(series)} has no valid Rows, Columns or PixelSpacing; correct the header at its source.")
     for instance in series.instances[1:]:
         found, other = orientation(instance), instance.header
         kinds = {
@@ -171,7 +172,7 @@ def _regular_spacing(series: Series, places: FloatArray) -> float:
     if not len(gaps):
         thickness = number(series.header, "SliceThickness") or 0.0
         if thickness <= 0:
-            raise IncompleteSeries(f"{_name(series)} is a single slice without a thickness.")
+            raise IncompleteSeries(f"{_name(series)} is a single slice without a thickness; send the whole series.")
         return thickness
     real = gaps[gaps > POSITION_TOLERANCE_MM]
     if len(real) < len(gaps):
@@ -184,7 +185,7 @@ def _regular_spacing(series: Series, places: FloatArray) -> float:
     if abs(float(gaps[worst]) - usual) > GAP_TOLERANCE * usual:
         raise IncompleteSeries(
             f"{_name(series)} has irregular gaps: {gaps[worst]:.2f} mm after the slice at {places[worst]:.1f} mm, "
-            f"{usual:.2f} mm elsewhere."
+            f"{usual:.2f} mm elsewhere; send the series as it was reconstructed."
         )
     return float((places[-1] - places[0]) / len(gaps))
 
