@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, select, update
 from analysis.errors import BadSettings
 from service.casebook import HELD_BY_QUALITY, JobRow, jobs_named
 from service.journal import Journal
+from service.lines import plain
 from service.postings import Posting, post
 from service.tables import JobState, jobs, releases
 
@@ -57,7 +58,7 @@ def release(journal: Journal, case: str, *, by: str, why: str, now: float) -> Jo
 
 def _words(option: str, text: str, longest: int) -> str:
     """One line without control characters. Raises BadSettings where nothing remains, or too much."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(plain(text).split())
     if not line:
         raise BadSettings(f"{option} is empty; a release names who decided it and why.")
     if len(line) > longest:

@@ -22,6 +22,7 @@ from analysis.ports import Progress as Tell
 from service.casebook import StudyRow
 from service.config import Settings
 from service.desk import journal_of, node_runs
+from service.lines import plain
 from service.overview import CaseView, Overview, as_json, moment, overview, study_state
 from service.postings import DeliveryCount
 from service.tables import JobState
@@ -182,8 +183,3 @@ def _deliveries(counts: Sequence[DeliveryCount]) -> str:
 
 def _date(date: str) -> str:
     return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else "unknown date"
-
-
-def plain(words: str) -> str:
-    """Without control characters, which would shift columns or steer the terminal: a space stands in for each."""
-    return "".join(c if c.isprintable() else " " for c in words)

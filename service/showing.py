@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from service.lines import plain
+
 SUV_METHOD = "126410"  # says of each SUV that it is by body weight, as its unit does
 
 
@@ -21,7 +23,7 @@ def show(file: Path, *, as_json: bool) -> str:
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     for name in ("kind", "series_description", "manufacturer", "model", "software_versions", "content_date"):
         if found[name]:
-            yield f"{name.replace('_', ' '):<20}{_one_line(found[name])}"
+            yield f"{name.replace('_', ' '):<20}{plain(found[name])}"
     yield from _segments(found) if "segments" in found else _report(found)
 
 
@@ -32,23 +34,23 @@ def _segments(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'overlap':<20}{found['overlapping_voxels']} voxels lie in several segments and count for the first"
     for one in segments:
         size = f"{one['voxels']:>10} pixels" if one["volume_ml"] is None else f"{one['volume_ml']:>10.2f} ml"
-        yield f"{one['number']:>5}  {size}  {_one_line(one['label'])}"
+        yield f"{one['number']:>5}  {size}  {plain(one['label'])}"
     for note in found["notes"]:
-        yield f"  {_one_line(note)}"
+        yield f"  {plain(note)}"
 
 
 def _report(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'title':<20}{_meaning(found['title'])}, {'verified' if found['verified'] else 'unverified'}"
     for sentence in found["texts"]:
-        yield f"  {_one_line(sentence)}"
+        yield f"  {plain(sentence)}"
     for group in found["groups"]:
         sites = ", ".join(_meaning(code) for code in group["sites"])
         finding = _meaning(group["finding"])
-        yield f"{_one_line(group['tracking_id']) or '(no name)'}: {', '.join(x for x in (finding, sites) if x)}"
+        yield f"{plain(group['tracking_id']) or '(no name)'}: {', '.join(x for x in (finding, sites) if x)}"
         for one in group["measurements"]:
             yield f"    {_measurement(one)}"
         for one in group["evaluations"]:
-            yield f"    {_meaning(one['concept'])}: {_one_line(one['value'])}"
+            yield f"    {_meaning(one['concept'])}: {plain(one['value'])}"
 
 
 def _measurement(one: Mapping[str, Any]) -> str:
@@ -60,9 +62,4 @@ def _measurement(one: Mapping[str, Any]) -> str:
 
 
 def _meaning(code: Mapping[str, str] | None) -> str:
-    return _one_line(code["meaning"] or code["value"]) if code else ""
-
-
-def _one_line(words: object) -> str:
-    """Without control characters, which would shift lines or steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(words))
+    return plain(code["meaning"] or code["value"]) if code else ""
