@@ -129,9 +129,15 @@ def run(what: Sound, seed: int, folder: Path) -> Case:
         for stage, work in _stages(what, folder, files):
             case.ends[stage] = _end(work)
     except Exception as error:  # noqa: BLE001  whatever else is raised is what the fuzz looks for
-        case.violation = f"{stage}: {type(error).__name__}: {error}\n{''.join(traceback.format_tb(error.__traceback__)[-3:])}"
+        case.violation = f"{stage}: {type(error).__name__}: {error}\n{''.join(_own_frames(error))}"
     case.seconds = time.perf_counter() - began
     return case
+
+
+def _own_frames(error: Exception) -> list[str]:
+    """Where in our code it was."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    return traceback.format_list(frames[-4:])
 
 
 def _broken_files(what: Sound, seed: int, folder: Path) -> dict[str, Broken]:

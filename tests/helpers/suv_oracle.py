@@ -19,7 +19,17 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, EOFError, OverflowError, LookupError)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    LookupError,
+)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})[.:-]?([0-9]{2})[.:-]?([0-9]{2})", re.ASCII)
 _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2}(?:\.[0-9]+)?))?)?", re.ASCII)
