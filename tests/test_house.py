@@ -32,7 +32,20 @@ HEAVY = (
     "sklearn",
     "shap",
 )
-COMMANDS = ("serve", "status", "release", "check", "analyse", "suv", "show", "conformance", "retrieve", "cohort", "phantom", "demo")
+COMMANDS = (
+    "serve",
+    "status",
+    "release",
+    "check",
+    "analyse",
+    "suv",
+    "show",
+    "conformance",
+    "retrieve",
+    "cohort",
+    "phantom",
+    "demo",
+)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 LONGEST_FILE, LONGEST_FUNCTION, LONG_FUNCTION, MEDIAN_FUNCTION, MOST_PARAMETERS = 400, 60, 30, 8, 6
