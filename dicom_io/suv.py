@@ -151,6 +151,11 @@ def _from_philips_counts(series: Series, patient: Body) -> SuvConversion:
     decays = text(series.header, "DecayCorrection").upper() == "NONE"
     if to_activity is not None and (to_suv is None or decays):
         return _from_activity(series, patient, to_activity, prefix)
+    if decays:
+        raise NotQuantifiable(
+            "Units are CNTS without decay correction, to which Philips' SUV factor (7053,1000) does not apply, and (7053,1009) "
+            "is missing; send the series decay corrected or in Bq/ml (BQML)."
+        )
     rule, chosen = "Philips SUV scale factor (7053,1000)", to_suv or 0.0
     others = []
     if to_activity is not None:

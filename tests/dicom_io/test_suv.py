@@ -215,6 +215,13 @@ def philips(slices: list[Dataset], **scales: str) -> list[Dataset]:
     return slices
 
 
+def test_a_philips_suv_factor_alone_holds_only_for_decay_corrected_counts(scans) -> None:
+    """QIBA's rules for SUV ask for decay corrected images before the factor: beds of other times would err by their decay."""
+    bare = philips(scans.pet(2, Units="CNTS", DecayCorrection="NONE", CorrectedImage=["ATTN"]), suv="0.0007")
+    with pytest.raises(NotQuantifiable, match=r"\(7053,1009\) is missing"):
+        suv_conversion(scans.series(bare))
+
+
 def test_philips_counts(scans) -> None:
     both = suv_conversion(scans.series(philips(scans.pet(2, Units="CNTS"), suv="0.0007", activity="1.0")))
     assert both.factor == pytest.approx(0.0007)
