@@ -97,6 +97,18 @@ def colour_of(lesion: dict[str, Any]) -> tuple[int, int, int]:
     return BOTH if lesion["concordance"] == "concordant" else COLOURS[lesion["tracer"]]
 
 
+def assert_measured_alike(statistics: dict[str, Any], lesion: dict[str, Any]) -> None:
+    """OHIF computes SUV by calculate-suv and measures the segment itself; its peak is over another sphere than 1 cm3."""
+    burden = lesion["tlg_g" if lesion["tracer"] == "FDG" else "tlc_g"]
+    for name, value, unit in (
+        ("max", lesion["suv_max"], "SUV"),
+        ("mean", lesion["suv_mean"], "SUV"),
+        ("volume", 1000 * lesion["volume_ml"], "mm\u00b3"),
+        ("lesionGlycolysis", 1000 * burden, "mm\u00b3\u00b7SUV"),
+    ):
+        assert statistics[name] == [pytest.approx(value, rel=1e-5), unit], (lesion["id"], name)
+
+
 @pytest.mark.parametrize("tracer", TRACERS)
 def test_every_lesion_is_listed_and_drawn_over_the_pet(room: Room, tracer: str) -> None:
     viewer, lesions = room.viewer, room.lesions(tracer)
@@ -113,6 +125,7 @@ def test_every_lesion_is_listed_and_drawn_over_the_pet(room: Room, tracer: str) 
         assert state["visible"]
         assert state["voxels"] == lesion["voxels"]
         assert state["centre"] == pytest.approx(lesion["centroid_mm"], abs=0.01)
+        assert_measured_alike(state["statistics"], lesion)
     seg = dcmread(room.case / f"seg-{tracer.lower()}.dcm", stop_before_pixels=True)
     assert viewer.shown_series() == [seg.ReferencedSeriesSequence[0].SeriesInstanceUID]
     chosen = max(lesions, key=lambda lesion: lesion["volume_ml"])

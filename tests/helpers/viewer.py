@@ -96,7 +96,14 @@ class Viewer:
         return [Listed(label=label, colour=tuple(colour)) for label, colour in self.page.evaluate(_ROWS)]
 
     def segments(self) -> list[dict[str, Any]]:
-        """What the viewer holds of the loaded segments: label, colour, visible, voxels, and their centre in mm (LPS)."""
+        """What the viewer holds of the loaded segments: label, colour, visible, voxels, their centre in mm (LPS), and
+        the statistics that it computes itself from the images: (value, unit) of max, mean, volume, lesionGlycolysis.
+        """
+        for _ in range(15):
+            with contextlib.suppress(TimeoutError):
+                self.page.wait_for_function(_MEASURED, timeout=PATIENCE_MS / 15)
+                break
+            self.page.evaluate(_MEASURE)  # on a busy machine OHIF now and then forgets to
         return list(self.page.evaluate(_SEGMENTS))
 
     def shown_series(self) -> list[str]:
@@ -153,12 +160,17 @@ _VIEW = """
   const id = services.viewportGridService.getActiveViewportId();
   const view = services.cornerstoneViewportService.getCornerstoneViewport(id);
 """
+_MEASURED = """() => services.segmentationService.getSegmentations().every(
+  each => Object.values(each.segments).every(segment => segment.cachedStats?.namedStats?.max))"""
+_MEASURE = """() => services.segmentationService.getSegmentations().forEach(
+  each => cornerstoneTools.segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(each.segmentationId))"""
 _SEGMENTS = f"""() => {{{_VIEW}
+  const told = stats => Object.fromEntries(Object.entries(stats).map(([name, {{value, unit}}]) => [name, [value, unit]]));
   const [shown] = services.segmentationService.getSegmentationRepresentations(id);
   const {{segments, representationData}} = services.segmentationService.getSegmentation(shown.segmentationId);
   const found = Object.values(shown.segments).map(each => ({{
     label: segments[each.segmentIndex].label, colour: [...each.color].slice(0, 3), visible: each.visible,
-    voxels: 0, centre: [0, 0, 0],
+    voxels: 0, centre: [0, 0, 0], statistics: told(segments[each.segmentIndex].cachedStats.namedStats),
   }}));
   for (const name of representationData.Labelmap.imageIds) {{
     const image = cornerstone.cache.getImage(name);
