@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.inbox import sync_folder, sync_tree
 from service.releases import ReleaseRow
-from service.worker import CaseResult, case_result
+from service.worker import CaseResult, case_result, draft_beside
 
 if TYPE_CHECKING:
     from dicom_io.release import Release
@@ -30,10 +29,10 @@ def hand_over(folder: Path, given: ReleaseRow) -> CaseResult | None:
     if not folder.is_dir():
         return None
     if not is_released(folder, release):
-        draft = _draft(folder)
-        write_released(folder, draft, release)
-        sync_tree(draft)
-        _exchange(draft, folder)
+        with draft_beside(folder) as draft:
+            write_released(folder, draft, release)
+            sync_tree(draft)
+            _exchange(draft, folder)
     return case_result(folder)
 
 
@@ -41,15 +40,11 @@ def take_back(folder: Path) -> CaseResult:
     """The case folder as it was before a release that does not hold any more: the case has changed since. Raises OSError."""
     from dicom_io.release import write_held
 
-    draft = _draft(folder)
-    write_held(folder, draft)
-    sync_tree(draft)
-    _exchange(draft, folder)
+    with draft_beside(folder) as draft:
+        write_held(folder, draft)
+        sync_tree(draft)
+        _exchange(draft, folder)
     return case_result(folder)
-
-
-def _draft(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
 
 
 def _release(given: ReleaseRow) -> Release:

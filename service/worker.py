@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,11 +99,21 @@ def run_case(job: CaseJob, progress: Progress) -> CaseResult:
     """
     if not job.folder.is_dir():
         pair = read_pair(job)
-        draft = job.folder.with_name(f".{job.folder.name}.{uuid.uuid4().hex}")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        write_pair(pair, job.settings, draft, progress=progress, wishes=Wishes(objects=job.objects, batch=job.batch))
-        seal(draft, job.folder)
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        with draft_beside(job.folder) as draft:
+            write_pair(pair, job.settings, draft, progress=progress, wishes=Wishes(objects=job.objects, batch=job.batch))
+            seal(draft, job.folder)
     return case_result(job.folder)
+
+
+@contextmanager
+def draft_beside(folder: Path) -> Iterator[Path]:
+    """A name beside `folder`, to write under; what still has it at the end is half a case, on a disk that may be full."""
+    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def read_pair(job: CaseJob) -> DualTracerPair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -116,6 +117,26 @@ def test_a_released_folder_is_delivered_in_order_and_bears_its_hold(reports: Pat
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert hand_over(folder, GIVEN) == result
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_full_disk_leaves_the_held_case_and_nothing_half_written(
+    reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cases" / "1.2"
+    shutil.copytree(reports, folder)
+
+    def full(self: Dataset, path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dataset, "save_as", full)
+        with pytest.raises(OSError, match="No space left"):
+            hand_over(folder, GIVEN)
+    assert [path.name for path in folder.parent.iterdir()] == ["1.2"]
+    assert state_of(folder) == "held"
+    assert hand_over(folder, GIVEN) is not None
+    assert state_of(folder) == "released"
 
 
 def test_without_the_results_nothing_is_released(tmp_path: Path) -> None:
