@@ -26,6 +26,7 @@ from analysis.values import Model, PatientAnalysis, Tracer, Verdict
 from dicom_io import codes
 from dicom_io.derived import (
     MANUFACTURER,
+    RESEARCH,
     RESEARCH_SENTENCE,
     STANDARD_OBJECTS,
     Case,
@@ -162,10 +163,10 @@ def _study_item(study: str, series: Mapping[str, Sequence[Dataset]]) -> Dataset:
 
 
 def _observers(case: Case, tracers: Sequence[Tracer]) -> ObservationContext:
-    """duet itself, then each algorithm under its roles, with the device UIDs of the contributing equipment."""
+    """duet and what it is for, first; then each algorithm under its roles, with the device UIDs of the equipment."""
     duet = Model(name="duet", version=case.version, manufacturer=MANUFACTURER)
     roles: dict[str, list[str]] = {}
-    found = {"duet": duet, **models(case.analysis, tracers)}
+    found = {f"duet, {RESEARCH}": duet, **models(case.analysis, tracers)}
     for role, model in found.items():
         roles.setdefault(device_uid(model), []).append(role)
     context = ObservationContext()

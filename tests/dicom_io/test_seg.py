@@ -162,26 +162,6 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, boxes: tuple[Box, ...], program
     assert [line for line in told.splitlines() if line.startswith("Error")] == []
 
 
-@pytest.mark.peer("dcmqi")
-def test_dcmqi_reads_the_same_voxels_in_the_same_place(tmp_path: Path, program: Callable[[str], str]) -> None:
-    pair, analysis = make_case(tmp_path)
-    ds = write_seg(pair, analysis, Tracer.FDG)
-    assert ds is not None
-    path = saved(ds, tmp_path / "seg.dcm")
-    out = tmp_path / "out"
-    out.mkdir()
-    command = [program("segimage2itkimage"), "--inputDICOM", path, "--outputDirectory", out, "--mergeSegments"]
-    subprocess.run(command, check=True, capture_output=True)
-    image = sitk.ReadImage(str(out / "1.nrrd"))
-    assert image.GetSpacing() == pytest.approx((4.0, 4.0, 5.0))
-    labels = sitk.GetArrayFromImage(image)
-    for lesion in analysis.lesions[Tracer.FDG].lesions:
-        where = np.argwhere(labels == lesion.label)
-        assert len(where) == lesion.voxels
-        centre = image.TransformContinuousIndexToPhysicalPoint([float(x) for x in where.mean(axis=0)[::-1]])
-        assert centre == pytest.approx(lesion.centroid_mm, abs=1e-3)
-
-
 # Voxel counts by pydicom-seg's authors and by dcmqi's own NRRD files beside each SEG.
 OTHERS = [
     ("dcmqi/segmentations/liver.dcm", ["Liver"], "dcmqi/segmentations/liver_seg.nrrd"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import warnings
@@ -198,15 +197,3 @@ def test_dcmtk_reads_the_tree(few: Case, tmp_path: Path, program: Callable[[str]
     told = subprocess.run([program("dsrdump"), "-Ee", path], capture_output=True, text=True, check=True)
     assert "Comprehensive 3D SR" in told.stdout
     assert "E:" not in told.stderr
-
-
-@pytest.mark.peer("dcmqi")
-def test_dcmqi_reads_the_lesions(few: Case, tmp_path: Path, program: Callable[[str], str]) -> None:
-    path, out = saved(tracer_sr(few, Tracer.FDG), tmp_path / "sr.dcm"), tmp_path / "sr.json"
-    subprocess.run([program("tid1500reader"), "--inputDICOM", path, "--outputMetadata", out], check=True, capture_output=True)
-    read = {group["TrackingIdentifier"]: group for group in json.loads(out.read_text())["Measurements"]}
-    for lesion in few[1].lesions[Tracer.FDG].lesions:
-        items = read[lesion.id]["measurementItems"]
-        volume = next(x for x in items if x["quantity"]["CodeMeaning"] == "Metabolic Volume")
-        assert float(volume["value"]) == pytest.approx(lesion.volume_ml, rel=1e-5)
-        assert read[lesion.id]["ReferencedSegment"] == lesion.label
