@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dicom_io.tracers import TracerRules
 
 FAILURES = 5  # so often duet itself may fail on a job before an operator must look
+_PARKED = f"This was tried {FAILURES} times; mend the cause and restart the node to try it again."
 TOPIC = "duet-progress"
 
 
@@ -145,7 +146,7 @@ class Engine:
             releases.complete(self._journal, given, post, time.time())
             logger().info("case released", case=release.pair_uid, number=given.job_id)
         elif release.failures + 1 >= FAILURES:
-            releases.park(self._journal, given, post.reason, post.sentence)
+            releases.park(self._journal, given, post.reason, f"{post.sentence} {_PARKED}")
         else:
             again = time.time() + backoff(release.failures, self._plan.first_retry_s, 600.0)
             releases.postpone(self._journal, given, post.sentence, again)
@@ -158,7 +159,7 @@ class Engine:
         if not why.system:
             casebook.set_aside(self._journal, job.id, JobState.HELD, why.reason, why.sentence)
         elif job.failures + 1 >= FAILURES:
-            casebook.set_aside(self._journal, job.id, JobState.PARKED, why.reason, why.sentence)
+            casebook.set_aside(self._journal, job.id, JobState.PARKED, why.reason, f"{why.sentence} {_PARKED}")
         else:
             again = time.time() + backoff(job.failures, self._plan.first_retry_s, 600.0)
             casebook.try_again(self._journal, job.id, why.sentence, again)

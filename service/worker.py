@@ -83,8 +83,14 @@ def attempt(work: Callable[[], T]) -> T | Refusal:
         # The message may quote a header, so the log has only where it happened; `duet status` shows the message.
         frames = "".join(traceback.format_tb(error.__traceback__))
         logger().error("duet failed", error=type(error).__name__, where=frames)
-        sentence = f"duet itself failed ({type(error).__name__}: {error}); the log says where."
+        sentence = f"duet itself failed ({type(error).__name__}: {_words(error)}); the log says where."
         return Refusal(reason=type(error).__name__, sentence=sentence[:1000], system=True)
+
+
+def _words(error: Exception) -> str:
+    """What the error says; of a folder that could not be copied only what is said of its first file."""
+    several = isinstance(error, shutil.Error) and isinstance(error.args[0], list)
+    return str(error.args[0][0][-1] if several else error)
 
 
 def backoff(failures: int, first_s: float, longest_s: float) -> float:

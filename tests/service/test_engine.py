@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from service.casebook import JobRow
 from service.engine import FAILURES, Engine, Plan
 from service.intake import Rules
 from service.tables import JobState
-from service.worker import CaseJob, CaseResult, attempt, backoff, case_result
+from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, case_result
 
 
 class Told:
@@ -217,6 +218,16 @@ def test_the_log_of_an_error_does_not_quote_its_message(capsys: pytest.CaptureFi
     assert refusal is not None
     assert refusal.system
     assert "Muster" not in "".join(capsys.readouterr())
+
+
+def test_a_folder_that_could_not_be_copied_is_told_by_its_first_file(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "from" / name).mkdir(parents=True)
+        (tmp_path / "from" / name / "file").symlink_to("nowhere")
+    refusal = attempt(lambda: shutil.copytree(tmp_path / "from", tmp_path / "to"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.sentence.count("No such file") == 1
+    assert "[(" not in refusal.sentence
 
 
 def test_a_result_is_not_forgotten_where_the_journal_cannot_be_written(

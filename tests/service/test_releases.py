@@ -256,6 +256,7 @@ def test_a_release_that_fails_is_tried_again_then_parked_and_done_after_the_next
     for _ in range(FAILURES + 2):
         running.step()
     assert job(folder, held).state is JobState.PARKED
+    assert "restart the node" in job(folder, held).sentence
     results.write_text(content)
     casebook.resume(folder.journal, 5.0)
     for _ in range(3):
