@@ -85,7 +85,7 @@ def _uptake(study: PetCt, settings: QualitySettings) -> Finding:
     )
     return Finding(
         name=name,
-        value=round(minutes, 1),
+        value=clipped(minutes),
         limit=limit,
         verdict=verdict,
         message=f"{study.tracer} was measured {minutes:.0f} min after injection, {usual}.",
@@ -99,7 +99,7 @@ def _uptake_difference(case: QualityCase, settings: QualitySettings) -> Iterator
     gap = abs(fdg - pentixafor)
     yield Finding(
         name="uptake time difference",
-        value=round(gap, 1),
+        value=clipped(gap),
         limit=f"<= {settings.uptake_difference_min:g} min",
         verdict=Verdict.OK if gap <= settings.uptake_difference_min else Verdict.WARN,
         message=f"The uptake times of the two tracers differ by {gap:.0f} min.",
@@ -122,7 +122,7 @@ def _session(study: PetCt, settings: QualitySettings) -> Iterator[Finding]:
     ends = "one session" if near else "so the patient may have moved or the CT be of another session"
     yield Finding(
         name=name,
-        value=round(minutes, 1),
+        value=clipped(minutes),
         limit=limit,
         verdict=Verdict.OK if near else Verdict.WARN,
         message=f"CT and PET of {study.tracer} began {minutes:.0f} min apart, {ends}.",
@@ -197,10 +197,10 @@ def _height(study: PetCt, settings: QualitySettings) -> Finding:
 
 def _weight_change(case: QualityCase, settings: QualitySettings) -> Finding:
     fdg, pentixafor = (s.body.weight_kg for s in case.studies())
-    change = spread(fdg, pentixafor)
+    change = clipped(spread(fdg, pentixafor))
     return Finding(
         name="weight change",
-        value=round(change, 3),
+        value=change,
         limit=f"<= {settings.weight_change:g}",
         verdict=Verdict.OK if change <= settings.weight_change else Verdict.WARN,
         message=f"The patient's weight is {fdg:g} kg at FDG and {pentixafor:g} kg at PentixaFor, a change of {change:.0%}.",

@@ -45,7 +45,7 @@ def measured(name: str, value: float, limit: str, verdict: Verdict, words: tuple
     if not math.isfinite(value):
         return Finding(name=name, value=None, limit=limit, verdict=verdict, message=f"{what} could not be measured.")
     ends = "as expected" if verdict is Verdict.OK else otherwise
-    return Finding(name=name, value=round(value, 3), limit=limit, verdict=verdict, message=f"{what} is {value:.2f}, {ends}.")
+    return Finding(name=name, value=clipped(value), limit=limit, verdict=verdict, message=f"{what} is {value:.2f}, {ends}.")
 
 
 def ranged(name: str, value: float, limits: tuple[float, float], words: tuple[str, str, str], factor: float = 0.0) -> Finding:
@@ -67,8 +67,8 @@ def ranged(name: str, value: float, limits: tuple[float, float], words: tuple[st
 
 
 def clipped(value: float) -> float:
-    """The value to four significant digits, as it is shown and compared."""
-    return float(f"{value:.4g}")
+    """The value as it is shown and compared: four significant digits, and nothing below a millionth, which is rounding."""
+    return round(float(f"{value:.4g}"), 6)
 
 
 def spread(one: float, other: float) -> float:

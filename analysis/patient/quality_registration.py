@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.grids import apply, inverse
-from analysis.patient.quality_case import QualityCase, graded
+from analysis.patient.quality_case import QualityCase, clipped, graded
 from analysis.patient.quality_settings import QualitySettings
 from analysis.values import AlignedPair, Concordance, Finding, RegistrationQuality, Tracer, Verdict
 
@@ -33,11 +33,12 @@ def registration(case: QualityCase, settings: QualitySettings) -> Iterator[Findi
 
 def _dice(part: str, value: float, limits: tuple[float, float]) -> Finding:
     limit, hold = limits
+    value = clipped(value)
     verdict = graded(value, value >= limit, value < hold)
     ends = "well" if verdict is Verdict.OK else "badly, so matches between the tracers may be wrong"
     return Finding(
         name=f"registration {part} Dice",
-        value=round(value, 3),
+        value=value,
         limit=f">= {limit:g}, hold below {hold:g}",
         verdict=verdict,
         message=f"The {part} of both scans agrees {ends} after registration (Dice {value:.2f}).",
@@ -48,7 +49,7 @@ def _displacement(q: RegistrationQuality, settings: QualitySettings) -> Finding:
     kept = f" ({q.reason})" if q.reason else ""
     return Finding(
         name="registration displacement",
-        value=round(q.displacement_p95_mm, 1),
+        value=clipped(q.displacement_p95_mm),
         limit=f"<= {settings.displacement_p95_mm:g} mm",
         verdict=Verdict.OK if q.displacement_p95_mm <= settings.displacement_p95_mm else Verdict.WARN,
         message=f"The {q.method} registration{kept} bends the body by up to {q.displacement_p95_mm:.0f} mm (95th percentile).",
@@ -65,7 +66,7 @@ def common_field(case: QualityCase, settings: QualitySettings) -> Iterator[Findi
     lesions = f"{apart} lesion{'s' if apart != 1 else ''} cannot be compared" if apart else "every lesion can be compared"
     yield Finding(
         name="common field of view",
-        value=round(share, 3),
+        value=clipped(share),
         limit=f">= {settings.common_field:g}, hold below {settings.common_field_hold:g}",
         verdict=verdict,
         message=f"{share:.0%} of the smaller scan lies in the field of view of the other, and {lesions}.",
