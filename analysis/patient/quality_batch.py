@@ -19,6 +19,9 @@ BATCH_NAMES = tuple(
 )
 TO_SIGMA = 1.4826  # median absolute deviation of normal values to their standard deviation, as R's mad()
 
+# Tumour burden differs between patients by factors: an outlier lies at least 11-fold beside the median.
+VOLUME_SCALE = math.log(2)
+
 
 def batch_findings(
     findings: Sequence[Finding], rows: Sequence[Mapping[str, Any]], settings: QualitySettings
@@ -75,7 +78,7 @@ def _outlier(name: str, value: float, earlier: Sequence[float], whose: str, sett
     if count < settings.batch_min:
         return _too_few(f"{name} in batch", limit, count, settings)
     if name.endswith(VOLUME):  # ln(1 + ml): volumes spread over decades, and none at all is a volume too
-        z = robust_z(math.log1p(value), [math.log1p(v) for v in earlier], settings.batch_floor)
+        z = robust_z(math.log1p(value), [math.log1p(v) for v in earlier], max(VOLUME_SCALE, settings.batch_floor))
     else:
         z = robust_z(value, earlier, settings.batch_floor * abs(float(np.median(earlier))) or settings.batch_floor)
     usual = abs(z) <= settings.batch_z

@@ -146,4 +146,11 @@ def test_no_lesion_at_all_is_a_volume_too() -> None:
     none = told({**row(rng), "FDG lesion volume": 0.0}, rows)["FDG lesion volume"]
     earlier = [math.log1p(r["FDG lesion volume"]) for r in rows]
     mad = float(np.median(np.abs(np.array(earlier) - np.median(earlier))))
-    assert none.value == pytest.approx(-np.median(earlier) / (1.4826 * mad), abs=0.01)
+    assert none.value == pytest.approx(-np.median(earlier) / max(1.4826 * mad, math.log(2)), abs=0.01)
+
+
+def test_a_small_burden_among_large_ones_is_no_outlier() -> None:
+    """Burdens of one batch are alike by chance; between patients they differ by factors."""
+    rows = [{"FDG lesion volume": 88.0 + n} for n in range(9)]
+    assert told({"FDG lesion volume": 11.3}, rows)["FDG lesion volume"].verdict is Verdict.OK
+    assert told({"FDG lesion volume": 1500.0}, rows)["FDG lesion volume"].verdict is Verdict.WARN
