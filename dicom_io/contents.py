@@ -40,7 +40,7 @@ def contents(file: Path) -> dict[str, Any]:
         return _identity(ds) | (_of_seg(read_seg(ds)) if has_positions(ds) else _of_pixels(ds))
     if text(ds, "Modality") == "SR" or storage in _REPORTS:
         return _identity(ds) | _of_sr(read_sr(ds))
-    kind = UID(text(ds, "SOPClassUID")).name or "an object of no kind"
+    kind = UID(storage).name if UID(storage).is_valid else "an object of no known kind"
     raise UnusableImage(f"{file.name} is {kind}; `duet show` reads segmentations (SEG) and reports (SR).")
 
 

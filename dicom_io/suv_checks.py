@@ -52,13 +52,19 @@ def require_readable(series: Series) -> None:
 def _require_readable(header: Dataset, readers: Mapping[str, Callable[[str], object]]) -> None:
     for keyword, read in readers.items():
         said = written(header, keyword)
-        if said and read(said) is None:
+        if said and (read(said) is None or not text(header, keyword)):  # the latter: of a kind that nobody can read
             raise NotQuantifiable(f"{keyword} is {said[:20]!r}, which cannot be read; correct the header at its source.")
 
 
 def _read_moment(word: str) -> datetime | None:
     """A date-time; a date alone is readable, though it tells no time."""
     return read_datetime(word) or read_date(word)
+
+
+def _read_span(word: str) -> float | None:
+    """Milliseconds of a scan: at most a day."""
+    found = read_number(word)
+    return found if found is not None and abs(found) <= 86_400_000 else None
 
 
 _WRITTEN: Mapping[str, Callable[[str], object]] = {
@@ -71,8 +77,8 @@ _WRITTEN: Mapping[str, Callable[[str], object]] = {
     "AcquisitionDateTime": _read_moment,
     "DecayCorrectionDateTime": _read_moment,
     "FrameReferenceDateTime": _read_moment,
-    "FrameReferenceTime": read_number,
-    "ActualFrameDuration": read_number,
+    "FrameReferenceTime": _read_span,
+    "ActualFrameDuration": _read_span,
 }
 _TIMES_OF_TRACER: Mapping[str, Callable[[str], object]] = {
     "RadiopharmaceuticalStartTime": read_time,

@@ -47,6 +47,10 @@ NUCLIDES = {
 # fmt: on
 
 
+# A scan that was switched on so long before the injection is decay corrected to a time before it (docs/METHOD.md 1).
+EARLY_S = 300
+
+
 class RefusalError(Exception):
     """No SUV may be given; the message says why."""
 
@@ -203,7 +207,7 @@ def _activity(headers: Sequence[Dataset], weight: float, scale: float = 1.0) -> 
         [
             plain * within * math.exp(constant * (at - then).total_seconds())
             for (at, within), then in itertools.product(here, given)
-            if 0 <= (at - then).total_seconds() <= longest + 12 * 3600
+            if -EARLY_S <= (at - then).total_seconds() <= longest + 12 * 3600
         ]
         for here in bases
     ]
