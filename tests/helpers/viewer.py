@@ -17,6 +17,7 @@ FLAGS = (
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-dev-shm-usage",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
