@@ -1,7 +1,8 @@
 """What all tests share: the inputs nobody of this project made, and the programs from outside Python ("peers").
 
 A test that needs a peer says so: `@pytest.mark.peer("dciodvfy")`. Where the peer is absent the test is skipped and the
-closing summary names it; with DUET_REQUIRE_PEERS=1 it fails.
+closing summary names it; with DUET_REQUIRE_PEERS=1 it fails. OHIF alone may be absent even then: it comes through npm, whose
+registry is another than all the rest comes from.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _without(config: pytest.Config, name: str) -> None:
     counts = config.stash[missing_peers]
     label = f"{name} (package {source})"
     counts[label] = counts.get(label, 0) + 1
-    if os.environ.get("DUET_REQUIRE_PEERS", "") == "1":
+    if os.environ.get("DUET_REQUIRE_PEERS", "") == "1" and name != "ohif":
         pytest.fail(f"peer absent: {label}, and DUET_REQUIRE_PEERS=1", pytrace=False)
     pytest.skip(f"peer absent: {label}")
 
