@@ -15,22 +15,10 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, RLELossless
 
 from analysis.errors import UnusableImage
-from dicom_io.elements import number
+from dicom_io.elements import MALFORMED, number
 
 DEFLATED_IMAGE_FRAME = UID("1.2.840.10008.1.2.8.1")
-_UNDECODABLE = (
-    AttributeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    RuntimeError,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    struct.error,
-    zlib.error,
-    MemoryError,
-)
+_UNDECODABLE = (*MALFORMED, RuntimeError, StopIteration, zlib.error, MemoryError)
 
 
 def read_frames(ds: Dataset) -> npt.NDArray[np.integer[Any]]:

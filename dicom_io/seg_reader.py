@@ -142,7 +142,7 @@ def _form(ds: Dataset) -> str:
     if not form and storage == SEGMENTATION_STORAGE and number(ds, "BitsAllocated") == 1:
         form = "BINARY"  # one bit holds nothing else
     if storage not in (SEGMENTATION_STORAGE, LABELMAP_STORAGE) or form not in _FORMS:
-        raise UnusableImage(f"The segmentation is of type {form or 'unknown'}; export it as BINARY.")
+        raise UnusableImage(f"The segmentation is of type {form[:16] or 'unknown'}; export it as BINARY.")
     if not number(ds, "Rows") or not number(ds, "Columns"):
         raise UnusableImage("The segmentation has no rows and columns; export it again.")
     return form

@@ -22,13 +22,13 @@ from pydicom.sequence import Sequence as Items
 UNREADABLE = (
     ValueError,
     TypeError,
-    KeyError,
     AttributeError,
     NotImplementedError,
     EOFError,
     OSError,
     ArithmeticError,
     LookupError,
+    RecursionError,
 )
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})[.:-]?([0-9]{2})[.:-]?([0-9]{2})", re.ASCII)
