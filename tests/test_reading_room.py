@@ -161,6 +161,7 @@ def test_the_report_shows_the_numbers_of_every_lesion(room: Room, tracer: str) -
         assert f"SUVmax {lesion['suv_max']:.4g} g/ml" in group
         assert lesion["site"].capitalize() in group
         assert f"{lesion['match']}, {lesion['region']}" in group
+    assert "Device Observer Name: duet, research use only" in report
     assert "Research use only" in report
     assert f"{len(room.lesions(tracer))} {tracer} lesions were found." in report
     room.viewer.picture(f"sr-{tracer.lower()}")

@@ -100,11 +100,13 @@ class Viewer:
         """What the viewer holds of the loaded segments: label, colour, visible, voxels, their centre in mm (LPS), and
         the statistics that it computes itself from the images: (value, unit) of max, mean, volume, lesionGlycolysis.
         """
-        for _ in range(15):
+        for _ in range(15):  # OHIF measures what is loaded, and not again when the rest of the series has come
+            self.page.evaluate(_MEASURE)
             with contextlib.suppress(TimeoutError):
                 self.page.wait_for_function(_MEASURED, timeout=PATIENCE_MS / 15)
                 break
-            self.page.evaluate(_MEASURE)  # on a busy machine OHIF now and then forgets to
+        else:
+            raise AssertionError(f"the viewer has not measured the segments; faults: {self.faults}")
         return list(self.page.evaluate(_SEGMENTS))
 
     def shown_series(self) -> list[str]:
@@ -163,8 +165,11 @@ _VIEW = """
 """
 _MEASURED = """() => services.segmentationService.getSegmentations().every(
   each => Object.values(each.segments).every(segment => segment.cachedStats?.namedStats?.max))"""
-_MEASURE = """() => services.segmentationService.getSegmentations().forEach(
-  each => cornerstoneTools.segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(each.segmentationId))"""
+_MEASURE = f"""async () => {{{_VIEW}
+  await Promise.all(view.getImageIds().map(name => cornerstone.imageLoader.loadAndCacheImage(name)));
+  const {{triggerSegmentationDataModified}} = cornerstoneTools.segmentation.triggerSegmentationEvents;
+  services.segmentationService.getSegmentations().forEach(each => triggerSegmentationDataModified(each.segmentationId));
+}}"""
 _SEGMENTS = f"""() => {{{_VIEW}
   const told = stats => Object.fromEntries(Object.entries(stats).map(([name, {{value, unit}}]) => [name, [value, unit]]));
   const [shown] = services.segmentationService.getSegmentationRepresentations(id);
