@@ -55,7 +55,8 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
     if isinstance(found, Items):
         return ()
     items = found if isinstance(found, MultiValue | list | tuple) else [found]
-    return tuple(text for item in items if item is not None and (text := str(item).strip(" \0")))
+    read = (item.decode("latin-1") if isinstance(item, bytes) else str(item) for item in items if item is not None)
+    return tuple(text for word in read if (text := word.strip(" \0")))
 
 
 def text(header: Dataset, keyword: str) -> str:

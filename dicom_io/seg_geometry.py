@@ -73,6 +73,8 @@ def placed(ds: Dataset, frames: Frames) -> tuple[Grid, list[int]]:
     axes = _axes(orientations[0])
     heights = positions @ axes[0]
     k, step = _by_images(heights, frames, axes[0]) or _slices(heights, frames)
+    if not all(0.001 <= each <= 1000 for each in (step, *spacing)):
+        raise UnusableImage(f"The segmentation's voxels are {step:g} x {spacing[0]:g} x {spacing[1]:g} mm; export it again.")
     first = positions[int(np.argmin(k))]
     if _shift(positions - first, axes[1:], spacing) > 0.5:
         raise UnusableImage("The segmentation's slices are shifted against each other; segment the original PET series.")

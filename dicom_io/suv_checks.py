@@ -52,7 +52,7 @@ def require_readable(series: Series) -> None:
 def _require_readable(header: Dataset, readers: Mapping[str, Callable[[str], object]]) -> None:
     for keyword, read in readers.items():
         said = written(header, keyword)
-        if said and (read(said) is None or not text(header, keyword)):  # the latter: of a kind that nobody can read
+        if said and (read(said) is None or read(text(header, keyword)) is None):  # the latter: as another kind of value
             raise NotQuantifiable(f"{keyword} is {said[:20]!r}, which cannot be read; correct the header at its source.")
 
 

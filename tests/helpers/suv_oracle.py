@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 
@@ -29,7 +30,9 @@ UNREADABLE = (
     ArithmeticError,
     LookupError,
     RecursionError,
+    BytesLengthException,
 )
+_PADDING = " " + "".join(map(chr, range(32)))
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})[.:-]?([0-9]{2})[.:-]?([0-9]{2})", re.ASCII)
 _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2}(?:\.[0-9]+)?))?)?", re.ASCII)
@@ -75,7 +78,7 @@ def parts(ds: Dataset, keyword: str) -> list[str] | Broken:
     if isinstance(found, bytes):
         found = found.decode("latin-1")
     items = list(found) if isinstance(found, MultiValue | list | tuple) else str(found).split("\\")
-    return [word for item in items if (word := str(item).strip(" \0"))]
+    return [word for item in items if (word := str(item).strip(_PADDING))]
 
 
 def number(ds: Dataset, keyword: str) -> float | None:
