@@ -73,9 +73,10 @@ def test_broken_objects(sounds: list[Sound], place: Path, told: list[Case], seed
 def test_sound_objects_have_the_factors_that_the_oracle_allows(sounds: list[Sound]) -> None:
     """Else the oracle would judge something else than SUV."""
     judged = 0
-    for sound in (s for s in sounds if s.factors):
-        headers = [dcmread(sound.folder / name) for name in sorted(sound.factors)]
-        for name, choices in zip(sorted(sound.factors), suv_oracle.permitted(headers), strict=True):
+    for sound in sounds:
+        files = sorted(name for name in sound.factors if "#" not in name)  # the oracle reads classic headers, not frames
+        headers = [dcmread(sound.folder / name) for name in files]
+        for name, choices in zip(files, suv_oracle.permitted(headers) if headers else (), strict=True):
             assert any(math.isclose(sound.factors[name], choice, rel_tol=1e-6) for choice in choices), sound.base.name
             judged += 1
     assert judged >= 60
