@@ -98,7 +98,7 @@ def choose_ct(study: Study, pet: Series) -> Chosen:
 def name(series: Series) -> str:
     """How a person finds the series: description, else number, else UID."""
     number_of = text(series.header, "SeriesNumber")
-    label = series.description or (f"number {number_of}" if number_of else series.series_instance_uid)
+    label = series.description[:64] or (f"number {number_of}" if number_of else series.series_instance_uid)
     return f"{series.modality} {label!r}"
 
 

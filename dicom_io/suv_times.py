@@ -39,7 +39,7 @@ class Nuclide:
         """Hours of decay beyond which times cannot belong together: 12 for F-18, 4 for Ga-68, else six half-lives."""
         if 6500 <= self.half_life_s <= 6700:
             return 12.0
-        return 4.0 if 4000 <= self.half_life_s <= 4120 else 6 * self.half_life_s / 3600
+        return 4.0 if 4000 <= self.half_life_s <= 4120 else min(6 * self.half_life_s / 3600, 1e6)
 
     @property
     def day_is_known(self) -> bool:

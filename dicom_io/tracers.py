@@ -26,6 +26,7 @@ _DESCRIPTIONS = (
     "RequestedProcedureDescription",
     "PerformedProcedureStepDescription",
 )
+MOST_QUOTED = 64
 _PROCEDURES = ("ProcedureCodeSequence", "RequestedProcedureCodeSequence", "PerformedProtocolCodeSequence")
 
 
@@ -114,7 +115,12 @@ class Said:
         return what.said(self.words, beside=self.beside)
 
     def __str__(self) -> str:
-        return f"{self.where} {self.words!r}"
+        return f"{self.where} {self.shown!r}"
+
+    @property
+    def shown(self) -> str:
+        """The words as a sentence quotes them: what is longer than a DICOM text is cut."""
+        return self.words if len(self.words) <= MOST_QUOTED else f"{self.words[:MOST_QUOTED]}..."
 
 
 NO_RULES = TracerRules()
@@ -217,7 +223,7 @@ def _contrary(pet: Series, tracer: Tracer, isotope: str, found: tuple[Said, Name
     though = f", though {ours[0]} names {tracer}" if ours and ours[0].where != shown.where else ""
     what = f"{other.name}" if other.name in set(Tracer) else f"{other.name}, neither FDG nor PentixaFor"
     return (
-        f"{name(pet)} shows {isotope}, and {shown.where} is {shown.words!r}, which names {what}{though} "
+        f"{name(pet)} shows {isotope}, and {shown.where} is {shown.shown!r}, which names {what}{though} "
         f"({_looked_at(pet)}); if it is {tracer}, correct the header at its source."
     )
 
