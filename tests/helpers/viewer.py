@@ -220,13 +220,17 @@ _COLOURED = f"""wanted => {{{_VIEW}
   return found > 20;
 }}"""
 _INDEX = f"() => {{{_VIEW} return view.getCurrentImageIdIndex(); }}"
-_OTHER_FRAME = f"""other => {{{_VIEW}
-  const film = view?.getImageIds?.().length > 1 && view.getCurrentImageId;
-  const image = film && cornerstone.cache.getImage(view.getCurrentImageId());
-  return image && image.color && view.getCurrentImageIdIndex() !== other;
+_OTHER_FRAME = f"""other => {{
+  try {{{_VIEW}
+    const image = view.getImageIds().length > 1 && cornerstone.cache.getImage(view.getCurrentImageId());
+    return image && image.color && view.viewportStatus === 'rendered' && view.getCurrentImageIdIndex() !== other;
+  }} catch {{
+    return false;  // the viewport is being exchanged
+  }}
 }}"""
 _FRAME = f"""async () => {{{_VIEW}
-  const image = cornerstone.cache.getImage(view.getCurrentImageId());
+  let image;
+  while (!(image = cornerstone.cache.getImage(view.getCurrentImageId()))) await new Promise(requestAnimationFrame);
   const pixels = image.getPixelData();
   const samples = pixels.length / (image.rows * image.columns);
   const colours = pixels.filter((_, n) => n % samples < 3);
