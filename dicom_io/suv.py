@@ -70,7 +70,7 @@ def suv_conversion(series: Series) -> SuvConversion:
     try:
         found = _conversion(series)
     except NotQuantifiable as error:
-        study = text(series.header, "StudyDescription")
+        study = text(series.header, "StudyDescription")[:64]
         raise NotQuantifiable(f"{name(series)}{f' of study {study!r}' if study else ''}: {error}") from None
     bare = ("The series has no RescaleSlope: the factor holds for rescaled values, and its pixels cannot be read as such.",)
     return replace(found, warnings=unit_notes(series) + found.warnings + (bare if without_slopes(series) else ()))

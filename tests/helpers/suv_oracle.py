@@ -7,6 +7,7 @@ Formulas: DICOM PS3.3 C.8.9, QIBA's vendor-neutral SUV, and docs/METHOD.md 1.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import re
@@ -170,10 +171,10 @@ def _one(headers: Sequence[Dataset], keyword: str) -> float | None:
 
 
 def _tracer_item(header: Dataset) -> Dataset:
-    try:
-        found = list(header.RadiopharmaceuticalInformationSequence)
-    except UNREADABLE:
-        found = []
+    found: list[Any] = []
+    for _ in range(2):  # pydicom may stumble over a malformed PixelRepresentation the first time it opens a sequence
+        with contextlib.suppress(*UNREADABLE):
+            found = list(header.RadiopharmaceuticalInformationSequence)
     if len(found) != 1 or not isinstance(found[0], Dataset):
         raise RefusalError(f"{len(found)} radiopharmaceuticals")
     return found[0]
