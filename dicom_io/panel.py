@@ -130,13 +130,11 @@ def told(analysis: PatientAnalysis, column: Column, lines: int) -> Told:
 def _lines(finding: Finding, column: Column, *, sentence: bool, most: int) -> list[str]:
     ways = (finding.message,) if sentence and harmless(finding.message) else in_short(finding)
     unbroken = [re.sub(r"\(.*?\)", lambda part: part[0].replace(" ", NO_BREAK), words) for words in ways]
-    whole = next((words for words in unbroken if _is_whole(words, column, most)), unbroken[-1])
-    return wrapped(whole, *_room(column), most)
-
-
-def _is_whole(words: str, column: Column, most: int) -> bool:
-    drawn = wrapped(words, *_room(column), most)
-    return " ".join(drawn) == words
+    for words in unbroken:
+        drawn = wrapped(words, *_room(column), most)
+        if " ".join(drawn) == words:
+            break
+    return drawn
 
 
 def _room(column: Column) -> tuple[int, float]:

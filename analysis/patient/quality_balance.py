@@ -25,27 +25,28 @@ def balance(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
 
 def _mass(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Finding:
     share = body.mass_share
-    verdict = graded(share, share <= settings.mass_in_field, share > settings.mass_in_field_hold)
-    ends = "as can be" if verdict is Verdict.OK else "so the header's weight is too low, and SUV with it"
-    return Finding(
-        name=f"{tracer} mass in field",
-        value=clipped(share),
-        limit=f"<= {settings.mass_in_field:g}, hold above {settings.mass_in_field_hold:g}",
-        verdict=verdict,
-        message=f"CT shows {body.mass_kg:.0f} kg of body in the field of {tracer}, {share:.0%} of the header's weight, {ends}.",
-    )
+    what = f"CT shows {body.mass_kg:.0f} kg of body in the field of {tracer}, {share:.0%} of the header's weight"
+    words = (what, "so the header's weight is too low, and SUV with it")
+    return _share(f"{tracer} mass in field", share, (settings.mass_in_field, settings.mass_in_field_hold), words)
 
 
 def _activity(tracer: Tracer, body: SeenBody, settings: QualitySettings) -> Finding:
     share = body.activity_share
-    verdict = graded(share, share <= settings.activity_in_field, share > settings.activity_in_field_hold)
-    ends = "as can be" if verdict is Verdict.OK else "more than was injected: dose, weight, units or times are wrong"
+    what = f"The field of {tracer} holds {share:.0%} of the injected activity"
+    words = (what, "more than was injected: dose, weight, units or times are wrong")
+    return _share(f"{tracer} activity in field", share, (settings.activity_in_field, settings.activity_in_field_hold), words)
+
+
+def _share(name: str, share: float, limits: tuple[float, float], words: tuple[str, str]) -> Finding:
+    """A part of a whole. limits: the most that is fine, and that is not held; words: what it is, and what is wrong above."""
+    (most, hold), (what, otherwise) = limits, words
+    verdict = graded(share, share <= most, share > hold)
     return Finding(
-        name=f"{tracer} activity in field",
+        name=name,
         value=clipped(share),
-        limit=f"<= {settings.activity_in_field:g}, hold above {settings.activity_in_field_hold:g}",
+        limit=f"<= {most:g}, hold above {hold:g}",
         verdict=verdict,
-        message=f"The field of {tracer} holds {share:.0%} of the injected activity, {ends}.",
+        message=f"{what}, {'as can be' if verdict is Verdict.OK else otherwise}.",
     )
 
 

@@ -70,29 +70,26 @@ def _volumes(tracer: Tracer, anatomy: Anatomy, settings: QualitySettings) -> Ite
 
 
 def _liver(case: QualityCase, tracer: Tracer, settings: QualitySettings) -> Finding:
-    low, high = settings.fdg_liver if tracer is Tracer.FDG else settings.pentixafor_liver
-    liver = case.liver[tracer]
-    return measured(
-        name=f"{tracer} liver SUVmean",
-        value=liver,
-        limit=f"{low:g}-{high:g}",
-        verdict=graded(liver, low <= liver <= high, hold=False),
-        words=(f"The {tracer} uptake of the liver", "outside the usual range, so dose, time or SUV may be wrong"),
-    )
+    limits = settings.fdg_liver if tracer is Tracer.FDG else settings.pentixafor_liver
+    return _uptake(tracer, "liver", case.liver[tracer], limits, ", so dose, time or SUV may be wrong")
 
 
 def _spleen(case: QualityCase, tracer: Tracer, settings: QualitySettings) -> Iterator[Finding]:
     """Silent without a spleen, of which the finding on organs speaks."""
-    low, high = settings.fdg_spleen if tracer is Tracer.FDG else settings.pentixafor_spleen
-    spleen = case.spleen[tracer]
-    if math.isfinite(spleen):
-        yield measured(
-            name=f"{tracer} spleen SUVmean",
-            value=spleen,
-            limit=f"{low:g}-{high:g}",
-            verdict=graded(spleen, low <= spleen <= high, hold=False),
-            words=(f"The {tracer} uptake of the spleen", "outside the usual range: look at the spleen, at dose and tracer"),
-        )
+    limits = settings.fdg_spleen if tracer is Tracer.FDG else settings.pentixafor_spleen
+    if math.isfinite(case.spleen[tracer]):
+        yield _uptake(tracer, "spleen", case.spleen[tracer], limits, ": look at the spleen, at dose and tracer")
+
+
+def _uptake(tracer: Tracer, organ: str, value: float, limits: tuple[float, float], advice: str) -> Finding:
+    low, high = limits
+    return measured(
+        name=f"{tracer} {organ} SUVmean",
+        value=value,
+        limit=f"{low:g}-{high:g}",
+        verdict=graded(value, low <= value <= high, hold=False),
+        words=(f"The {tracer} uptake of the {organ}", f"outside the usual range{advice}"),
+    )
 
 
 def _noise(case: QualityCase, tracer: Tracer, settings: QualitySettings) -> Iterator[Finding]:
