@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from analysis.values import AlignedPair, Anatomy, BoolArray, Model, PetCt, Tracer
+from analysis.values import AlignedPair, Anatomy, BoolArray, FloatArray, Model, PetCt, Tracer
 
 
 class AnatomySegmenter(Protocol):
@@ -21,6 +21,17 @@ class LesionSegmenter(Protocol):
     def model(self) -> Model: ...
 
     def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray: ...
+
+
+class LesionNetwork(Protocol):
+    """A trained network for the lesions of one tracer."""
+
+    @property
+    def model(self) -> Model: ...
+
+    def lesion_probability(self, study: PetCt) -> FloatArray:
+        """float32 on the PET grid, 0..1: how sure the network is that the voxel lies in a lesion."""
+        ...
 
 
 class Progress(Protocol):

@@ -13,11 +13,16 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating[Any]]
-BoolArray = npt.NDArray[np.bool_]
-LabelArray = npt.NDArray[np.integer[Any]]
+from analysis.space import BoolArray as BoolArray
+from analysis.space import FloatArray as FloatArray
+from analysis.space import Grid as Grid
+from analysis.space import LabelArray as LabelArray
+from analysis.space import Labelmap as Labelmap
+from analysis.space import Unit as Unit
+from analysis.space import Volume as Volume
+from analysis.space import readonly as readonly
+from analysis.space import require as require
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -43,13 +48,6 @@ class Tracer(StrEnum):
         return Tracer.PENTIXAFOR if self is Tracer.FDG else Tracer.FDG
 
 
-class Unit(StrEnum):
-    """Unit of a volume's values; the value is the UCUM code."""
-
-    SUV = "g/ml{SUVbw}"
-    HU = "[hnsf'U]"
-
-
 class Site(StrEnum):
     """Medullary: at least the set fraction of the lesion's volume lies in bone."""
 
@@ -71,104 +69,6 @@ class Verdict(StrEnum):
     OK = "ok"
     WARN = "warn"
     HOLD = "hold"
-
-
-def readonly(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array, owned by a value from now on and read-only; copied where it is a view of memory that can still be written."""
-    view = isinstance(array.base, np.ndarray) and array.base.flags.writeable
-    owned = array.copy() if view else array
-    owned.flags.writeable = False
-    return owned
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Grid:
-    """A regular grid of voxel centres.
-
-    shape: (nk, nj, ni). affine: 4 x 4 float64, maps (k, j, i, 1) to (x, y, z, 1) in LPS mm; its axes are orthogonal.
-    """
-
-    shape: tuple[int, int, int]
-    affine: FloatArray
-
-    def __post_init__(self) -> None:
-        affine = np.array(self.affine, dtype=np.float64)
-        _require(affine.shape == (4, 4), f"affine: expected 4 x 4, got {affine.shape}")
-        _require(len(self.shape) == 3 and min(self.shape) > 0, f"shape: expected three positive sizes, got {self.shape}")
-        axes = affine[:3, :3]
-        _require(bool(np.isfinite(affine).all()) and abs(np.linalg.det(axes)) > 1e-9, "affine: singular or not finite")
-        unit = axes / np.linalg.norm(axes, axis=0)
-        _require(bool(np.allclose(unit.T @ unit, np.eye(3), atol=1e-3)), "affine: axes are not orthogonal")
-        affine.flags.writeable = False
-        object.__setattr__(self, "affine", affine)
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Distance of neighbouring voxels in mm along (k, j, i)."""
-        k, j, i = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(k), float(j), float(i)
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of one voxel in ml."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
-
-    def to_world(self, index: npt.ArrayLike) -> FloatArray:
-        """(..., 3) indices (k, j, i), fractional allowed -> (..., 3) positions in LPS mm."""
-        return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
-
-    def to_index(self, world: npt.ArrayLike) -> FloatArray:
-        """(..., 3) positions in LPS mm -> (..., 3) fractional indices (k, j, i)."""
-        inverse = np.linalg.inv(self.affine[:3, :3])
-        return (np.asarray(world, dtype=np.float64) - self.affine[:3, 3]) @ inverse.T
-
-    def contains(self, world: npt.ArrayLike) -> BoolArray:
-        """(..., 3) positions in LPS mm -> (...) whether each lies in some voxel of the grid."""
-        index = self.to_index(world)
-        return np.asarray(np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=-1))
-
-    def same_as(self, other: Grid) -> bool:
-        """Whether both have the same voxels (0.1 micrometre)."""
-        return self.shape == other.shape and bool(np.allclose(self.affine, other.affine, atol=1e-4))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Volume:
-    """Values of one kind on a grid. values: float32 of grid.shape in `unit`."""
-
-    grid: Grid
-    values: FloatArray
-    unit: Unit
-
-    def __post_init__(self) -> None:
-        _require(self.values.shape == self.grid.shape, f"values {self.values.shape} do not fit the grid {self.grid.shape}")
-        _require(bool(np.isfinite(self.values).all()), "values: not finite")
-        object.__setattr__(self, "values", readonly(self.values.astype(np.float32, copy=False)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Labelmap:
-    """Non-overlapping regions on a grid. labels: int32 of grid.shape, 0 is background; names: label > name."""
-
-    grid: Grid
-    labels: LabelArray
-    names: Mapping[int, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _require(self.labels.shape == self.grid.shape, f"labels {self.labels.shape} do not fit the grid {self.grid.shape}")
-        object.__setattr__(self, "labels", readonly(self.labels.astype(np.int32, copy=False)))
-        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
-
-    def mask(self, *names: str) -> BoolArray:
-        """Where any of the named regions lies; a name that does not occur adds nothing."""
-        wanted = [label for label, name in self.names.items() if name in names]
-        return np.isin(self.labels, wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +96,8 @@ class PetCt:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(self.pet.unit is Unit.SUV, f"pet: expected SUV, got {self.pet.unit}")
-        _require(self.ct.unit is Unit.HU, f"ct: expected HU, got {self.ct.unit}")
+        require(self.pet.unit is Unit.SUV, f"pet: expected SUV, got {self.pet.unit}")
+        require(self.ct.unit is Unit.HU, f"ct: expected HU, got {self.ct.unit}")
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
 
 
@@ -217,10 +117,10 @@ class Transform:
         rigid = np.array(self.rigid, dtype=np.float64)
         rigid.flags.writeable = False
         object.__setattr__(self, "rigid", rigid)
-        _require(rigid.shape == (4, 4), f"rigid: expected 4 x 4, got {rigid.shape}")
-        _require((self.grid is None) == (self.displacement is None), "a displacement needs its grid, and a grid a displacement")
+        require(rigid.shape == (4, 4), f"rigid: expected 4 x 4, got {rigid.shape}")
+        require((self.grid is None) == (self.displacement is None), "a displacement needs its grid, and a grid a displacement")
         if self.displacement is not None and self.grid is not None:
-            _require(self.displacement.shape == (*self.grid.shape, 3), "displacement does not fit its grid")
+            require(self.displacement.shape == (*self.grid.shape, 3), "displacement does not fit its grid")
             object.__setattr__(self, "displacement", readonly(self.displacement.astype(np.float32, copy=False)))
 
     @property
@@ -276,7 +176,7 @@ class Anatomy:
     physiological: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        _require(self.bone.shape == self.regions.grid.shape, "bone does not fit the grid of the regions")
+        require(self.bone.shape == self.regions.grid.shape, "bone does not fit the grid of the regions")
         object.__setattr__(self, "bone", readonly(self.bone.astype(np.float32, copy=False)))
 
 
@@ -332,8 +232,8 @@ class LesionSet:
     model: Model
 
     def __post_init__(self) -> None:
-        _require([x.label for x in self.lesions] == list(range(1, len(self.lesions) + 1)), "lesions are not labelled 1..n")
-        _require(all(x.tracer is self.tracer for x in self.lesions), "a lesion of another tracer")
+        require([x.label for x in self.lesions] == list(range(1, len(self.lesions) + 1)), "lesions are not labelled 1..n")
+        require(all(x.tracer is self.tracer for x in self.lesions), "a lesion of another tracer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

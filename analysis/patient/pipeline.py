@@ -19,7 +19,8 @@ from analysis.patient.quality_batch import batch_findings
 from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
 from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
-from analysis.segmenters.rules import RuleAnatomy, RuleLesions, RuleSettings
+from analysis.segmenters.rules import RuleLesions, RuleSettings
+from analysis.segmenters.rules_anatomy import RuleAnatomy
 from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
 
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")

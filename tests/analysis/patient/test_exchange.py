@@ -17,7 +17,8 @@ from analysis.patient.quality_tracers import tracers
 from analysis.phantom import DigitalPatient, PhantomSettings, make_patient
 from analysis.phantom.traps import Trap
 from analysis.phantom.values import Preset
-from analysis.segmenters.rules import RuleAnatomy, RuleLesions
+from analysis.segmenters.rules import RuleLesions
+from analysis.segmenters.rules_anatomy import RuleAnatomy
 from analysis.values import AlignedPair, Anatomy, Finding, LesionSet, PetCt, Tracer, Verdict
 
 HOW = MeasurementSettings()

@@ -13,7 +13,8 @@ from analysis.errors import UnusableImage
 from analysis.grids import centres, grid_of, regrid
 from analysis.phantom import DigitalPatient, PhantomSettings, make_patient
 from analysis.segmenters.morphology import closing, dilate
-from analysis.segmenters.rules import ANATOMY, RuleAnatomy, RuleLesions, RuleSettings
+from analysis.segmenters.rules import RuleLesions, RuleSettings
+from analysis.segmenters.rules_anatomy import ANATOMY, RuleAnatomy
 from analysis.segmenters.rules_ct import read_ct
 from analysis.values import (
     AlignedPair,
