@@ -10,6 +10,7 @@
       IdentityConflict            one PatientID, two people
       NotAPair                    two studies that cannot be compared
       UnusableImage               voxels that cannot be analysed (empty, no body, no overlap)
+      ModelUnavailable            a network that is asked for and may not or cannot be loaded
       BadSettings                 a setting, table or file of the user's that is wrong
 
 Everything else that is raised is the system, and is retried.
@@ -59,6 +60,10 @@ class NotAPair(Rejected):
 
 class UnusableImage(Rejected):
     """The voxels cannot be analysed."""
+
+
+class ModelUnavailable(Rejected):
+    """A network is asked for whose files are missing, damaged, or not on the list of allowed SHA-256."""
 
 
 class BadSettings(Rejected):
