@@ -36,7 +36,7 @@ _WANTED = {
 }
 
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery")
-ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
+ANALYSIS_TABLES = ("registration", "segmentation", "models", "measurement", "quality")
 LISTS = ("destination",)
 PLANNED = ("archive", "cohort", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 

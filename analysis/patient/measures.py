@@ -28,6 +28,7 @@ class MeasurementSettings:
 
     min_volume_ml: smaller components are noise (0.5 ml is a sphere of 5 mm radius, below what PET resolves).
     min_bone_fraction: medullary from this part of the volume on (the paper: 10 %).
+    site_shift_mm: how far CT and PET of one session may lie apart; a site that such a shift changes is uncertain.
     min_region_share, near_mm: a lesion bears a region's name from this share on, else that of a region so near.
     overlap_over, min_overlap: concordant where the overlap over this volume is larger (the paper: 10 %).
     common_spacing_mm: finest distance of the points by which overlap is measured; larger lesions have fewer for each ml.
@@ -42,6 +43,7 @@ class MeasurementSettings:
 
     min_volume_ml: float = 0.5
     min_bone_fraction: float = 0.10
+    site_shift_mm: float = 2.0
     min_region_share: float = 0.10
     near_mm: float = 15.0
     overlap_over: OverlapOver = "smaller"
@@ -67,8 +69,10 @@ class MeasurementSettings:
         for name, value in fractions.items():
             if not 0.0 <= value <= 1.0:
                 raise BadSettings(f"measurement: {name} is {value}; give a part between 0 and 1")
-        if self.min_volume_ml < 0 or self.common_spacing_mm <= 0:
-            raise BadSettings("measurement: min_volume_ml must not be negative and common_spacing_mm must be above 0")
+        if self.min_volume_ml < 0 or self.site_shift_mm < 0 or self.common_spacing_mm <= 0:
+            raise BadSettings(
+                "measurement: min_volume_ml and site_shift_mm must not be negative, and common_spacing_mm must be above 0"
+            )
 
 
 def body_surface_m2(body: Body, settings: MeasurementSettings) -> float:
@@ -125,14 +129,14 @@ def _along(shape: tuple[int, ...], axis: int, index: LabelArray, width: int) -> 
     return np.clip(at, 0, shape[axis] - 1) * stride, (at >= 0) & (at < shape[axis])
 
 
-def free_of_lesions(mask: BoolArray, lesions: LesionSet, *, erode: bool = True) -> BoolArray:
-    """The mask eroded by one voxel, without lesions and their next neighbours. Shape of the PET grid."""
+def free_of_lesions(mask: BoolArray, lesions: LabelArray, *, erode: bool = True) -> BoolArray:
+    """The mask eroded by one voxel, without lesions (labels, 0 elsewhere) and their next neighbours. Shape of the PET grid."""
     box = bounding_box(mask, margin=2)
     core = np.zeros_like(mask)
     if box is None:
         return core
     inner = ndimage.binary_erosion(mask[box]) if erode else mask[box]
-    core[box] = inner & ~ndimage.binary_dilation(lesions.labelmap.labels[box] > 0, TOUCHING)
+    core[box] = inner & ~ndimage.binary_dilation(lesions[box] > 0, TOUCHING)
     return core
 
 
@@ -157,12 +161,17 @@ def region_mean(study: PetCt, mask: BoolArray, min_ml: float) -> float:
 
 def spleen_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of the spleen, eroded one voxel, without lesions dilated one voxel; NaN below 20 ml."""
-    return region_mean(study, free_of_lesions(anatomy.regions.mask("spleen"), lesions), settings.min_spleen_ml)
+    return region_mean(study, free_of_lesions(anatomy.regions.mask("spleen"), lesions.labelmap.labels), settings.min_spleen_ml)
 
 
 def blood_pool_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of the aorta, eroded one voxel."""
-    return region_mean(study, free_of_lesions(anatomy.regions.mask("aorta"), lesions), settings.min_blood_pool_ml)
+    return region_mean(study, blood_pool(anatomy, lesions.labelmap.labels), settings.min_blood_pool_ml)
+
+
+def blood_pool(anatomy: Anatomy, lesions: LabelArray) -> BoolArray:
+    """The aorta eroded one voxel, without lesions (labels, 0 elsewhere) and their neighbours. Shape of the PET grid."""
+    return free_of_lesions(anatomy.regions.mask("aorta"), lesions)
 
 
 def brain_mean(study: PetCt, anatomy: Anatomy, min_ml: float) -> float:
@@ -175,19 +184,22 @@ def brain_mean(study: PetCt, anatomy: Anatomy, min_ml: float) -> float:
 
 def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of a 3 cm sphere in the right lobe, at the place deepest in the liver and farthest from its lesions."""
-    values = _liver_sphere(study, anatomy, lesions, settings)
+    values = liver_sphere(study, anatomy, lesions.labelmap.labels, settings)
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
 def liver_noise(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """Coefficient of variation of SUV in the liver's sphere: standard deviation over mean; NaN where it is undefined."""
-    values = _liver_sphere(study, anatomy, lesions, settings)
+    values = liver_sphere(study, anatomy, lesions.labelmap.labels, settings)
     mean = float(values.mean(dtype=np.float64)) if values.size else 0.0
     return float(values.std(dtype=np.float64)) / mean if mean > 0 else math.nan
 
 
-def _liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> FloatArray:
-    """(n,) SUV of the voxels of the liver's sphere; empty where less than min_liver_ml of it is left."""
+def liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LabelArray, settings: MeasurementSettings) -> FloatArray:
+    """(n,) SUV of the voxels of the liver's sphere, away from lesions (labels, 0 elsewhere) and their neighbours.
+
+    Empty where less than min_liver_ml of it is left.
+    """
     grid = study.pet.grid
     liver = free_of_lesions(anatomy.regions.mask("liver"), lesions, erode=False)
     index = np.argwhere(liver)

@@ -18,11 +18,13 @@ from analysis.patient.quality import check
 from analysis.patient.quality_batch import batch_findings
 from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
-from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
-from analysis.segmenters.rules import RuleLesions, RuleSettings
-from analysis.segmenters.rules_anatomy import RuleAnatomy
+from analysis.ports import Progress, silent
+from analysis.segmenters.chosen import Segmenters, choose
+from analysis.segmenters.model_settings import ModelSettings
+from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
 
+OF_THE_MACHINE = ("folder", "allow", "device", "threads")  # of [models]
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
 
 
@@ -31,17 +33,16 @@ class AnalysisSettings:
     """What steers each step; kept with the result."""
 
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
-    segmentation: RuleSettings = field(default_factory=RuleSettings)
+    segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segmenters:
-    """Who finds the anatomy and the lesions."""
-
-    anatomy: AnatomySegmenter
-    lesions: LesionSegmenter
+    def kept(self) -> dict[str, Any]:
+        """What a result keeps of it: all that decides its numbers, and nothing of the machine that computes them."""
+        kept = asdict(self)
+        kept["models"] = {name: value for name, value in kept["models"].items() if name not in OF_THE_MACHINE}
+        return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,8 @@ NOTHING_BESIDE = Beside()
 
 
 def segmenters(settings: AnalysisSettings) -> Segmenters:
-    """The segmenters that the settings name: rules, which need no weights."""
-    return Segmenters(anatomy=RuleAnatomy(), lesions=RuleLesions(settings=settings.segmentation))
+    """The segmenters that the settings name."""
+    return choose(settings.segmentation, settings.models, settings.measurement)
 
 
 def analyse(
@@ -82,7 +83,7 @@ def analyse(
     progress("Finding bones and organs", 0.4)
     anatomy = find_anatomy(pair, by.anatomy)
     progress("Finding lesions on both tracers", 0.88)
-    lesions = {t: find_lesions(pair.study(t), anatomy[t], by.lesions, settings.measurement) for t in Tracer}
+    lesions = {t: find_lesions(pair.study(t), anatomy[t], by.lesions[t], settings.measurement) for t in Tracer}
     progress("Matching lesions of both tracers", 0.95)
     matches = match(pair, lesions, settings.measurement)
     progress("Measuring", 0.97)
@@ -99,7 +100,7 @@ def analyse(
         matches=matches,
         features=features,
         findings=findings,
-        settings=MappingProxyType(asdict(settings) | beside.settings()),
+        settings=MappingProxyType(settings.kept() | beside.settings()),
         software=software(),
     )
 

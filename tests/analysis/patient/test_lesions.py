@@ -10,6 +10,7 @@ import pytest
 
 from analysis.patient.lesions import components, find_lesions, readable
 from analysis.patient.measures import MeasurementSettings
+from analysis.ports import LesionMap
 from analysis.values import Anatomy, BoolArray, Model, PetCt, Site, Tracer
 
 SETTINGS = MeasurementSettings()
@@ -25,8 +26,8 @@ class Fixed:
     mask: BoolArray
     model: Model = FIXED
 
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:  # noqa: ARG002
-        return self.mask
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:  # noqa: ARG002
+        return LesionMap(model=self.model, mask=self.mask)
 
 
 def test_labels_run_from_head_to_feet_then_from_right_to_left(make: Any) -> None:

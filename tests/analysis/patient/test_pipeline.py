@@ -16,11 +16,10 @@ from analysis.patient import pipeline
 from analysis.patient.pipeline import NOTHING_BESIDE, AnalysisSettings, Beside, Segmenters, analyse
 from analysis.phantom import DigitalPatient, PhantomSettings, Trap, make_patient
 from analysis.phantom.values import Preset
-from analysis.ports import Progress, silent
+from analysis.ports import LesionMap, Progress, silent
 from analysis.values import (
     AlignedPair,
     Anatomy,
-    BoolArray,
     Concordance,
     Finding,
     Lesion,
@@ -57,8 +56,8 @@ class TrueLesions:
     patient: DigitalPatient
     model: Model = TRUTH
 
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:  # noqa: ARG002
-        return np.asarray(self.patient.lesions[study.tracer].labels > 0)
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:  # noqa: ARG002
+        return LesionMap(model=self.model, mask=np.asarray(self.patient.lesions[study.tracer].labels > 0))
 
 
 def true_pair(patient: DigitalPatient, error_mm: float = 0.0) -> AlignedPair:
@@ -79,7 +78,7 @@ def analysed(
     beside: Beside = NOTHING_BESIDE,
 ) -> PatientAnalysis:
     monkeypatch.setattr(pipeline, "align", lambda *_: true_pair(patient, error_mm))
-    by = Segmenters(anatomy=TrueAnatomy(patient), lesions=TrueLesions(patient))
+    by = Segmenters(anatomy=TrueAnatomy(patient), lesions=dict.fromkeys(Tracer, TrueLesions(patient)))
     return analyse(patient.fdg, patient.pentixafor, AnalysisSettings(), by=by, progress=progress, beside=beside)
 
 
