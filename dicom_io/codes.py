@@ -101,7 +101,7 @@ SITES = {
 CONCORDANCES = {
     Concordance.CONCORDANT: Code("CONCORDANT", OWN_SCHEME, "Concordant"),
     Concordance.DISCORDANT: Code("DISCORDANT", OWN_SCHEME, "Discordant"),
-    Concordance.NOT_COMPARABLE: Code("NOTCOMPARABLE", OWN_SCHEME, "Not comparable, outside the other field of view"),
+    Concordance.NOT_COMPARABLE: Code("NOTCOMPARABLE", OWN_SCHEME, "Not comparable with the other tracer"),
 }
 CERTAINTIES = {
     True: Code("CERTAIN", OWN_SCHEME, "Holds within the registration error"),

@@ -141,6 +141,11 @@ def site_group(case: Case, match: LesionMatch) -> Group:
     return _with_texts(group, [text_item(codes.MEMBERS, ", ".join(x.id for x in lesions))])
 
 
+def total_groups(case: Case, tracers: Iterable[Tracer]) -> list[Group]:
+    """The totals of each tracer whose lesions were segmented."""
+    return [total_group(case, tracer) for tracer in tracers if not case.analysis.lesions[tracer].not_run]
+
+
 def total_group(case: Case, tracer: Tracer) -> Group:
     """Number, volume, burden and highest SUV of all lesions of a tracer."""
     lesions = case.analysis.lesions[tracer].lesions
@@ -188,7 +193,7 @@ def _subset_group(case: Case, subset: str, features: Mapping[str, float]) -> Gro
             QualitativeEvaluation(codes.CONCORDANCE, codes.CONCORDANCES[Concordance(kind)]),
         ],
     )
-    return _with_texts(group, _undefined(features, "the subset holds no lesion"))
+    return _with_texts(group, _undefined(features, _not_run(case) or "the subset holds no lesion"))
 
 
 def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> Group:
@@ -198,7 +203,8 @@ def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> G
         measurements=[m for name, value in features.items() for m in _feature(name, value)],
         qualitative_evaluations=[QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer])],
     )
-    return _with_texts(group, _undefined(features, "what it needs was not found in the images"))
+    missing = _not_run(case) if case.analysis.lesions[tracer].not_run else ""
+    return _with_texts(group, _undefined(features, missing or "what it needs was not found in the images"))
 
 
 def _feature(name: str, value: float) -> list[Measurement]:
@@ -210,6 +216,12 @@ def _feature(name: str, value: float) -> list[Measurement]:
         return measured(codes.own_code(name, name), value, codes.NO_UNITS)
     concept, unit, derivation = _MEASURES[measure]
     return measured(concept, value, unit, derivation, _ORGANS.get(organ))
+
+
+def _not_run(case: Case) -> str:
+    """On which tracers lesions were not segmented, as a reason; empty where they were on both."""
+    names = [str(tracer) for tracer in case.analysis.not_run]
+    return f"lesions were not segmented on {' and '.join(names)}" if names else ""
 
 
 def _undefined(features: Mapping[str, float], reason: str) -> list[TextContentItem]:
