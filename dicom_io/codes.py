@@ -42,6 +42,9 @@ TOTAL_LESION_CXCR4 = Code("TLC", OWN_SCHEME, "Total Lesion CXCR4 Expression")
 LESION_COUNT = Code("COUNT", OWN_SCHEME, "Number of lesions")
 DISSEMINATION = Code("SDMAX", OWN_SCHEME, "Largest distance between lesions over body surface (sDmax)")
 BONE_FRACTION = Code("BONEFRACTION", OWN_SCHEME, "Fraction of the lesion's volume in bone")
+BONE_LOW = Code("BONELOW", OWN_SCHEME, "Lowest fraction in bone where CT and PET lie apart")
+BONE_HIGH = Code("BONEHIGH", OWN_SCHEME, "Highest fraction in bone where CT and PET lie apart")
+CONFIDENCE = Code("CONFIDENCE", OWN_SCHEME, "Confidence that this is a lesion")
 OVERLAP = Code("OVERLAP", OWN_SCHEME, "Overlap with lesions of the other tracer")
 OVERLAP_LOW = Code("OVERLAPLOW", OWN_SCHEME, "Lowest overlap within the registration error")
 OVERLAP_HIGH = Code("OVERLAPHIGH", OWN_SCHEME, "Highest overlap within the registration error")
@@ -71,6 +74,7 @@ TRACER = Code("TRACER", OWN_SCHEME, "Tracer")
 SITE = Code("SITE", OWN_SCHEME, "Site of the lesion")
 CONCORDANCE = Code("CONCORDANCE", OWN_SCHEME, "Concordance of the tracers")
 CERTAINTY = Code("CERTAINTY", OWN_SCHEME, "Certainty of the concordance")
+SITE_CERTAINTY = Code("SITECERTAINTY", OWN_SCHEME, "Certainty of the site")
 DISEASE_SITE = Code("DISEASESITE", OWN_SCHEME, "Disease site in both tracers")
 MEMBERS = Code("MEMBERS", OWN_SCHEME, "Lesions of the disease site")
 VERDICT = Code("VERDICT", OWN_SCHEME, "Verdict of the quality check")
@@ -106,6 +110,10 @@ CONCORDANCES = {
 CERTAINTIES = {
     True: Code("CERTAIN", OWN_SCHEME, "Holds within the registration error"),
     False: Code("UNCERTAIN", OWN_SCHEME, "Changes within the registration error"),
+}
+SITE_CERTAINTIES = {
+    True: Code("SITECERTAIN", OWN_SCHEME, "Holds where CT and PET lie a little apart"),
+    False: Code("SITEUNCERTAIN", OWN_SCHEME, "Changes where CT and PET lie a little apart"),
 }
 VERDICTS = {
     Verdict.OK: Code("OK", OWN_SCHEME, "Fine"),
@@ -225,7 +233,17 @@ def region_code(region: str, site: Site | None = None) -> tuple[Code, Code | Non
 
 def all_codes() -> tuple[Code, ...]:
     """Every code of this table, each once."""
-    mappings: list[Mapping[Any, Code]] = [TRACERS, PROCEDURES, SITES, CONCORDANCES, CERTAINTIES, VERDICTS, BURDENS, _REGIONS]
+    mappings: list[Mapping[Any, Code]] = [
+        TRACERS,
+        PROCEDURES,
+        SITES,
+        CONCORDANCES,
+        CERTAINTIES,
+        SITE_CERTAINTIES,
+        VERDICTS,
+        BURDENS,
+        _REGIONS,
+    ]
     found = [x for x in globals().values() if isinstance(x, Code) and x != UNSAID] + [c for m in mappings for c in m.values()]
     levels = [Code(value, "SCT", f"{name} vertebra") for name, value in _VERTEBRAE.items()]
     return tuple(dict.fromkeys([*found, *levels]))

@@ -59,7 +59,7 @@ def write_tracer_sr(
     lesions = analysis.lesions[tracer].lesions
     groups: list[Group] = [lesion_group(case, lesion, segs) for lesion in lesions]
     groups += [*total_groups(case, [tracer]), *feature_groups(case, tracer)]
-    texts = [count_sentence(analysis.lesions[tracer])]
+    texts = [count_sentence(analysis.lesions[tracer]), *_site_sentence(analysis.lesions[tracer])]
     if len(segs) > 1:
         texts.append(f"The lesions lie in {len(segs)} segmentation series, as viewers show at most 255 segments of one.")
     return _document(case, Kind.sr(tracer), [tracer], segs, groups, texts)
@@ -102,6 +102,13 @@ def _uncertain_sentence(analysis: PatientAnalysis) -> list[str]:
     return [
         f"Concordance is uncertain within the registration error of {analysis.aligned.quality.error_mm:.1f} mm: {_list(names)}."
     ]
+
+
+def _site_sentence(found: LesionSet) -> list[str]:
+    names = [x.id for x in found.lesions if not x.site_certain]
+    if not names:
+        return []
+    return [f"Medullary or extramedullary is uncertain where CT and PET lie a little apart: {_list(names)}."]
 
 
 def _list(names: Sequence[str], most: int = 40) -> str:

@@ -48,10 +48,18 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def analysis_of(settings: Settings) -> AnalysisSettings:
-    """[registration], [segmentation], [measurement] and [quality]; imports the whole analysis. Raises BadSettings."""
+    """The sections that steer the analysis; imports all of it. Without [models] folder it is that below the node's data.
+
+    Raises BadSettings.
+    """
+    from dataclasses import replace
+
     from analysis.patient.pipeline import AnalysisSettings
 
-    return settings.group(AnalysisSettings, ANALYSIS_TABLES)
+    found = settings.group(AnalysisSettings, ANALYSIS_TABLES)
+    if found.models.folder != Path():
+        return found
+    return replace(found, models=replace(found.models, folder=settings.node.data.absolute() / "models"))
 
 
 def objects_of(settings: Settings) -> ObjectSettings:

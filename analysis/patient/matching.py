@@ -302,7 +302,7 @@ def _overlaps(common: _Common, move: Move) -> dict[tuple[int, int], Overlap]:
     for f, near in enumerate(common.near, start=1):
         if not near.label.size:
             continue
-        step = np.linalg.solve(near.shape.grid.affine[:3, :3], move.step(near).T)
+        step = np.linalg.inv(near.shape.grid.affine[:3, :3]) @ move.step(near).T
         shared = np.bincount(near.label[near.shape.holds(near.index + step)])
         for p in np.flatnonzero(shared):
             found[f, int(p)] = _overlap(common, f, int(p), float(shared[p] * common.cell_ml[p]))

@@ -11,6 +11,7 @@ from analysis.patient.measures import MeasurementSettings
 from analysis.ports import AnatomySegmenter, LesionMap, LesionNetwork, LesionSegmenter
 from analysis.segmenters.fused import NetworkLesions
 from analysis.segmenters.model_settings import ModelSettings
+from analysis.segmenters.nnunet import load_network
 from analysis.segmenters.rules import RuleLesions
 from analysis.segmenters.rules_anatomy import RuleAnatomy
 from analysis.segmenters.segmentation_settings import SegmentationSettings
@@ -43,11 +44,6 @@ class Unavailable:
         raise ModelUnavailable(self.why)
 
 
-def load_network(models: ModelSettings, name: str, tracer: Tracer) -> LesionNetwork:
-    """The network of a model folder, ready to run. Raises ModelUnavailable."""
-    raise ModelUnavailable(f"the network {name!r} for {tracer} cannot be loaded from {models.folder}.")
-
-
 def choose(
     settings: SegmentationSettings, models: ModelSettings, measurement: MeasurementSettings, load: LoadNetwork = load_network
 ) -> Segmenters:
@@ -69,7 +65,13 @@ def _lesions(
     try:
         network = load(models, name, tracer)
     except ModelUnavailable as error:
-        return Unavailable(name=name, why=str(error))
+        return Unavailable(name=name, why=_without_folder(str(error), models))
     return NetworkLesions(
         network=network, settings=settings, measurement=measurement, rules=settings.method(tracer) == "network and rules"
     )
+
+
+def _without_folder(sentence: str, models: ModelSettings) -> str:
+    """The sentence goes into reports, where no path of this machine belongs."""
+    folder = str(models.folder)
+    return sentence.replace(folder, "[models] folder") if len(folder) > 1 else sentence
