@@ -113,6 +113,7 @@ def analyse(
     pentixafor_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with the PentixaFor study.")],
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the results go.")],
     nifti: Annotated[bool, typer.Option("--nifti", help="Also write volumes, lesions and anatomy as NIfTI.")] = False,
+    preset: Annotated[str, typer.Option("--preset", help='A named set of settings, such as "paper".')] = "",
     config: Config = None,
 ) -> None:
     """One pair from two folders of mixed DICOM files, without a network."""
@@ -125,7 +126,8 @@ def analyse(
 
     with progress_bar() as progress:
         telling = Telling(progress=progress, note=note)
-        done = analyse_folders(load(config), (fdg_dir, pentixafor_dir), out, telling, nifti=nifti)
+        settings = load(config).with_preset(preset) if preset else load(config)
+        done = analyse_folders(settings, (fdg_dir, pentixafor_dir), out, telling, nifti=nifti)
     for finding in done.findings:
         note(finding)
     typer.echo(done.summary)

@@ -38,6 +38,16 @@ class Borders:
             }
         )
 
+    def agreement(self, min_volume_ml: float) -> FloatArray | None:
+        """(n + 1,) by lesion: of the thresholds that hold for the whole study the share under which it still is a lesion.
+
+        That is, at least min_volume_ml of its regions exceed the threshold. None where less than two are defined.
+        """
+        whole = [name for name, suv in self.suv.items() if math.isfinite(suv[0])]
+        if len(whole) < 2:
+            return None
+        return np.asarray(np.mean([self.volume_ml[name] >= min_volume_ml - 1e-9 for name in whole], axis=0))
+
 
 def borders(study: PetCt, labels: LabelArray, found: LesionMap) -> Borders:
     """What each lesion 1..n of `labels` measures in its regions above each threshold of the map.

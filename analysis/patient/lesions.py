@@ -51,7 +51,7 @@ def measured(study: PetCt, anatomy: Anatomy, found: LesionMap | NotRun, settings
     labels = components(found.mask, study.pet.grid, settings.min_volume_ml)
     lesions = measure(study, anatomy, labels, settings)
     tried = borders(study, labels, found)
-    sure = _confidences(labels, len(lesions), found)
+    sure = _confidences(labels, len(lesions), found, tried.agreement(settings.min_volume_ml))
     lesions = tuple(replace(x, borders=tried.of(x.label), confidence=c) for x, c in zip(lesions, sure, strict=True))
     names = {lesion.label: lesion.id for lesion in lesions}
     labelmap = Labelmap(grid=study.pet.grid, labels=labels, names=names)
@@ -67,10 +67,10 @@ def measured(study: PetCt, anatomy: Anatomy, found: LesionMap | NotRun, settings
     )
 
 
-def _confidences(labels: LabelArray, count: int, found: LesionMap) -> list[float | None]:
-    """The mean probability in each lesion 1..count; None where the segmenter gives none."""
+def _confidences(labels: LabelArray, count: int, found: LesionMap, agreement: FloatArray | None) -> list[float | None]:
+    """Each lesion's (1..count): its mean probability; without one the agreement of thresholds; None where neither is known."""
     if found.probability is None or not count:
-        return [None] * count
+        return [None] * count if agreement is None else [float(share) for share in agreement[1:]]
     means = ndimage.mean(found.probability, labels, np.arange(1, count + 1))
     return [min(1.0, max(0.0, float(p))) for p in np.atleast_1d(means)]
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.errors import BadSettings
+from analysis.presets import preset_error
 from analysis.values import Anatomy, Body, BoolArray, FloatArray, LabelArray, LesionSet, PetCt
 
 PEAK_RADIUS_MM = (3000.0 / (4.0 * math.pi)) ** (1.0 / 3.0)  # 6.2035 mm: a sphere of 1 ml
@@ -26,6 +27,7 @@ OverlapOver = Literal["smaller", "fdg", "pentixafor", "union", "either"]
 class MeasurementSettings:
     """Where the paper leaves a choice open; kept with every result.
 
+    preset: a named set of values, which keys beside it override (analysis/presets.py).
     min_volume_ml: smaller components are noise (0.5 ml is a sphere of 5 mm radius, below what PET resolves).
     min_bone_fraction: medullary from this part of the volume on (the paper: 10 %).
     site_shift_mm: how far CT and PET of one session may lie apart; a site that such a shift changes is uncertain.
@@ -41,6 +43,7 @@ class MeasurementSettings:
     liver_radius_mm: the PERCIST sphere of 3 cm.
     """
 
+    preset: str = ""
     min_volume_ml: float = 0.5
     min_bone_fraction: float = 0.10
     site_shift_mm: float = 2.0
@@ -60,6 +63,8 @@ class MeasurementSettings:
     liver_radius_mm: float = 15.0
 
     def __post_init__(self) -> None:
+        if wrong := preset_error(self.preset):
+            raise BadSettings(f"measurement: {wrong}")
         fractions = {
             "min_bone_fraction": self.min_bone_fraction,
             "min_region_share": self.min_region_share,

@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.patient.anatomy import find_anatomy
 from analysis.patient.features import patient_features
-from analysis.patient.lesions import find_lesions
+from analysis.patient.lesions import look, measured
 from analysis.patient.matching import match
 from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality import check
@@ -19,6 +19,7 @@ from analysis.patient.quality_batch import batch_findings
 from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
 from analysis.ports import Progress, silent
+from analysis.segmenters.carried import carry
 from analysis.segmenters.chosen import Segmenters, choose
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.segmentation_settings import SegmentationSettings
@@ -83,7 +84,9 @@ def analyse(
     progress("Finding bones and organs", 0.4)
     anatomy = find_anatomy(pair, by.anatomy)
     progress("Finding lesions on both tracers", 0.88)
-    lesions = {t: find_lesions(pair.study(t), anatomy[t], by.lesions[t], settings.measurement) for t in Tracer}
+    own = {t: look(pair.study(t), anatomy[t], by.lesions[t]) for t in Tracer}
+    seen = carry(pair, anatomy[Tracer.PENTIXAFOR], own, settings.segmentation)
+    lesions = {t: measured(pair.study(t), anatomy[t], seen[t], settings.measurement) for t in Tracer}
     progress("Matching lesions of both tracers", 0.95)
     matches = match(pair, lesions, settings.measurement)
     progress("Measuring", 0.97)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from analysis.patient.measures import MeasurementSettings
 from analysis.ports import LesionMap, LesionNetwork
 from analysis.segmenters.morphology import crop_to
-from analysis.segmenters.rules import basins, hills, physiological_hills
+from analysis.segmenters.rules import basins, hills, organ_limits, physiological_hills
 from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.segmenters.thresholds import absolute, defined, limits, references
 from analysis.values import Anatomy, FloatArray, LabelArray, Model, PetCt
@@ -23,7 +23,8 @@ class NetworkLesions:
     """LesionSegmenter by a trained network.
 
     Its mask is where the probability exceeds min_probability; the threshold of the settings cuts it. rules: what has its
-    top, or its greater half, in a physiological organ is left out, unless the network is surer than organ_probability.
+    top, or its greater half, in a physiological organ is left out, and in and beside liver and spleen what does not exceed
+    them as rules want it; unless the network's mean probability there is at least organ_probability.
     """
 
     network: LesionNetwork
@@ -72,8 +73,11 @@ class NetworkLesions:
         kept[numbers] = True
         if self.rules:
             organs = anatomy.regions.mask(*anatomy.physiological)[box]
-            sure = np.asarray(ndimage.mean(probability[box], hill, numbers)) >= self.settings.organ_probability
-            kept[numbers] &= sure | ~physiological_hills(suv[box], hill, organs, np.zeros_like(organs))[numbers]
+            sure = np.zeros(kept.size, dtype=bool)
+            sure[numbers] = np.asarray(ndimage.mean(probability[box], hill, numbers)) >= self.settings.organ_probability
+            kept &= sure | ~physiological_hills(suv[box], hill, organs, np.zeros_like(organs))
+            low = suv[box] <= organ_limits(study, anatomy, self.settings)[box]
+            hill = np.where(low & ~sure[hill], 0, hill)
         number = np.zeros(kept.size, dtype=np.int32)
         number[kept] = np.arange(1, int(kept.sum()) + 1)
         regions[box] = number[hill]

@@ -19,6 +19,7 @@ from analysis.segmenters.thresholds import Threshold, ThresholdSettings, absolut
 from analysis.values import Anatomy, BoolArray, FloatArray, Grid, LabelArray, Model, PetCt, Tracer
 
 RULES_VERSION = "1"
+AGREEMENT = "share of the fixed, liver and blood pool thresholds under which it still is a lesion; no probability"
 WARM = ("liver", "spleen")
 
 
@@ -55,14 +56,16 @@ class RuleLesions:
         known = references(study, anatomy, self.measurement)
         seed = "fixed" if self.threshold in ("relative", "none") else self.threshold
         least = defined(study, seed, absolute(study.tracer, known, self.settings))
-        organs = self._organ_limits(study, anatomy)
+        organs = organ_limits(study, anatomy, self.settings)
         mask, regions = self._hills(study, anatomy, np.maximum(organs, least))
         regions[study.pet.values <= organs] = 0
         by_name = limits(study, regions, known, self.settings)
         border = "relative" if self.threshold == "relative" else seed
         if border == "relative":
             mask = (regions > 0) & (study.pet.values > by_name[border][regions])
-        return LesionMap(model=self.model, mask=mask, regions=regions, limits=by_name, border=border, references=known)
+        return LesionMap(
+            model=self.model, mask=mask, regions=regions, limits=by_name, border=border, references=known, confidence=AGREEMENT
+        )
 
     def _hills(self, study: PetCt, anatomy: Anatomy, limit: FloatArray) -> tuple[BoolArray, LabelArray]:
         """The lesions' mask where SUV exceeds limit, and the numbered hills, down to their valleys, that they are part of."""
@@ -85,20 +88,21 @@ class RuleLesions:
         regions[box] = whole_hills(basin, mask[box], candidate[box])
         return mask, regions
 
-    def _organ_limits(self, study: PetCt, anatomy: Anatomy) -> FloatArray:
-        """The SUV that a lesion exceeds at each voxel in and beside liver and spleen, whatever the threshold; else 0.
 
-        Bone beside an organ holds at most the organ's own uptake as spill, so a lesion there need only exceed that.
-        """
-        grid, suv = study.pet.grid, study.pet.values
-        limit = np.zeros(grid.shape, dtype=np.float32)
-        for organ in (anatomy.regions.mask(name) for name in WARM):
-            if organ.any():
-                usual = float(np.median(suv[organ]))
-                factor = np.where(organ | (anatomy.bone < 0.5), self.settings.organ_factor, 1.0)
-                reach = dilate(grid, organ, self.settings.margin_mm)
-                limit[reach] = np.maximum(limit, usual * factor)[reach]
-        return limit
+def organ_limits(study: PetCt, anatomy: Anatomy, settings: RuleSettings) -> FloatArray:
+    """The SUV that a lesion exceeds at each voxel in and beside liver and spleen, whatever the threshold; else 0.
+
+    Bone beside an organ holds at most the organ's own uptake as spill, so a lesion there need only exceed that.
+    """
+    grid, suv = study.pet.grid, study.pet.values
+    limit = np.zeros(grid.shape, dtype=np.float32)
+    for organ in (anatomy.regions.mask(name) for name in WARM):
+        if organ.any():
+            usual = float(np.median(suv[organ]))
+            factor = np.where(organ | (anatomy.bone < 0.5), settings.organ_factor, 1.0)
+            reach = dilate(grid, organ, settings.margin_mm)
+            limit[reach] = np.maximum(limit, usual * factor)[reach]
+    return limit
 
 
 def whole_hills(basin: LabelArray, mask: BoolArray, candidate: BoolArray) -> LabelArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.presets import preset_error
 from analysis.segmenters.rules import RuleSettings
 from analysis.segmenters.thresholds import Threshold
 from analysis.values import Tracer
@@ -42,6 +43,8 @@ class SegmentationSettings(RuleSettings):
     pentixafor_from_fdg: bool = False
 
     def __post_init__(self) -> None:
+        if wrong := preset_error(self.preset):
+            raise ValueError(wrong)
         for name, value in (("min_probability", self.min_probability), ("organ_probability", self.organ_probability)):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is to be between 0 and 1")
