@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.space import BoolArray as BoolArray
 from analysis.space import FloatArray as FloatArray
@@ -149,13 +150,44 @@ class RegistrationQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ErrorMap:
+    """What the registration's error is from place to place: mm, float32 (nk, nj, ni), on a coarse grid of the fixed frame."""
+
+    grid: Grid
+    mm: FloatArray
+
+    def __post_init__(self) -> None:
+        require(self.mm.shape == self.grid.shape, "the errors do not fit their grid")
+        require(bool(np.isfinite(self.mm).all() and (self.mm >= 0).all()), "an error is a finite length in mm")
+        object.__setattr__(self, "mm", readonly(self.mm.astype(np.float32, copy=False)))
+
+    def at(self, points: FloatArray) -> FloatArray:
+        """(n, 3) points of the fixed frame, LPS mm -> (n,) errors in mm; beyond the grid that of its nearest voxel."""
+        last = np.array(self.grid.shape) - 1
+        index = np.clip(np.round(self.grid.to_index(points)), 0, last).astype(int)
+        return np.asarray(self.mm[index[:, 0], index[:, 1], index[:, 2]], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlignedPair:
-    """Both studies, and the transform from PentixaFor (fixed) to FDG (moving) coordinates with its quality."""
+    """Both studies, and the transform from PentixaFor (fixed) to FDG (moving) coordinates with its quality.
+
+    error: the local error of the transform; None where only quality.error_mm is known.
+    """
 
     fdg: PetCt
     pentixafor: PetCt
     transform: Transform
     quality: RegistrationQuality
+    error: ErrorMap | None = None
+
+    def error_mm_at(self, points: npt.ArrayLike) -> FloatArray:
+        """(n, 3) points of the fixed frame (PentixaFor, LPS mm) -> (n,) the error expected there, in mm.
+
+        Two thirds of the true errors are to be smaller; without a map it is quality.error_mm everywhere.
+        """
+        places = np.atleast_2d(np.asarray(points, dtype=np.float64))
+        return np.full(len(places), self.quality.error_mm) if self.error is None else self.error.at(places)
 
     def study(self, tracer: Tracer) -> PetCt:
         return self.fdg if tracer is Tracer.FDG else self.pentixafor
