@@ -311,7 +311,8 @@ class LesionMatch:
     name: "M1", "M2", ... ; fdg, pentixafor: labels in the two LesionSets, one of them may be empty. overlap: the largest
     overlap ratio (by the setting) of any of its lesions with one of the other tracer, also where it is too small to match.
     ratios: the same by each definition. certain: False where the class changes when masks are shifted by the registration's
-    error; overlap_range: lowest and highest overlap under those shifts. Where the other tracer's lesions were not segmented
+    error; overlap_range: lowest and highest overlap under those shifts; error_mm: that error at its lesions, None where it
+    was not asked. Where the other tracer's lesions were not segmented
     the concordance is NOT_COMPARABLE, and overlaps are NaN.
     """
 
@@ -323,6 +324,7 @@ class LesionMatch:
     ratios: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     certain: bool = True
     overlap_range: tuple[float, float] = (0.0, 0.0)
+    error_mm: float | None = None
 
     def labels(self, tracer: Tracer) -> tuple[int, ...]:
         return self.fdg if tracer is Tracer.FDG else self.pentixafor

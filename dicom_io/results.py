@@ -177,7 +177,7 @@ def _site(case: Case, index: int) -> dict[str, Any]:
         "match": match.name,
         "lesions": lesions,
         "concordance": _concordance(match.concordance),
-        **{name: fields[name] for name in ("certain", "overlap", "overlap_range", "ratios")},
+        **{name: fields[name] for name in ("certain", "overlap", "overlap_range", "ratios", "error_mm")},
     }
 
 

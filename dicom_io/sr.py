@@ -96,12 +96,14 @@ def count_sentence(found: LesionSet) -> str:
 
 
 def _uncertain_sentence(analysis: PatientAnalysis) -> list[str]:
-    names = [m.name for m in analysis.matches if not m.certain]
-    if not names:
+    doubtful = [m for m in analysis.matches if not m.certain]
+    if not doubtful:
         return []
-    return [
-        f"Concordance is uncertain within the registration error of {analysis.aligned.quality.error_mm:.1f} mm: {_list(names)}."
-    ]
+    errors = [analysis.aligned.quality.error_mm if m.error_mm is None else m.error_mm for m in doubtful]
+    low, high = f"{min(errors):.1f}", f"{max(errors):.1f}"
+    error = low if low == high else f"{low} to {high}"
+    names = _list([m.name for m in doubtful])
+    return [f"Concordance is uncertain within the registration error there of {error} mm: {names}."]
 
 
 def _site_sentence(found: LesionSet) -> list[str]:

@@ -127,7 +127,8 @@ def match(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: Meas
     states = [_state(common, keys, move, settings) for move in (moves() if moving else [STILL])]
     groups = _groups(keys, states[0], settings)
     groups.sort(key=lambda group: max(height[key] for key in group), reverse=True)
-    return tuple(_site(f"M{n}", group, states) for n, group in enumerate(groups, start=1))
+    local = _local_errors(common)
+    return tuple(_site(f"M{n}", group, states, local) for n, group in enumerate(groups, start=1))
 
 
 def _alone(name: str, key: Key) -> LesionMatch:
@@ -185,8 +186,8 @@ def _common(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: Me
     here = {t: _joined(own[t]) for t in Tracer}
     there = {Tracer.FDG: inverse(pair.transform, here[Tracer.FDG])}
     there[Tracer.PENTIXAFOR] = apply(pair.transform, here[Tracer.PENTIXAFOR])
-    error = {Tracer.FDG: error_mm_at(pair, there[Tracer.FDG])}
-    error[Tracer.PENTIXAFOR] = error_mm_at(pair, here[Tracer.PENTIXAFOR])
+    error = {Tracer.FDG: pair.error_mm_at(there[Tracer.FDG])}
+    error[Tracer.PENTIXAFOR] = pair.error_mm_at(here[Tracer.PENTIXAFOR])
     points = {t: _points(own[t], there[t], other[t], error[t]) for t in Tracer}
     return _Common(
         points=points,
@@ -196,11 +197,6 @@ def _common(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: Me
         cell_ml=np.array([0.0, *(shape.cell_ml for shape in shapes[Tracer.PENTIXAFOR])]),
         rotation=pair.transform.rigid[:3, :3],
     )
-
-
-def error_mm_at(pair: AlignedPair, points: FloatArray) -> FloatArray:
-    """(n,) estimated error of the registration in mm at points (n, 3) of the PentixaFor frame."""
-    return np.full(len(points), pair.quality.error_mm)
 
 
 def _thinned(points: FloatArray, enough: int = 500) -> FloatArray:
@@ -348,7 +344,16 @@ def _heights(pair: AlignedPair, lesions: Mapping[Tracer, LesionSet]) -> dict[Key
     return heights
 
 
-def _site(name: str, group: tuple[Key, ...], states: list[_State]) -> LesionMatch:
+def _local_errors(common: _Common) -> dict[Key, float]:
+    """The registration's error at every lesion, in mm, the mean over its points."""
+    return {
+        (tracer, n): float(points.error[points.label == n].mean())
+        for tracer, points in common.points.items()
+        for n in range(1, len(points.count))
+    }
+
+
+def _site(name: str, group: tuple[Key, ...], states: list[_State], local: Mapping[Key, float]) -> LesionMatch:
     here = states[0]
     labels = {t: tuple(label for tracer, label in group if tracer is t) for t in Tracer}
     pairs = [o for (f, p), o in here.pairs.items() if (Tracer.FDG, f) in group or (Tracer.PENTIXAFOR, p) in group]
@@ -362,4 +367,5 @@ def _site(name: str, group: tuple[Key, ...], states: list[_State]) -> LesionMatc
         ratios={over: max((o.ratio(over) for o in pairs), default=0.0) for over in DEFINITIONS},
         certain=all(state.classes[key] is here.classes[key] for state in states for key in group),
         overlap_range=(min(overlaps), max(overlaps)),
+        error_mm=max(local[key] for key in group),
     )

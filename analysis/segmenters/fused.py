@@ -24,7 +24,7 @@ class NetworkLesions:
 
     Its mask is where the probability exceeds min_probability; the threshold of the settings cuts it. rules: what has its
     top, or its greater half, in a physiological organ is left out, and in and beside liver and spleen what does not exceed
-    them as rules want it; unless the network's mean probability there is at least organ_probability.
+    them as rules want it; unless the network's mean probability there is above organ_probability.
     """
 
     network: LesionNetwork
@@ -74,7 +74,7 @@ class NetworkLesions:
         if self.rules:
             organs = anatomy.regions.mask(*anatomy.physiological)[box]
             sure = np.zeros(kept.size, dtype=bool)
-            sure[numbers] = np.asarray(ndimage.mean(probability[box], hill, numbers)) >= self.settings.organ_probability
+            sure[numbers] = np.asarray(ndimage.mean(probability[box], hill, numbers)) > self.settings.organ_probability
             kept &= sure | ~physiological_hills(suv[box], hill, organs, np.zeros_like(organs))
             low = suv[box] <= organ_limits(study, anatomy, self.settings)[box]
             hill = np.where(low & ~sure[hill], 0, hill)

@@ -26,7 +26,8 @@ class SegmentationSettings(RuleSettings):
     threshold: where a lesion's border lies. "fixed": fdg_threshold, pentixafor_threshold. "relative": relative_threshold.
     "liver", "blood pool": see ThresholdSettings. "none": a network's mask as it is; rules then take "fixed".
     min_probability: a network's mask is where its probability is above. organ_probability: what it finds in a
-    physiological organ stays a lesion where its mean probability there is at least this.
+    physiological organ stays a lesion where its mean probability there is above this; 1: never, since networks are sure
+    also where they are wrong.
     pentixafor_from_fdg: FDG lesions carried to the PentixaFor PET are looked at there, too: what exceeds the threshold
     within them joins PentixaFor's own lesions.
     """
@@ -39,7 +40,7 @@ class SegmentationSettings(RuleSettings):
     pentixafor_method: Method = ""
     threshold: Threshold = "fixed"
     min_probability: float = 0.5
-    organ_probability: float = 0.95
+    organ_probability: float = 1.0
     pentixafor_from_fdg: bool = False
 
     def __post_init__(self) -> None:
