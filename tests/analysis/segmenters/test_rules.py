@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from analysis.errors import UnusableImage
+from analysis.errors import ModelUnavailable, UnusableImage
 from analysis.grids import centres, grid_of, regrid
 from analysis.phantom import DigitalPatient, PhantomSettings, make_patient
 from analysis.segmenters.morphology import closing, dilate
 from analysis.segmenters.rules import RuleLesions, RuleSettings
 from analysis.segmenters.rules_anatomy import ANATOMY, RuleAnatomy
 from analysis.segmenters.rules_ct import read_ct
+from analysis.segmenters.thresholds import Threshold
 from analysis.values import (
     AlignedPair,
     Anatomy,
@@ -177,3 +178,31 @@ def test_a_lesion_in_a_spleen_that_touches_a_kidney_is_not_taken_for_the_kidney(
     suv = np.where(lesion, 13.0, np.where(spleen, 6.0, np.where(kidney, 5.0, 1.0)))
     mask = RuleLesions().segment_lesions(*scene(suv, {"kidney_left": kidney & ~spleen, "spleen": spleen})).mask
     assert (mask == lesion).all()
+
+
+def test_every_definition_is_tried_on_the_rules_own_hills() -> None:
+    """A core of SUV 9 in a shell of 3.9, a liver of 2, an aorta of 1.5: 41 % is 3.7, the liver's threshold 3, the pool's 3."""
+    core, shell = ball(10.0, -30.0), ball(18.0, -30.0)
+    liver, aorta = ball(28.0, 45.0), np.abs(centres(SPACE)[..., :2] - (-30.0, 60.0)).max(axis=-1) <= 12.0
+    suv = np.where(core, 9.0, np.where(shell, 3.9, np.where(liver, 2.0, np.where(aorta, 1.5, 1.0))))
+    study, known = scene(suv, {"liver": liver, "aorta": aorta})
+    found = RuleLesions().segment_lesions(study, known)
+    assert (found.mask == core).all()
+    assert (found.border, found.references["liver mean"]) == ("fixed", pytest.approx(2.0))
+    regions = np.asarray(found.regions)
+    assert set(np.unique(regions[core])) == {1}
+    volumes = {n: int(((regions == 1) & (suv > limit[1])).sum()) for n, limit in found.limits.items()}
+    assert volumes == {"fixed": core.sum(), "relative": shell.sum(), "liver": shell.sum(), "blood pool": shell.sum()}
+
+
+@pytest.mark.parametrize(("threshold", "wide"), [("fixed", False), ("none", False), ("relative", True), ("liver", True)])
+def test_the_threshold_in_force_makes_the_lesions(threshold: Threshold, wide: bool) -> None:
+    core, shell, liver = ball(10.0, -30.0), ball(18.0, -30.0), ball(28.0, 45.0)
+    suv = np.where(core, 9.0, np.where(shell, 3.9, np.where(liver, 2.0, 1.0)))
+    found = RuleLesions(threshold=threshold).segment_lesions(*scene(suv, {"liver": liver}))
+    assert (found.mask == (shell if wide else core)).all()
+
+
+def test_a_threshold_without_its_organ_is_refused() -> None:
+    with pytest.raises(ModelUnavailable, match="blood pool is undefined on PentixaFor"):
+        RuleLesions(threshold="blood pool").segment_lesions(*scene(np.ones(SPACE.shape), {}))
