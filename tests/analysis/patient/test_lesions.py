@@ -127,7 +127,7 @@ class Blind:
 
     model: Model = FIXED
 
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:  # noqa: ARG002
         raise ModelUnavailable("there are no weights.")
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_look_finds_nothing_and_says_so(make: Any) -> None:
 
 @pytest.mark.parametrize(("edge", "certain"), [(28.5, False), (22.5, True), (40.5, True)])
 def test_the_site_is_uncertain_where_a_small_shift_changes_it(make: Any, edge: float, certain: bool) -> None:
-    """A cube of 30 mm that begins at x = 28.5 - 3 beside a plane of bone: 10 % of it are 3 mm, 2 mm more or less are 3 to 17 %."""
+    """A cube of 30 mm from x = 25.5 mm on beside a plane of bone: 10 % of it are 3 mm, 2 mm less or more are 3 to 17 %."""
     grid = make.grid((20, 20, 40))
     mask = np.zeros(grid.shape, dtype=bool)
     mask[5:15, 5:15, 9:19] = True  # x from 25.5 to 55.5 mm
