@@ -36,7 +36,7 @@ _WANTED = {
 }
 
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery")
-ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
+ANALYSIS_TABLES = ("registration", "segmentation", "models", "measurement", "quality")
 LISTS = ("destination",)
 PLANNED = ("archive", "cohort", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 
@@ -69,7 +69,10 @@ class Settings:
 
     def section(self, name: str, kind: type[T]) -> T:
         """One section as the dataclass of its owner, with that one's defaults. Raises BadSettings."""
-        return build(kind, self.tables.get(name, {}), where=f"{self.source}: [{name}]")
+        table = self.tables.get(name, {})
+        if name == "models" and not table.get("folder"):
+            table = {**table, "folder": self.node.data / "models"}
+        return build(kind, table, where=f"{self.source}: [{name}]")
 
     def sections(self, name: str, kind: type[T]) -> tuple[T, ...]:
         """Every [[name]] of the file. Raises BadSettings."""

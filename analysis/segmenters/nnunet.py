@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -105,6 +106,24 @@ def load_network(settings: ModelSettings, name: str, tracer: Tracer) -> LesionNe
     with loading:
         resident = _resident(settings, name, folder.sha256, stamps)
     return NnUnetLesions(resident=resident, threads=settings.threads)
+
+
+def try_network(settings: ModelSettings, name: str) -> str:
+    """Load a model as a case would and run it on the smallest tile; what happened, in words. Raises ModelUnavailable."""
+    import torch  # noqa: PLC0415
+
+    tracer = open_folder(settings, name).card.tracers[0]
+    network = load_network(settings, name, tracer)
+    assert isinstance(network, NnUnetLesions)  # noqa: S101  for the type checker
+    it, began = network.resident.predictor, time.perf_counter()
+    strides = np.prod(it.configuration_manager.pool_op_kernel_sizes, axis=0)
+    with network.resident.lock, _undisturbed(settings.threads), torch.inference_mode():
+        tile = torch.zeros((1, len(network.resident.folder.card.channels), *(int(2 * stride) for stride in strides)))
+        answer = it.network.to(it.device)(tile.to(it.device))
+    if not bool(torch.isfinite(answer).all()):
+        raise ModelUnavailable(f"Model {name} answers an empty image with what is no number; its weights are not usable.")
+    size = " x ".join(str(n) for n in tile.shape[2:])
+    return f"it loads on {it.device.type} and answers a tile of {size} voxels in {time.perf_counter() - began:.2f} s"
 
 
 def _wrong_tracer(card: ModelCard, tracer: Tracer) -> ModelUnavailable:
