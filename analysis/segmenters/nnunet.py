@@ -26,6 +26,7 @@ import numpy as np
 
 from analysis.errors import ModelUnavailable
 from analysis.ports import LesionNetwork
+from analysis.segmenters.device import chosen_device
 from analysis.segmenters.model_card import DATASET, PLANS, ModelCard
 from analysis.segmenters.model_files import ModelFolder, open_folder
 from analysis.segmenters.model_settings import ModelSettings
@@ -253,18 +254,6 @@ def _harmless() -> list[Any]:
     kinds = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     scalar = np.float64(0).__reduce__()[0]
     return [scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]
-
-
-def chosen_device(settings: ModelSettings, name: str) -> str:
-    """ "cuda" or "cpu". Raises ModelUnavailable where a GPU is asked for and there is none."""
-    import torch  # noqa: PLC0415
-
-    there = torch.cuda.is_available()
-    if settings.device == "cuda" and not there:
-        raise ModelUnavailable(
-            f'Model {name}: [models] device is "cuda", and no GPU is to be seen; "auto" takes what there is.'
-        )
-    return "cuda" if there and settings.device != "cpu" else "cpu"
 
 
 def _predict(resident: Resident, shown: NetworkInput) -> FloatArray:

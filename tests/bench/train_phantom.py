@@ -41,8 +41,9 @@ SEED = 20260
 FIRST_PATIENT = 9001  # seeds of the training; tests and demonstration stay below
 TRAINING, VALIDATION, UNSEEN = 8, 1, (8001, 8002)
 LESIONS = 60
-EPOCHS, ITERATIONS, CHECKS = 20, 30, 2
-PATCH = (40, 40, 40)
+EPOCHS, ITERATIONS, CHECKS = 24, 25, 2
+BATCH, PATCH = 4, (32, 32, 32)
+AROUND_LESIONS = 0.67  # of the patches; by chance a patch this small would seldom hold one
 FEATURES = (8, 16, 32, 64)
 DATASET = "Dataset900_DuetPhantom"
 CARD = ModelCard(
@@ -142,7 +143,7 @@ def planned(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     configuration = {
         "data_identifier": "nnUNetPlans_3d_fullres",
         "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
+        "batch_size": BATCH,
         "patch_size": list(PATCH),
         "median_image_size_in_voxels": list(PATCH),
         "spacing": list(CARD.spacing_mm),
@@ -202,6 +203,7 @@ def train(plans: Mapping[str, Any], places: Mapping[str, Path]) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = nnUNetTrainer(plans | {"continue_training": False}, "3d_fullres", 0, dataset, device)
     trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = EPOCHS, ITERATIONS, CHECKS
+    trainer.oversample_foreground_percent = AROUND_LESIONS
     trainer.save_every = EPOCHS + 1
     trainer.run_training()
     return Path(trainer.output_folder_base)
