@@ -10,9 +10,10 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.errors import Rejected
+from analysis.errors import ModelUnavailable, Rejected
 from service.config import Settings, load
 from service.journal import open_journal
+from service.models import installed, models_of
 from service.node import analysis_of, destinations_of, objects_of, rules_of
 from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
 from service.receiver import ReceiverSettings
@@ -37,8 +38,8 @@ def run_checks(config: Path | None) -> Iterator[Line]:
         yield "destinations", False, "none is set; results stay in the case folders"
     for destination in destinations:
         yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
-    yield "weights", False, "none are needed: lesions and organs are found by rules"
-    yield "GPU", False, _gpu()
+    yield from _weights(settings)
+    yield _tell("GPU", lambda: _gpu(settings))
 
 
 def _tell(name: str, look: Callable[[], str]) -> Line:
@@ -55,6 +56,7 @@ def _settings(settings: Settings) -> str:
     destinations_of(settings)
     objects_of(settings)
     analysis_of(settings)
+    models_of(settings)
     without = f"; without effect in this version: {', '.join(settings.unheeded)}" if settings.unheeded else ""
     return f"{settings.source}; AE title {settings.node.ae_title}{without}"
 
@@ -97,6 +99,25 @@ def _peer(destination: Destination, settings: Settings) -> str:
     return f"answers C-ECHO at {destination.url}"
 
 
-def _gpu() -> str:
-    found = shutil.which("nvidia-smi")
-    return "found" if found else "none; not needed by the rules"
+def _weights(settings: Settings) -> Iterator[Line]:
+    """Each network of [models] folder: whether its files are those of its sidecar and on the operator's list."""
+    models = models_of(settings)
+    here = installed(models, thorough=True)
+    if not here:
+        yield "weights", False, f"none in {models.folder}; none are needed: lesions and organs are found by rules"
+    for each in here:
+        listed = "verified, and on the list; `duet models verify` also loads it"
+        yield f"weights {each.name}", bool(each.fault), each.fault or listed
+
+
+def _gpu(settings: Settings) -> str:
+    """What the networks would run on. Raises ModelUnavailable where [models] asks for a GPU that torch does not see."""
+    wanted = models_of(settings).device
+    if wanted == "cpu" or (wanted == "auto" and shutil.which("nvidia-smi") is None):
+        return 'not used: [models] device is "cpu"' if wanted == "cpu" else "none; not needed by the rules"
+    from analysis.segmenters.device import seen_gpu  # loads torch, which takes seconds
+
+    found = seen_gpu()
+    if found is None and wanted == "cuda":
+        raise ModelUnavailable('[models] device is "cuda", and torch sees no GPU; "auto" takes what there is.')
+    return found or "there is one, but this build of torch does not see it"

@@ -71,7 +71,10 @@ class Settings:
 
     def section(self, name: str, kind: type[T]) -> T:
         """One section as the dataclass of its owner, with that one's defaults. Raises BadSettings."""
-        return build(kind, filled(name, self.tables.get(name, {})), where=f"{self.source}: [{name}]")
+        table = filled(name, self.tables.get(name, {}))
+        if name == "models" and not table.get("folder"):
+            table = {**table, "folder": self.node.data / "models"}
+        return build(kind, table, where=f"{self.source}: [{name}]")
 
     def with_preset(self, name: str) -> Settings:
         """The same settings with this preset in every section that has one; keys of the file still override it."""

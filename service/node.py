@@ -48,18 +48,10 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def analysis_of(settings: Settings) -> AnalysisSettings:
-    """The sections that steer the analysis; imports all of it. Without [models] folder it is that below the node's data.
-
-    Raises BadSettings.
-    """
-    from dataclasses import replace
-
+    """The sections that steer the analysis; imports all of it. Raises BadSettings."""
     from analysis.patient.pipeline import AnalysisSettings
 
-    found = settings.group(AnalysisSettings, ANALYSIS_TABLES)
-    if found.models.folder != Path():
-        return found
-    return replace(found, models=replace(found.models, folder=settings.node.data.absolute() / "models"))
+    return settings.group(AnalysisSettings, ANALYSIS_TABLES)
 
 
 def objects_of(settings: Settings) -> ObjectSettings:

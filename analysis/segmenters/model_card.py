@@ -142,12 +142,29 @@ def faults(card: ModelCard) -> list[str]:
 
 def read_card(data: bytes, where: str) -> ModelCard:
     """The card in a sidecar's bytes; where: the model's name for messages. Raises ModelUnavailable."""
+    return card_of_table(read_table(data, where), where)
+
+
+def read_table(data: bytes, where: str) -> dict[str, Any]:
+    """What a sidecar says, complete or not. Raises ModelUnavailable where it is no TOML."""
     try:
-        table = tomllib.loads(data.decode("utf-8"))
-        channels = tuple(_build(Channel, each, CHANNEL_KEYS) for each in _tables(table.pop("channel", [])))
-        return _build(ModelCard, {**table, "channels": channels}, CARD_KEYS)
-    except (ValueError, TypeError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ModelUnavailable(f"Model {where}: its {SIDECAR} is wrong: {str(error).rstrip('.')}.") from None
+        return tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise _wrong(where, error) from None
+
+
+def card_of_table(table: Mapping[str, Any], where: str) -> ModelCard:
+    """The card of a TOML table. Raises ModelUnavailable."""
+    try:
+        rest = {key: value for key, value in table.items() if key != "channel"}
+        channels = tuple(_build(Channel, each, CHANNEL_KEYS) for each in _tables(table.get("channel", [])))
+        return _build(ModelCard, {**rest, "channels": channels}, CARD_KEYS)
+    except (ValueError, TypeError) as error:
+        raise _wrong(where, error) from None
+
+
+def _wrong(where: str, error: Exception) -> ModelUnavailable:
+    return ModelUnavailable(f"Model {where}: its {SIDECAR} is wrong: {str(error).rstrip('.')}.")
 
 
 def write_card(card: ModelCard) -> str:

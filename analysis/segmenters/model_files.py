@@ -54,6 +54,10 @@ class ModelFolder:
             )
         _allowed(self.card.name, file, sha256, allow)
 
+    def check_listed(self, allow: Collection[str]) -> None:
+        """Raises ModelUnavailable where the sidecar itself is not on the list."""
+        _allowed(self.card.name, SIDECAR, self.sha256, allow)
+
     @property
     def to_allow(self) -> dict[str, str]:
         """What the operator's list has to hold for this model to be loaded: SHA-256 by file, as the sidecar states them."""
@@ -63,7 +67,7 @@ class ModelFolder:
 def open_folder(settings: ModelSettings, name: str) -> ModelFolder:
     """The folder of a model, its sidecar checked against the list. Raises ModelUnavailable."""
     folder = look_into(settings.folder, name)
-    _allowed(name, SIDECAR, folder.sha256, settings.allow)
+    folder.check_listed(settings.allow)
     return folder
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import numpy as np
 
 from analysis.errors import ModelUnavailable
 from analysis.ports import LesionNetwork
+from analysis.segmenters.device import chosen_device
 from analysis.segmenters.model_card import DATASET, PLANS, ModelCard
 from analysis.segmenters.model_files import ModelFolder, open_folder
 from analysis.segmenters.model_settings import ModelSettings
@@ -105,6 +107,24 @@ def load_network(settings: ModelSettings, name: str, tracer: Tracer) -> LesionNe
     with loading:
         resident = _resident(settings, name, folder.sha256, stamps)
     return NnUnetLesions(resident=resident, threads=settings.threads)
+
+
+def try_network(settings: ModelSettings, name: str) -> str:
+    """Load a model as a case would and run it on the smallest tile; what happened, in words. Raises ModelUnavailable."""
+    import torch  # noqa: PLC0415
+
+    tracer = open_folder(settings, name).card.tracers[0]
+    network = load_network(settings, name, tracer)
+    assert isinstance(network, NnUnetLesions)  # noqa: S101  for the type checker
+    it, began = network.resident.predictor, time.perf_counter()
+    strides = np.prod(it.configuration_manager.pool_op_kernel_sizes, axis=0)
+    with network.resident.lock, _undisturbed(settings.threads), torch.inference_mode():
+        tile = torch.zeros((1, len(network.resident.folder.card.channels), *(int(2 * stride) for stride in strides)))
+        answer = it.network.to(it.device)(tile.to(it.device))
+    if not bool(torch.isfinite(answer).all()):
+        raise ModelUnavailable(f"Model {name} answers an empty image with what is no number; its weights are not usable.")
+    size = " x ".join(str(n) for n in tile.shape[2:])
+    return f"it loads on {it.device.type} and answers a tile of {size} voxels in {time.perf_counter() - began:.2f} s"
 
 
 def _wrong_tracer(card: ModelCard, tracer: Tracer) -> ModelUnavailable:
@@ -234,18 +254,6 @@ def _harmless() -> list[Any]:
     kinds = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     scalar = np.float64(0).__reduce__()[0]
     return [scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]
-
-
-def chosen_device(settings: ModelSettings, name: str) -> str:
-    """ "cuda" or "cpu". Raises ModelUnavailable where a GPU is asked for and there is none."""
-    import torch  # noqa: PLC0415
-
-    there = torch.cuda.is_available()
-    if settings.device == "cuda" and not there:
-        raise ModelUnavailable(
-            f'Model {name}: [models] device is "cuda", and no GPU is to be seen; "auto" takes what there is.'
-        )
-    return "cuda" if there and settings.device != "cpu" else "cpu"
 
 
 def _predict(resident: Resident, shown: NetworkInput) -> FloatArray:

@@ -12,6 +12,7 @@ import pytest
 from analysis.errors import BadSettings
 from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality_settings import QualitySettings
+from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Any]] = {
     "pairing": PairingSettings,
     "objects": ObjectSettings,
     "delivery": DeliverySettings,
+    "models": ModelSettings,
     "quality": QualitySettings,
     "segmentation": SegmentationSettings,
     "measurement": MeasurementSettings,
@@ -49,7 +51,8 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     assert set(shown) == set(SECTIONS)
     for name, kind in SECTIONS.items():
         assert set(shown[name]) == {f.name for f in dataclasses.fields(kind)}, name
-        assert load(EXAMPLE).section(name, kind) == kind(), name
+        usual = kind(folder=Path("duet-data/models")) if kind is ModelSettings else kind()
+        assert load(EXAMPLE).section(name, kind) == usual, name
 
 
 def test_without_a_file_the_defaults_hold() -> None:
