@@ -7,7 +7,6 @@ designator 99DUET, which each object declares in its CodingSchemeIdentificationS
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +14,15 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from analysis.values import Concordance, Site, Tracer, Verdict
+from dicom_io.anatomy_codes import AORTA as AORTA
+from dicom_io.anatomy_codes import BONE as BONE
+from dicom_io.anatomy_codes import LEFT as LEFT
+from dicom_io.anatomy_codes import LIVER as LIVER
+from dicom_io.anatomy_codes import RIGHT as RIGHT
+from dicom_io.anatomy_codes import SOFT_TISSUE as SOFT_TISSUE
+from dicom_io.anatomy_codes import SPLEEN as SPLEEN
+from dicom_io.anatomy_codes import region_code as region_code
+from dicom_io.anatomy_codes import region_codes
 from dicom_io.elements import text
 
 OWN_SCHEME = "99DUET"
@@ -50,17 +58,10 @@ OVERLAP_LOW = Code("OVERLAPLOW", OWN_SCHEME, "Lowest overlap within the registra
 OVERLAP_HIGH = Code("OVERLAPHIGH", OWN_SCHEME, "Highest overlap within the registration error")
 FINDING_VALUE = Code("QUALITYVALUE", OWN_SCHEME, "Value of the quality check")
 
-# What is found, and where
+# What is found (where: anatomy_codes)
 BACKGROUND = Code("125040", "DCM", "Background")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 LESION = Code("52988006", "SCT", "Lesion")
-LEFT = Code("7771000", "SCT", "Left")
-RIGHT = Code("24028007", "SCT", "Right")
-BONE = Code("272673000", "SCT", "Bone")
-SOFT_TISSUE = Code("87784001", "SCT", "Soft tissue")
-SPLEEN = Code("78961009", "SCT", "Spleen")
-LIVER = Code("10200004", "SCT", "Liver")
-AORTA = Code("15825003", "SCT", "Aorta")
 
 # The document and its parts
 PET_MEASUREMENT_REPORT = Code("126003", "DCM", "PET Measurement Report")
@@ -122,84 +123,6 @@ VERDICTS = {
 }
 BURDENS = {Tracer.FDG: TOTAL_LESION_GLYCOLYSIS, Tracer.PENTIXAFOR: TOTAL_LESION_CXCR4}
 
-_VERTEBRAE = {
-    "C1": "14806007",
-    "C2": "39976000",
-    "C3": "113205007",
-    "C4": "5329002",
-    "C5": "36978003",
-    "C6": "36054005",
-    "C7": "87391001",
-    "T1": "64864005",
-    "T2": "53733008",
-    "T3": "1626008",
-    "T4": "73071006",
-    "T5": "56401006",
-    "T6": "45296009",
-    "T7": "62487009",
-    "T8": "11068009",
-    "T9": "82687006",
-    "T10": "7610001",
-    "T11": "12989004",
-    "T12": "23215003",
-    "L1": "66794005",
-    "L2": "14293000",
-    "L3": "36470004",
-    "L4": "11994002",
-    "L5": "49668003",
-}
-
-# Word in a region's name > code; the first word that occurs wins, so the narrower stands first.
-_REGIONS = {
-    "lymph": Code("59441001", "SCT", "Lymph Node"),
-    "vertebra": Code("51282000", "SCT", "Vertebra"),
-    "cervical": Code("122494005", "SCT", "Cervical spine"),
-    "thoracic spine": Code("122495006", "SCT", "Thoracic spine"),
-    "lumbar": Code("122496007", "SCT", "Lumbar spine"),
-    "sacrum": Code("54735007", "SCT", "Sacrum"),
-    "spine": Code("421060004", "SCT", "Spine"),
-    "skull": Code("89546000", "SCT", "Skull"),
-    "mandible": Code("91609006", "SCT", "Mandible"),
-    "clavic": Code("51299004", "SCT", "Clavicle"),
-    "scapula": Code("79601000", "SCT", "Scapula"),
-    "stern": Code("56873002", "SCT", "Sternum"),
-    "rib": Code("113197003", "SCT", "Rib"),
-    "humer": Code("85050009", "SCT", "Humerus"),
-    "femur": Code("71341001", "SCT", "Femur"),
-    "femora": Code("71341001", "SCT", "Femur"),
-    "hip": Code("29836001", "SCT", "Hip"),
-    "pelvi": Code("816092008", "SCT", "Pelvis"),
-    "brain": Code("12738006", "SCT", "Brain"),
-    "spleen": SPLEEN,
-    "liver": LIVER,
-    "kidney": Code("64033007", "SCT", "Kidney"),
-    "ureter": Code("87953007", "SCT", "Ureter"),
-    "gallbladder": Code("28231008", "SCT", "Gallbladder"),
-    "bladder": Code("89837001", "SCT", "Bladder"),
-    "adrenal": Code("23451007", "SCT", "Adrenal gland"),
-    "pancreas": Code("15776009", "SCT", "Pancreas"),
-    "stomach": Code("69695003", "SCT", "Stomach"),
-    "duodenum": Code("38848004", "SCT", "Duodenum"),
-    "small bowel": Code("30315005", "SCT", "Small intestine"),
-    "colon": Code("71854001", "SCT", "Colon"),
-    "lung": Code("39607008", "SCT", "Lung"),
-    "pleura": Code("3120008", "SCT", "Pleura"),
-    "heart": Code("80891009", "SCT", "Heart"),
-    "aorta": AORTA,
-    "mediast": Code("72410000", "SCT", "Mediastinum"),
-    "muscle": Code("71616004", "SCT", "Muscle"),
-    "neck": Code("45048000", "SCT", "Neck"),
-    "head": Code("69536005", "SCT", "Head"),
-    "chest": Code("816094009", "SCT", "Chest"),
-    "thora": Code("816094009", "SCT", "Chest"),
-    "abdom": Code("818981001", "SCT", "Abdomen"),
-    "arm": Code("40983000", "SCT", "Upper arm"),
-    "leg": Code("61685007", "SCT", "Lower limb"),
-    "soft tissue": SOFT_TISSUE,
-    "marrow": Code("14016003", "SCT", "Bone Marrow"),
-    "bone": BONE,
-}
-
 
 def own_code(value: str, meaning: str) -> Code:
     """A concept of our own; value of at most 16 characters, else a stable word made from it."""
@@ -216,21 +139,6 @@ def read_code(sequence: Iterable[Dataset]) -> Code | None:
     return None
 
 
-def region_code(region: str, site: Site | None = None) -> tuple[Code, Code | None]:
-    """The anatomical region's name (as anatomy gives it) -> its code and laterality.
-
-    An unknown name falls back to bone or soft tissue by the lesion's site.
-    """
-    name = region.replace("_", " ").lower()
-    side = RIGHT if re.search(r"\bright\b", name) else LEFT if re.search(r"\bleft\b", name) else None
-    level = re.search(r"\b([ctl]\d{1,2})\b", name)
-    if level and level[1].upper() in _VERTEBRAE:
-        key = level[1].upper()
-        return Code(_VERTEBRAE[key], "SCT", f"{key} vertebra"), None
-    code = next((code for word, code in _REGIONS.items() if re.search(rf"\b{word}", name)), None)
-    return code or (BONE if site is Site.MEDULLARY else SOFT_TISSUE), side
-
-
 def all_codes() -> tuple[Code, ...]:
     """Every code of this table, each once."""
     mappings: list[Mapping[Any, Code]] = [
@@ -242,11 +150,9 @@ def all_codes() -> tuple[Code, ...]:
         SITE_CERTAINTIES,
         VERDICTS,
         BURDENS,
-        _REGIONS,
     ]
     found = [x for x in globals().values() if isinstance(x, Code) and x != UNSAID] + [c for m in mappings for c in m.values()]
-    levels = [Code(value, "SCT", f"{name} vertebra") for name, value in _VERTEBRAE.items()]
-    return tuple(dict.fromkeys([*found, *levels]))
+    return tuple(dict.fromkeys([*found, *region_codes()]))
 
 
 def standard_codes() -> tuple[Code, ...]:

@@ -37,7 +37,7 @@ _WANTED = {
 }
 
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery")
-ANALYSIS_TABLES = ("registration", "segmentation", "models", "measurement", "quality")
+ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination",)
 PLANNED = ("archive", "cohort", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone

@@ -188,7 +188,12 @@ def _nearest(regions: Labelmap, index: LabelArray, reach_mm: float) -> int:
 
 
 def readable(name: str) -> str:
-    """A region's name in words: "kidney_left" > "left kidney", "vertebrae_L3" > "vertebra L3", "rib_left_5" > "left rib 5"."""
+    """A region's name in words. Vertebrae and ribs end with their number, organs begin with their side.
+
+    "vertebrae_L3" > "vertebra L3", "rib_left_7" > "rib left 7", "kidney_left" > "left kidney".
+    """
     words = name.replace("vertebrae", "vertebra").split("_")
+    if words[0] == "rib":
+        return " ".join(words)
     sides = [w for w in words if w in ("left", "right")]
     return " ".join(sides + [w for w in words if w not in sides])

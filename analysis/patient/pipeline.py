@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,30 +21,35 @@ from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
 from analysis.ports import Progress, silent
 from analysis.segmenters.carried import carry
-from analysis.segmenters.chosen import Segmenters, choose
+from analysis.segmenters.chosen import Equipment, Segmenters, choose
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.segmentation_settings import SegmentationSettings
+from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
 from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
 
-OF_THE_MACHINE = ("folder", "allow", "device", "threads")  # of [models]
+OF_THE_MACHINE = {"models": ("folder", "allow", "device", "threads"), "totalsegmentator": ("timeout_s", "cache_mb")}
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisSettings:
-    """What steers each step; kept with the result."""
+    """What steers each step; kept with the result. cache: where TotalSegmentator's label maps are kept; None: nowhere."""
 
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
+    totalsegmentator: TotalSegmentatorSettings = field(default_factory=TotalSegmentatorSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    cache: Path | None = None
 
     def kept(self) -> dict[str, Any]:
         """What a result keeps of it: all that decides its numbers, and nothing of the machine that computes them."""
-        kept = asdict(self)
-        kept["models"] = {name: value for name, value in kept["models"].items() if name not in OF_THE_MACHINE}
-        return kept
+        sections = {name: value for name, value in asdict(self).items() if name != "cache"}
+        return {
+            section: {name: value for name, value in table.items() if name not in OF_THE_MACHINE.get(section, ())}
+            for section, table in sections.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,13 @@ NOTHING_BESIDE = Beside()
 
 def segmenters(settings: AnalysisSettings) -> Segmenters:
     """The segmenters that the settings name."""
-    return choose(settings.segmentation, settings.models, settings.measurement)
+    equipment = Equipment(
+        models=settings.models,
+        totalsegmentator=settings.totalsegmentator,
+        measurement=settings.measurement,
+        cache=settings.cache,
+    )
+    return choose(settings.segmentation, equipment)
 
 
 def analyse(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from analysis.errors import ModelUnavailable
@@ -15,8 +17,12 @@ from analysis.segmenters.nnunet import load_network
 from analysis.segmenters.rules import RuleLesions
 from analysis.segmenters.rules_anatomy import RuleAnatomy
 from analysis.segmenters.segmentation_settings import SegmentationSettings
+from analysis.segmenters.totalsegmentator import TotalSegmentatorAnatomy
+from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
+from analysis.segmenters.totalsegmentator_weights import verified_weights, weights_present
 from analysis.values import Anatomy, Model, PetCt, Tracer
 
+log = logging.getLogger("duet.segmenters")
 LoadNetwork = Callable[[ModelSettings, str, Tracer], LesionNetwork]
 
 
@@ -44,21 +50,43 @@ class Unavailable:
         raise ModelUnavailable(self.why)
 
 
-def choose(
-    settings: SegmentationSettings, models: ModelSettings, measurement: MeasurementSettings, load: LoadNetwork = load_network
-) -> Segmenters:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What segmenters need beside their own settings. cache: where TotalSegmentator's label maps are kept; None: nowhere."""
+
+    models: ModelSettings = field(default_factory=ModelSettings)
+    totalsegmentator: TotalSegmentatorSettings = field(default_factory=TotalSegmentatorSettings)
+    measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
+    cache: Path | None = None
+
+
+def choose(settings: SegmentationSettings, equipment: Equipment, load: LoadNetwork = load_network) -> Segmenters:
     """The segmenters of the settings; load: gives a network by its folder's name, or raises ModelUnavailable."""
-    lesions = {tracer: _lesions(settings, models, measurement, load, tracer) for tracer in Tracer}
-    return Segmenters(anatomy=RuleAnatomy(), lesions=MappingProxyType(lesions))
+    lesions = {tracer: _lesions(settings, equipment, load, tracer) for tracer in Tracer}
+    return Segmenters(anatomy=_anatomy(settings, equipment), lesions=MappingProxyType(lesions))
 
 
-def _lesions(
-    settings: SegmentationSettings,
-    models: ModelSettings,
-    measurement: MeasurementSettings,
-    load: LoadNetwork,
-    tracer: Tracer,
-) -> LesionSegmenter:
+def _anatomy(settings: SegmentationSettings, equipment: Equipment) -> AnatomySegmenter:
+    """ "totalsegmentator" is not replaced where its weights are missing: it then refuses the case."""
+    if settings.anatomy == "rules" or (settings.anatomy == "auto" and not _usable(equipment)):
+        return RuleAnatomy()
+    return TotalSegmentatorAnatomy(models=equipment.models, settings=equipment.totalsegmentator, cache=equipment.cache)
+
+
+def _usable(equipment: Equipment) -> bool:
+    """Whether TotalSegmentator's weights are there and allowed."""
+    if not weights_present(equipment.models, equipment.totalsegmentator):
+        return False
+    try:
+        verified_weights(equipment.models, equipment.totalsegmentator)
+    except ModelUnavailable as error:
+        log.warning("TotalSegmentator is not used: %s", error)
+        return False
+    return True
+
+
+def _lesions(settings: SegmentationSettings, equipment: Equipment, load: LoadNetwork, tracer: Tracer) -> LesionSegmenter:
+    models, measurement = equipment.models, equipment.measurement
     if settings.method(tracer) == "rules":
         return RuleLesions(settings=settings, threshold=settings.threshold, measurement=measurement)
     name = settings.network(tracer)

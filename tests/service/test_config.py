@@ -14,6 +14,7 @@ from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality_settings import QualitySettings
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.segmentation_settings import SegmentationSettings
+from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
 from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
@@ -35,6 +36,7 @@ SECTIONS: dict[str, type[Any]] = {
     "models": ModelSettings,
     "quality": QualitySettings,
     "segmentation": SegmentationSettings,
+    "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"

@@ -117,7 +117,7 @@ def test_a_mask_of_another_grid_is_a_fault_of_the_segmenter(make: Any) -> None:
 
 def test_region_names_in_words() -> None:
     names = ["kidney_left", "vertebrae_T12", "rib_left_5", "urinary_bladder", "lung_upper_lobe_right", "skeleton"]
-    words = ["left kidney", "vertebra T12", "left rib 5", "urinary bladder", "right lung upper lobe", "skeleton"]
+    words = ["left kidney", "vertebra T12", "rib left 5", "urinary bladder", "right lung upper lobe", "skeleton"]
     assert [readable(n) for n in names] == words
 
 
