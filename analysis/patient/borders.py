@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy.spatial import KDTree
 
+from analysis.patient.measures import index_of
 from analysis.ports import LesionMap
 from analysis.values import Border, FloatArray, Grid, LabelArray, PetCt
 
@@ -57,7 +58,7 @@ def borders(study: PetCt, labels: LabelArray, found: LesionMap) -> Borders:
     count = int(labels.max(initial=0))
     if found.regions is None:
         return Borders(suv={}, volume_ml={}, suv_mean={})
-    index = np.argwhere(found.regions > 0)
+    index = index_of(found.regions)
     at = tuple(index.T)
     region, suv = found.regions[at], study.pet.values[at].astype(np.float64)
     lesion = owners(labels[at], region, index, study.pet.grid)

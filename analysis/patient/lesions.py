@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from analysis.errors import ModelUnavailable
 from analysis.patient.borders import borders
-from analysis.patient.measures import TOUCHING, MeasurementSettings, peak_at
+from analysis.patient.measures import TOUCHING, MeasurementSettings, bounding_box, index_of, peak_at
 from analysis.ports import LesionMap, LesionSegmenter, NotRun
 from analysis.values import (
     Anatomy,
@@ -71,20 +71,30 @@ def _confidences(labels: LabelArray, count: int, found: LesionMap, agreement: Fl
     """Each lesion's (1..count): its mean probability; without one the agreement of thresholds; None where neither is known."""
     if found.probability is None or not count:
         return [None] * count if agreement is None else [float(share) for share in agreement[1:]]
-    means = ndimage.mean(found.probability, labels, np.arange(1, count + 1))
-    return [min(1.0, max(0.0, float(p))) for p in np.atleast_1d(means)]
+    at = tuple(index_of(labels).T)
+    total = np.bincount(labels[at], found.probability[at].astype(np.float64), minlength=count + 1)
+    return [min(1.0, max(0.0, float(p))) for p in total[1:] / np.bincount(labels[at], minlength=count + 1)[1:]]
 
 
 def components(mask: BoolArray, grid: Grid, min_volume_ml: float) -> LabelArray:
     """Labels 1..n of the mask's connected parts (26-neighbourhood) of at least min_volume_ml, from head to feet."""
-    raw, count = ndimage.label(mask, TOUCHING)
-    voxels = np.bincount(raw.ravel(), minlength=count + 1)[1:]
-    kept = np.flatnonzero(voxels * grid.voxel_ml >= min_volume_ml - 1e-9) + 1
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    box = bounding_box(mask)
+    if box is None:
+        return labels
+    raw, count = ndimage.label(mask[box], TOUCHING)
+    index = index_of(raw)
+    each = raw[tuple(index.T)]
+    voxels = np.bincount(each, minlength=count + 1)
+    kept = np.flatnonzero(voxels * grid.voxel_ml >= max(min_volume_ml - 1e-9, 0.5 * grid.voxel_ml))
     number = np.zeros(count + 1, dtype=np.int32)
     if kept.size:
-        x, y, z = grid.to_world(np.atleast_2d(ndimage.center_of_mass(mask, raw, kept))).round(3).T
+        sums = np.stack([np.bincount(each, index[:, axis], minlength=count + 1) for axis in range(3)], axis=1)
+        middle = sums[kept] / voxels[kept, None] + [s.start for s in box]
+        x, y, z = grid.to_world(middle).round(3).T
         number[kept[np.lexsort((y, x, -z))]] = np.arange(1, kept.size + 1)
-    return np.asarray(number[raw])
+    labels[box] = number[raw]
+    return labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,7 +119,7 @@ def measure(study: PetCt, anatomy: Anatomy, labels: LabelArray, settings: Measur
 
 def _voxels(study: PetCt, anatomy: Anatomy, labels: LabelArray, settings: MeasurementSettings) -> list[_Voxels]:
     """The voxels of all lesions, gathered once and cut apart by label."""
-    index = np.argwhere(labels > 0)
+    index = index_of(labels)
     if not len(index):
         return []
     label = labels[tuple(index.T)]

@@ -145,6 +145,11 @@ def free_of_lesions(mask: BoolArray, lesions: LabelArray, *, erode: bool = True)
     return core
 
 
+def index_of(labels: LabelArray | BoolArray) -> LabelArray:
+    """(n, 3) indices of the voxels that are not 0, in order."""
+    return np.stack(np.unravel_index(np.flatnonzero(labels), labels.shape), axis=1)
+
+
 def bounding_box(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice] | None:
     """The smallest box around the mask, wider by margin voxels within the image; None where the mask is empty."""
     slices = []
@@ -207,7 +212,7 @@ def liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LabelArray, settings: 
     """
     grid = study.pet.grid
     liver = free_of_lesions(anatomy.regions.mask("liver"), lesions, erode=False)
-    index = np.argwhere(liver)
+    index = index_of(liver)
     if not len(index):
         return np.empty(0)
     x = grid.to_world(index)[:, 0]

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from analysis.errors import ModelUnavailable
-from analysis.patient.measures import MeasurementSettings, blood_pool, liver_sphere
+from analysis.patient.measures import MeasurementSettings, blood_pool, index_of, liver_sphere
 from analysis.values import Anatomy, BoolArray, FloatArray, LabelArray, PetCt, Tracer
 
 DEFINITIONS = ("fixed", "relative", "liver", "blood pool")
@@ -98,6 +97,8 @@ def limits(study: PetCt, regions: LabelArray, known: Mapping[str, float], settin
     by_name = {name: np.full(count + 1, suv) for name, suv in absolute(study.tracer, known, settings).items()}
     tops = np.full(count + 1, math.nan)
     if count:
-        tops[1:] = ndimage.maximum(study.pet.values, regions, np.arange(1, count + 1))
+        at = tuple(index_of(regions).T)
+        tops[1:] = -np.inf
+        np.maximum.at(tops, regions[at], study.pet.values[at])
     by_name["relative"] = settings.relative_threshold * tops
     return {name: by_name[name] for name in DEFINITIONS}
