@@ -53,7 +53,7 @@ def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, t
         analysis = write_pair(pair, analysis_of(settings), draft, progress=tell.progress, wishes=wishes)
     odd = [finding for finding in analysis.findings if finding.verdict is not Verdict.OK]
     return Analysed(
-        summary=_summary(pair, analysis),
+        summary=summary(pair, analysis),
         findings=tuple(f"{f.verdict}: {f.message}" for f in odd if f.verdict is not Verdict.HOLD),
         holds=tuple(f.message for f in odd if f.verdict is Verdict.HOLD),
     )
@@ -94,7 +94,8 @@ def _require_two_studies(first: Sequence[TracerStudy], second: Sequence[TracerSt
         )
 
 
-def _summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
+def summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
+    """What was found, in a line for the person at the terminal."""
     counts = {tracer: f"{len(found.lesions)} {tracer} lesions" for tracer, found in sorted(analysis.lesions.items())}
     counts |= {tracer: f"{tracer} lesions NOT RUN" for tracer in analysis.not_run}
     concordant = sum(match.concordance is Concordance.CONCORDANT for match in analysis.matches)

@@ -24,6 +24,7 @@ from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Concordance, LesionSet, Model, PatientAnalysis, Tracer, Verdict
 from dicom_io.panel import measures
 from dicom_io.results import write_case
+from service.folders import summary
 from service.worker import case_result
 
 WHY = "Model mine is not there: no folder [models] folder/mine; see: duet models list."
@@ -49,7 +50,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[PatientAnalysis, Pat
     folder = tmp_path_factory.mktemp("not_run")
     pair, analysis = make_case(folder / "in")
     changed = without_fdg(analysis)
-    write_case(folder / "out", pair, changed)
+    write_case(folder / "out", pair, changed, nifti=True)
+    assert summary(pair, changed).startswith("FDG lesions NOT RUN, 2 PentixaFor lesions; 0 sites on both tracers;")
     return changed, folder / "out"
 
 
@@ -101,8 +103,8 @@ def test_the_case_is_on_hold_and_the_hold_says_why(case: tuple[PatientAnalysis, 
 
 def test_no_seg_and_no_totals_and_a_sentence_in_both_reports(case: tuple[PatientAnalysis, Path]) -> None:
     _, folder = case
-    assert not (folder / "seg-fdg.dcm").exists()
-    assert (folder / "seg-pentixafor.dcm").exists()
+    assert not {"seg-fdg.dcm", "lesions-fdg.nii.gz"} & {path.name for path in folder.iterdir()}
+    assert {"seg-pentixafor.dcm", "lesions-pentixafor.nii.gz"} <= {path.name for path in folder.iterdir()}
     for name in ("sr-fdg", "sr-pair"):
         report = dcmread(folder / f"{name}.dcm")
         groups = srtree.groups(report)
