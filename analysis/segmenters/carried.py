@@ -34,7 +34,7 @@ def carry(pair: AlignedPair, anatomy: Anatomy, found: Maps, settings: Segmentati
     study = pair.pentixafor
     known = np.zeros(own.mask.shape, dtype=np.int32) if own.regions is None else own.regions
     places = warped(pair, fdg.mask) & ~own.mask & (known == 0) & (study.pet.values > organ_limits(study, anatomy, settings))
-    seed = "fixed" if own.border in ("relative", "none", "") else own.border
+    seed = own.border if own.border in ("liver", "blood pool") else "fixed"
     least = defined(study, seed, absolute(study.tracer, own.references, settings))
     more = _hot_hills(study, anatomy, places, least)
     regions = np.where(more > 0, more + int(known.max(initial=0)), known).astype(np.int32)

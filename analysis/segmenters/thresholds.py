@@ -19,6 +19,7 @@ from analysis.patient.measures import MeasurementSettings, blood_pool, index_of,
 from analysis.values import Anatomy, BoolArray, FloatArray, LabelArray, PetCt, Tracer
 
 DEFINITIONS = ("fixed", "relative", "liver", "blood pool")
+ORGANS = ("liver", "blood pool")
 Threshold = Literal["fixed", "relative", "liver", "blood pool", "none"]
 HOT_IN_ORGAN = 1.5  # what exceeds the organ's median so much is no reference
 
@@ -71,12 +72,13 @@ def hot(study: PetCt, organ: BoolArray) -> LabelArray:
 
 
 def absolute(tracer: Tracer, known: Mapping[str, float], settings: ThresholdSettings) -> dict[str, float]:
-    """SUV of every definition that is one number for the whole study; NaN where its reference was not found."""
+    """SUV of every definition that is one number for the whole study; NaN where its reference is not known."""
+    mean, deviation = ({organ: known.get(f"{organ} {what}", math.nan) for organ in ORGANS} for what in ("mean", "sd"))
     return {
         "fixed": settings.fixed(tracer),
-        "liver": settings.liver_factor * known["liver mean"] + settings.liver_deviations * known["liver sd"],
-        "blood pool": settings.blood_pool_factor * known["blood pool mean"]
-        + settings.blood_pool_deviations * known["blood pool sd"],
+        "liver": settings.liver_factor * mean["liver"] + settings.liver_deviations * deviation["liver"],
+        "blood pool": settings.blood_pool_factor * mean["blood pool"]
+        + settings.blood_pool_deviations * deviation["blood pool"],
     }
 
 
