@@ -121,5 +121,7 @@ class Labelmap:
 
     def mask(self, *names: str) -> BoolArray:
         """Where any of the named regions lies; a name that does not occur adds nothing."""
-        wanted = [label for label, name in self.names.items() if name in names]
-        return np.isin(self.labels, wanted)
+        found = np.zeros(self.labels.shape, dtype=np.bool_)
+        for label in (label for label, name in self.names.items() if name in names):
+            found |= self.labels == label
+        return found

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 
+from analysis.both import for_both
 from analysis.patient.anatomy import find_anatomy
 from analysis.patient.features import patient_features
 from analysis.patient.lesions import find_lesions
@@ -21,7 +22,7 @@ from analysis.patient.registration import RegistrationSettings, align
 from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
 from analysis.segmenters.rules import RuleLesions, RuleSettings
 from analysis.segmenters.rules_anatomy import RuleAnatomy
-from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
+from analysis.values import Finding, PatientAnalysis, PetCt
 
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
 
@@ -82,7 +83,7 @@ def analyse(
     progress("Finding bones and organs", 0.4)
     anatomy = find_anatomy(pair, by.anatomy)
     progress("Finding lesions on both tracers", 0.88)
-    lesions = {t: find_lesions(pair.study(t), anatomy[t], by.lesions, settings.measurement) for t in Tracer}
+    lesions = for_both(lambda t: find_lesions(pair.study(t), anatomy[t], by.lesions, settings.measurement))
     progress("Matching lesions of both tracers", 0.95)
     matches = match(pair, lesions, settings.measurement)
     progress("Measuring", 0.97)
