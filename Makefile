@@ -1,8 +1,8 @@
 # make demo   everything on this machine: phantoms, a stand-in archive, the node, the results
 # make test   the tests, with the real peers (dcmtk, Orthanc, dicom3tools, dcmqi, OHIF in Chromium)
 # make lint   ruff, mypy --strict, import-linter
-# make bench  time and memory of one pair; make bench-phantoms: twenty digital patients, each lesion judged;
-#             make bench-fuzz: ten thousand broken headers
+# make bench  accuracy, time and memory beside their peers, into tests/bench/RESULTS.md; make bench ONLY="features reading"
+#             make bench-phantoms: twenty digital patients, each lesion judged; make bench-fuzz: ten thousand broken headers
 # make pictures  docs/ohif-*.png: a digital patient's results as OHIF shows them
 # make clean  takes away what the others made
 
@@ -58,8 +58,13 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.package $(VENV)/.dev
-	$(BIN)/python tests/bench/pair.py
+# The peers of the benchmarks. pyradiomics comes as source and names numpy only while it is built: no isolation.
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install $(QUIET) --no-build-isolation --constraint $(PINS) --group bench
+	touch $@
+
+bench: $(VENV)/.package $(VENV)/.bench
+	$(BIN)/python tests/bench/run.py $(ONLY)
 
 bench-phantoms: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/phantoms.py 1 20

@@ -62,20 +62,22 @@ def resample(
     values: npt.NDArray[Any],
     onto: Grid,
     *,
-    transform: Transform | None = None,
+    transform: Transform | sitk.Transform | None = None,
     nearest: bool = False,
     outside: float = 0.0,
 ) -> npt.NDArray[Any]:
     """Values of `grid` at the voxel centres of `onto`, linear or nearest.
 
-    transform maps points of `onto`'s frame to `grid`'s frame (identity where None). Result: onto.shape, values' dtype
+    transform maps points of `onto`'s frame to `grid`'s frame (identity where None); where several volumes go through one that
+    is deformable, to_itk_transform makes it once for all. Result: onto.shape, values' dtype
     (bool becomes float32 between 0 and 1 unless nearest).
     """
     logical = values.dtype == np.bool_
     source = values.astype(np.uint8 if nearest else np.float32) if logical else values
     if not nearest and np.issubdtype(source.dtype, np.integer):
         source = source.astype(np.float32)
-    mapping = sitk.Transform(3, sitk.sitkIdentity) if transform is None else to_itk_transform(transform)
+    mapping = sitk.Transform(3, sitk.sitkIdentity) if transform is None else transform
+    mapping = to_itk_transform(mapping) if isinstance(mapping, Transform) else mapping
     reference = to_image(onto, np.empty((1, 1, 1), np.uint8))
     filt = sitk.ResampleImageFilter()
     filt.SetSize([onto.shape[2], onto.shape[1], onto.shape[0]])

@@ -6,13 +6,16 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from pydicom import Dataset
 from pydicom import config as pydicom_config
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
+from pydicom.tag import BaseTag
 
 # Headers from scanners break the rules on lengths and padding every day. Values are judged where they are used, so
 # pydicom need not warn about each of them.
@@ -42,11 +45,26 @@ def require_content_fault(error: BaseException) -> None:
 
 def value(header: Dataset, keyword: str) -> Any:
     """The element's value, None where it is absent, empty or malformed."""
+    found = _found(header, keyword)
+    return None if found in ("", None) else found
+
+
+def _found(header: Dataset, keyword: str) -> Any:
+    """As header.get(keyword), None where that is malformed; by tag, since most of what is asked for is absent."""
+    tag = _tag(keyword)
+    if tag is None or tag not in header.keys():  # noqa: SIM118  the dataset's own test converts the tag first
+        return None
     try:
-        found = header.get(keyword)
+        return header[tag].value
     except MALFORMED:
         return None
-    return None if found in ("", None) else found
+
+
+@cache
+def _tag(keyword: str) -> BaseTag | None:
+    """None where no element of the standard bears the keyword."""
+    number = tag_for_keyword(keyword)
+    return None if number is None else BaseTag(number)
 
 
 def words(header: Dataset, keyword: str) -> tuple[str, ...]:
@@ -85,10 +103,7 @@ def number(header: Dataset, keyword: str) -> float | None:
 
 def items(header: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """The items of a sequence, () where it is absent."""
-    try:
-        found = header.get(keyword)
-    except MALFORMED:
-        return ()
+    found = _found(header, keyword)
     return tuple(item for item in found if isinstance(item, Dataset)) if isinstance(found, Sequence) else ()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
@@ -20,6 +21,7 @@ from analysis.values import Concordance, FloatArray, LesionMatch, Tracer
 # SUV shown at full brightness: uptake of active disease is white-hot, background stays dark (docs/METHOD.md 7).
 FULL_SCALE = {Tracer.FDG: 7.0, Tracer.PENTIXAFOR: 10.0}
 FAINTEST = 650  # of 65535, 1 % of full scale: where less is seen, and neither bone nor lesion, nothing is drawn
+AT_ONCE = 2  # views: each is made by numpy, beside another one
 BONE_FULL = 100  # a voxel of dense bone; 16 bits hold the sum of 655 of them along a ray
 
 
@@ -132,10 +134,10 @@ def view(scene: Scene, degrees: float) -> View:
 def turn(scene: Scene, count: int) -> list[View]:
     """A full turn from the front over the patient's left. The second half mirrors the first: a maximum has no front."""
     degrees = [360.0 * n / count for n in range(count)]
-    if count % 2:
-        return [view(scene, d) for d in degrees]
-    half = [view(scene, d) for d in degrees[: count // 2]]
-    return half + [_mirrored(one) for one in half]
+    seen = degrees if count % 2 else degrees[: count // 2]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        views = list(pool.map(lambda d: view(scene, d), seen))
+    return views if count % 2 else views + [_mirrored(one) for one in views]
 
 
 def _mirrored(one: View) -> View:

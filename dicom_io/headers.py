@@ -46,7 +46,7 @@ def read_instance(path: Path, *, header_alone: bool = False) -> Instance:
         place = stream.tell()
         if not holds_all_pixels(stream, header) and not (header_alone and _ends_at(stream, place)):
             raise NotDicom("The file is cut off: its pixel data are missing or end too early; it must be sent again.")
-    return Instance(path=path, header=header)
+    return Instance(path=path, header=header, pixels_at=place)
 
 
 def _ends_at(stream: BinaryIO, place: int) -> bool:

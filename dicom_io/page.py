@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from analysis.values import PatientAnalysis
 from dicom_io.derived import RESEARCH, version_of
-from dicom_io.fusion import FAINTEST, Scene, View, turn, view
+from dicom_io.fusion import AT_ONCE, FAINTEST, Scene, View, turn, view
 from dicom_io.ink import AMBER, FAINT, GROUND, INK, Pen, Style, Written
 from dicom_io.marks import Window, marking
 from dicom_io.panel import (
@@ -54,8 +55,10 @@ class Page:
 def frames(scene: Scene, analysis: PatientAnalysis, gap_days: int, count: int) -> npt.NDArray[np.uint8]:
     """A full turn from the front over the patient's left: (count, FRAME, FRAME, 3)."""
     blank, out = _frame_around(analysis, gap_days), np.empty((count, FRAME, FRAME, 3), np.uint8)
-    for n, one in enumerate(turn(scene, count)):
-        out[n] = np.asarray(_with_view(blank, one, scene).image)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        drawn = pool.map(lambda one: np.asarray(_with_view(blank, one, scene).image), turn(scene, count))
+        for n, picture in enumerate(drawn):
+            out[n] = picture
     return out
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def make_objects(
     pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings = STANDARD_OBJECTS
 ) -> tuple[dict[str, Dataset], bytes]:
     """File name without ending > object, and the still picture as PNG."""
+    with ThreadPoolExecutor(1) as pool:
+        fusion = pool.submit(write_fusion, pair, analysis)  # numpy's work, beside the objects, which are Python's
+        objects = _measured_objects(pair, analysis, settings)
+        objects[Kind.FUSION.stem], picture = fusion.result()
+    return objects, picture
+
+
+def _measured_objects(pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings) -> dict[str, Dataset]:
+    """The segmentations and reports, in the order in which they refer to each other."""
     segs = {tracer: write_segs(pair, analysis, tracer, objects=settings) for tracer in Tracer}
     objects: dict[str, Dataset] = {}
     for tracer, found in segs.items():
@@ -120,8 +130,7 @@ def make_objects(
     for tracer in Tracer:
         objects[Kind.sr(tracer).stem] = write_tracer_sr(pair, analysis, tracer, segs[tracer], objects=settings)
     objects[Kind.SR_PAIR.stem] = write_pair_sr(pair, analysis, segs, objects=settings)
-    objects[Kind.FUSION.stem], picture = write_fusion(pair, analysis)
-    return objects, picture
+    return objects
 
 
 def seg_name(tracer: Tracer, part: int) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 from scipy.ndimage import binary_dilation, binary_opening, label
 
-from analysis.grids import inverse, resample
+from analysis.grids import inverse, resample, to_itk_transform
 from analysis.values import BoolArray, FloatArray, Grid, Labelmap, LesionMatch, PatientAnalysis, PetCt, Tracer, Transform
 from dicom_io.fusion import BONE_FULL, FAINTEST, FULL_SCALE, Class, Scene, Spot, class_of
 
@@ -32,8 +33,9 @@ def build_scene(analysis: PatientAnalysis) -> Scene:
     volumes: dict[str, npt.NDArray[Any]] = {}
     lesions = np.zeros(grid.shape, np.uint8)
     covered: dict[Tracer, BoolArray] = {}
-    for tracer in Tracer:
-        study, warp = analysis.aligned.study(tracer), _warp(analysis, tracer)
+    warps = {tracer: _warp(analysis, tracer) for tracer in Tracer}
+    for tracer, warp in warps.items():
+        study = analysis.aligned.study(tracer)
         suv = resample(study.pet.grid, study.pet.values, grid, transform=warp)
         volumes[tracer.value] = (np.clip(suv / FULL_SCALE[tracer], 0, 1) * 65535).astype(np.uint16)
         classes = lesion_classes(analysis, tracer)
@@ -42,7 +44,7 @@ def build_scene(analysis: PatientAnalysis) -> Scene:
         lesions |= seen % COVERED
     body = _body(*(volumes[t.value] > 65535 * BODY_SUV / FULL_SCALE[t] for t in Tracer), rounds=2)
     rows = {t: _rows(covered[t], body) for t in Tracer}
-    volumes["bone"] = _bone(analysis, grid, rows) * body
+    volumes["bone"] = _bone(analysis, grid, rows, warps[Tracer.FDG]) * body
     volumes["lesions"] = lesions
     return _scene(grid, volumes, rows, spots(analysis))
 
@@ -68,8 +70,8 @@ def _scene(grid: Grid, volumes: dict[str, npt.NDArray[Any]], rows: dict[Tracer, 
     )
 
 
-def _warp(analysis: PatientAnalysis, tracer: Tracer) -> Transform | None:
-    return analysis.aligned.transform if tracer is Tracer.FDG else None
+def _warp(analysis: PatientAnalysis, tracer: Tracer) -> sitk.Transform | None:
+    return to_itk_transform(analysis.aligned.transform) if tracer is Tracer.FDG else None
 
 
 def _rows(covered: BoolArray, body: BoolArray) -> BoolArray:
@@ -78,18 +80,20 @@ def _rows(covered: BoolArray, body: BoolArray) -> BoolArray:
     return np.asarray((covered & inside).sum(axis=(1, 2)) > 0.5 * inside.sum(axis=(1, 2)))
 
 
-def _bone(analysis: PatientAnalysis, grid: Grid, rows: dict[Tracer, BoolArray]) -> npt.NDArray[np.uint16]:
-    """Dense bone in 0..BONE_FULL from the PentixaFor CT, and from the FDG CT in the rows that only FDG reaches."""
+def _bone(
+    analysis: PatientAnalysis, grid: Grid, rows: dict[Tracer, BoolArray], warp: sitk.Transform | None
+) -> npt.NDArray[np.uint16]:
+    """Dense bone in 0..BONE_FULL from the PentixaFor CT, and from the FDG CT (by `warp`) in the rows that only FDG reaches."""
     bone = _dense(analysis.aligned.pentixafor, grid, None)
     alone = np.flatnonzero(rows[Tracer.FDG] & ~rows[Tracer.PENTIXAFOR])
     if alone.size >= LEAST_ROWS:
         first, last = int(alone[0]), int(alone[-1]) + 1
-        other = _dense(analysis.aligned.fdg, _levels(grid, first, last), analysis.aligned.transform)
+        other = _dense(analysis.aligned.fdg, _levels(grid, first, last), warp)
         bone[alone] = other[alone - first]
     return bone
 
 
-def _dense(study: PetCt, grid: Grid, warp: Transform | None) -> npt.NDArray[np.uint16]:
+def _dense(study: PetCt, grid: Grid, warp: sitk.Transform | None) -> npt.NDArray[np.uint16]:
     low, high = BONE_HU
     hounsfield = resample(study.ct.grid, study.ct.values, grid, transform=warp, outside=-1000.0)
     return (np.clip((hounsfield - low) / (high - low), 0, 1) * BONE_FULL).astype(np.uint16)

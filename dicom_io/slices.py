@@ -127,11 +127,11 @@ def _require_one_kind(series: Series) -> None:
     for instance in series.instances[1:]:
         found, other = orientation(instance), instance.header
         kinds = {
-            "orientation": found is not None and reference is not None and np.allclose(found, reference, atol=COSINE_TOLERANCE),
+            "orientation": found is not None and reference is not None and _close(found, reference, atol=COSINE_TOLERANCE),
             "position": position(instance) is not None,
             "Rows": number(other, "Rows") == number(header, "Rows"),
             "Columns": number(other, "Columns") == number(header, "Columns"),
-            "PixelSpacing": np.allclose(numbers(other, "PixelSpacing") or (0.0, 0.0), spacing, rtol=1e-3),
+            "PixelSpacing": _close(numbers(other, "PixelSpacing") or (0.0, 0.0), spacing, rtol=1e-3),
             "frame of reference": text(other, "FrameOfReferenceUID") == text(header, "FrameOfReferenceUID"),
         }
         differing = [name for name, same in kinds.items() if not same]
@@ -140,6 +140,11 @@ def _require_one_kind(series: Series) -> None:
                 f"{_name(series)} is mixed: instance {_number(instance)} differs from the first slice in "
                 f"{', '.join(differing)}; send the parts as series of their own."
             )
+
+
+def _close(found: npt.ArrayLike, wanted: npt.ArrayLike, **tolerance: float) -> bool:
+    """As np.allclose, which is asked only where the two are not the same."""
+    return np.array_equal(found, wanted) or bool(np.allclose(found, wanted, **tolerance))
 
 
 def _number(instance: Instance) -> str:

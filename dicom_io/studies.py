@@ -22,11 +22,13 @@ class Instance:
     """One received object: its file and its header. header: the dataset without pixel data, file meta included.
 
     frame: which frame of a multi-frame file it is (from 0), its header then in the form of a classic slice; None: the file.
+    pixels_at: the byte of the file at which the pixel data element begins; None: not known.
     """
 
     path: Path
     header: Dataset = field(repr=False)
     frame: int | None = None
+    pixels_at: int | None = None
 
     @property
     def sop_class_uid(self) -> str:

@@ -10,9 +10,9 @@ from dicom_io.correction import GE_CREATOR
 from dicom_io.elements import codes, items, numbers, private, text
 from dicom_io.enhanced import frames
 from dicom_io.headers import differences, identity, same_content
+from dicom_io.pixels import stored_slices
 from dicom_io.studies import Instance, Series
 from dicom_io.suv_makers import PHILIPS_CREATOR
-from dicom_io.volumes import stored_slices
 
 PIXELS = "pixel data"
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from pydicom import Dataset, dcmread
-from pydicom.pixels.utils import iter_pixels, pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, JPEGLSNearLossless
 
-from analysis.errors import IncompleteSeries, NotQuantifiable, UnusableImage
+from analysis.errors import NotQuantifiable, UnusableImage
 from analysis.values import PetCt, Unit, Volume
-from dicom_io.elements import number, require_content_fault, text
-from dicom_io.headers import UNREADABLE
+from dicom_io.elements import number, text
+from dicom_io.pixels import stored_slices
 from dicom_io.slices import SliceGrid, slice_grid
 from dicom_io.studies import Instance, Series, TracerStudy
 from dicom_io.suv import SuvConversion, suv_conversion
@@ -23,9 +17,6 @@ from dicom_io.suv_times import frame_duration_s, started
 
 # Below air there is only padding outside the scanner's field of view.
 AIR_HU = -1024.0
-
-# The plugin that is fastest on slices, where pydicom would ask another first.
-_PLUGIN = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
 
 
 def read_pet(series: Series) -> Volume:
@@ -97,87 +88,6 @@ def _ct(series: Series, slices: SliceGrid) -> Volume:
         raise UnusableImage("The CT has values that are no numbers (RescaleSlope, RescaleIntercept); correct it at its source.")
     np.maximum(values, AIR_HU, out=values)
     return Volume(grid=slices.grid, values=values, unit=Unit.HU)
-
-
-def stored_slices(series: Series) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """(k, decoded slice as stored) of every instance, file by file: each file is read once, a frame at a time.
-
-    Raises IncompleteSeries: a slice is damaged, or no single grey slice.
-    """
-    files: dict[Path, dict[int | None, int]] = {}
-    for k, instance in enumerate(series.instances):
-        files.setdefault(instance.path, {})[instance.frame] = k
-    for places in files.values():
-        if None in places:
-            k = places[None]
-            yield k, stored_values(series.instances[k])
-        else:
-            wanted = [(series.instances[k], k) for k in places.values()]
-            yield from _stored_frames(sorted(wanted, key=lambda one: one[0].frame or 0))
-
-
-def _stored_frames(wanted: list[tuple[Instance, int]]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """The same of the frames of one file. wanted: (instance, k), by frame."""
-    left = iter(wanted)
-    instance, k = next(left)
-    try:
-        for count, decoded in enumerate(_decoded_frames(instance)):
-            if count == instance.frame:
-                yield k, _one_grey_slice(instance, decoded)
-                instance, k = next(left)
-    except StopIteration:
-        return
-    except (*UNREADABLE, RuntimeError) as error:
-        require_content_fault(error)
-        raise _damaged(instance, error) from error
-    raise _damaged(instance, None)
-
-
-def stored_values(instance: Instance) -> npt.NDArray[Any]:
-    """The decoded slice (rows, columns) as stored. Raises IncompleteSeries: it is damaged, or no single grey slice."""
-    try:
-        decoded = _decoded(instance)
-    except (*UNREADABLE, RuntimeError, StopIteration) as error:  # the latter where more frames are announced than there are
-        require_content_fault(error)
-        raise _damaged(instance, error) from error
-    return _one_grey_slice(instance, decoded)
-
-
-def _damaged(instance: Instance, error: Exception | None) -> IncompleteSeries:
-    syntax = instance.header.file_meta.TransferSyntaxUID
-    detail = "" if not isinstance(error, NotImplementedError) else f" (compression {syntax.name} is not supported)"
-    return IncompleteSeries(
-        f"The pixel data of {instance.label} cannot be decoded{detail}: the file is damaged; send it again."
-    )
-
-
-def _one_grey_slice(instance: Instance, decoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    shape = number(instance.header, "Rows"), number(instance.header, "Columns")
-    if decoded.shape != shape:
-        raise IncompleteSeries(f"{_slice(instance)} decodes to {decoded.shape}, where one grey slice of {shape} was announced.")
-    return decoded
-
-
-def _decoded(instance: Instance) -> npt.NDArray[Any]:
-    meta = instance.header.file_meta
-    if meta.TransferSyntaxUID.is_encapsulated:
-        return pixel_array(instance.path, decoding_plugin=_PLUGIN.get(meta.TransferSyntaxUID, ""))
-    return _read(instance).pixel_array
-
-
-def _decoded_frames(instance: Instance) -> Iterator[npt.NDArray[Any]]:
-    """All frames of the instance's file, one at a time; a deflated file must be read as a whole."""
-    syntax = instance.header.file_meta.TransferSyntaxUID
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return iter_pixels(_read(instance))
-    return iter_pixels(instance.path, decoding_plugin=_PLUGIN.get(syntax, ""), transfer_syntax_uid=syntax)
-
-
-def _read(instance: Instance) -> Dataset:
-    """The whole dataset. A file that came without meta information has none; the header's was derived when it was read."""
-    dataset = dcmread(instance.path, force=True)
-    dataset.file_meta = instance.header.file_meta
-    return dataset
 
 
 def _slice(instance: Instance) -> str:

@@ -189,7 +189,13 @@ def brain_mean(study: PetCt, anatomy: Anatomy, min_ml: float) -> float:
 
     Lesions included: of an FDG PET that is called PentixaFor the whole brain exceeds the threshold.
     """
-    return region_mean(study, ndimage.binary_erosion(anatomy.regions.mask("brain")), min_ml)
+    brain = anatomy.regions.mask("brain")
+    box = bounding_box(brain, margin=1)
+    if box is None:
+        return math.nan
+    core = np.zeros_like(brain)
+    core[box] = ndimage.binary_erosion(brain[box])
+    return region_mean(study, core, min_ml)
 
 
 def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
@@ -198,11 +204,15 @@ def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: Mea
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
-def liver_noise(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
-    """Coefficient of variation of SUV in the liver's sphere: standard deviation over mean; NaN where it is undefined."""
+def liver_mean_and_noise(
+    study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings
+) -> tuple[float, float]:
+    """Mean of the same sphere, and its noise: standard deviation over mean; NaN where they are undefined."""
     values = liver_sphere(study, anatomy, lesions.labelmap.labels, settings)
-    mean = float(values.mean(dtype=np.float64)) if values.size else 0.0
-    return float(values.std(dtype=np.float64)) / mean if mean > 0 else math.nan
+    if not values.size:
+        return math.nan, math.nan
+    mean = float(values.mean(dtype=np.float64))
+    return mean, float(values.std(dtype=np.float64)) / mean if mean > 0 else math.nan
 
 
 def liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LabelArray, settings: MeasurementSettings) -> FloatArray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from analysis.both import for_both
 from analysis.patient.anatomy import find_anatomy
 from analysis.patient.features import patient_features
 from analysis.patient.lesions import look, measured
@@ -19,7 +20,7 @@ from analysis.patient.quality import check
 from analysis.patient.quality_batch import batch_findings
 from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
-from analysis.ports import Progress, silent
+from analysis.ports import LesionMap, NotRun, Progress, silent
 from analysis.segmenters.carried import carry
 from analysis.segmenters.chosen import Equipment, Segmenters, choose
 from analysis.segmenters.model_settings import ModelSettings
@@ -96,9 +97,13 @@ def analyse(
     progress("Finding bones and organs", 0.4)
     anatomy = find_anatomy(pair, by.anatomy)
     progress("Finding lesions on both tracers", 0.88)
-    own = {t: look(pair.study(t), anatomy[t], by.lesions[t]) for t in Tracer}
+
+    def look_at(tracer: Tracer) -> LesionMap | NotRun:
+        return look(pair.study(tracer), anatomy[tracer], by.lesions[tracer])
+
+    own = for_both(look_at) if by.at_once else {t: look_at(t) for t in Tracer}
     seen = carry(pair, anatomy[Tracer.PENTIXAFOR], own, settings.segmentation)
-    lesions = {t: measured(pair.study(t), anatomy[t], seen[t], settings.measurement) for t in Tracer}
+    lesions = for_both(lambda t: measured(pair.study(t), anatomy[t], seen[t], settings.measurement))
     progress("Matching lesions of both tracers", 0.95)
     matches = match(pair, lesions, settings.measurement)
     progress("Measuring", 0.97)

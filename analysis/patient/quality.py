@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.patient.measures import MeasurementSettings, brain_mean, liver_mean, liver_noise, spleen_mean
+from analysis.both import for_both
+from analysis.patient.measures import MeasurementSettings, brain_mean, liver_mean_and_noise, spleen_mean
 from analysis.patient.quality_acquisition import acquisition, patient
 from analysis.patient.quality_balance import balance
 from analysis.patient.quality_body import seen_body
@@ -46,15 +47,16 @@ def check(
     """Every finding, those that are fine included; measurement: how the reference organs are measured."""
     how = measurement or MeasurementSettings()
     studies = {t: (pair.study(t), anatomy[t], lesions[t]) for t in Tracer}
+    liver = for_both(lambda t: liver_mean_and_noise(*studies[t], how))
     case = QualityCase(
         pair=pair,
         anatomy=anatomy,
         lesions=lesions,
         matches=matches,
-        liver={t: liver_mean(*studies[t], how) for t in Tracer},
-        spleen={t: spleen_mean(*studies[t], how) for t in Tracer},
-        brain={t: brain_mean(*studies[t][:2], settings.min_brain_ml) for t in Tracer},
-        noise={t: liver_noise(*studies[t], how) for t in Tracer},
-        body={t: seen_body(pair.study(t)) for t in Tracer},
+        liver={t: mean for t, (mean, _) in liver.items()},
+        spleen=for_both(lambda t: spleen_mean(*studies[t], how)),
+        brain=for_both(lambda t: brain_mean(*studies[t][:2], settings.min_brain_ml)),
+        noise={t: noise for t, (_, noise) in liver.items()},
+        body=for_both(lambda t: seen_body(pair.study(t))),
     )
     return tuple(finding for one in CHECKS for finding in one(case, settings))

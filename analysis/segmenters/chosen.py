@@ -33,6 +33,11 @@ class Segmenters:
     anatomy: AnatomySegmenter
     lesions: Mapping[Tracer, LesionSegmenter]
 
+    @property
+    def at_once(self) -> bool:
+        """Whether both tracers may be looked at beside each other: a network has all processors, or the GPU, to itself."""
+        return not any(segmenter.model.weights_sha256 for segmenter in self.lesions.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unavailable:

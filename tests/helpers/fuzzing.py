@@ -27,13 +27,14 @@ from dicom_io.contents import contents
 from dicom_io.header_findings import header_findings
 from dicom_io.headers import group, read_folder
 from dicom_io.inspection import suv_report
+from dicom_io.pixels import stored_slices
 from dicom_io.seg_reader import read_seg
 from dicom_io.slices import slice_grid
 from dicom_io.sr_reader import read_sr
 from dicom_io.studies import DualTracerPair, Instance, Series, Study, TracerStudy
 from dicom_io.suv import SuvConversion, suv_conversion
 from dicom_io.tracers import identify, recognise
-from dicom_io.volumes import load, stored_slices
+from dicom_io.volumes import load
 
 LONGEST_SENTENCE = 4000
 # Changes of anything else must leave every factor as it was.

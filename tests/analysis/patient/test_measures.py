@@ -18,7 +18,7 @@ from analysis.patient.measures import (
     body_surface_m2,
     brain_mean,
     liver_mean,
-    liver_noise,
+    liver_mean_and_noise,
     peak_at,
     peak_kernel,
     spleen_mean,
@@ -98,9 +98,11 @@ def test_liver_noise_is_the_coefficient_of_variation(make: Any) -> None:
     anatomy = make.anatomy(grid, {"liver": make.sphere(grid, (60, 60, 60), 50)})
     suv = np.where(np.indices(grid.shape).sum(axis=0) % 2, 1.8, 2.2)
     lesions = make.lesions(Tracer.FDG, grid)
-    assert liver_noise(make.study(Tracer.FDG, grid, suv), anatomy, lesions, SETTINGS) == pytest.approx(0.1, rel=0.01)
-    assert liver_noise(make.study(Tracer.FDG, grid, 2.0), anatomy, lesions, SETTINGS) == 0.0
-    assert math.isnan(liver_noise(make.study(Tracer.FDG, grid, 2.0), make.anatomy(grid), lesions, SETTINGS))
+    _, noise = liver_mean_and_noise(make.study(Tracer.FDG, grid, suv), anatomy, lesions, SETTINGS)
+    assert noise == pytest.approx(0.1, rel=0.01)
+    assert liver_mean_and_noise(make.study(Tracer.FDG, grid, 2.0), anatomy, lesions, SETTINGS) == (2.0, 0.0)
+    undefined = liver_mean_and_noise(make.study(Tracer.FDG, grid, 2.0), make.anatomy(grid), lesions, SETTINGS)
+    assert all(math.isnan(value) for value in undefined)
 
 
 def test_liver_sphere_lies_in_the_right_lobe_away_from_lesions(make: Any) -> None:
