@@ -7,16 +7,12 @@ import anything, are not searched. Nothing that is global (threads, standard out
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import logging
-import os
 import pickle
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -30,40 +26,15 @@ from analysis.segmenters.device import chosen_device
 from analysis.segmenters.model_card import DATASET, PLANS, ModelCard
 from analysis.segmenters.model_files import ModelFolder, open_folder
 from analysis.segmenters.model_settings import ModelSettings
-from analysis.segmenters.network_input import NetworkInput, network_input
+from analysis.segmenters.network_input import network_input
+from analysis.segmenters.nnunet_run import Resident, log, predict, undisturbed
 from analysis.values import FloatArray, Model, PetCt, Tracer
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 RESIDENTS = 4  # networks that a worker keeps
-INDEPENDENT = {"CTNormalization", "NoNormalization", "RGBTo01Normalization"}  # of what else the image shows
-log = logging.getLogger("duet.nnunet")
 loading = Lock()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Resident:
-    """A network in memory, with what nnU-Net needs to run it. lock: it works on one study at a time."""
-
-    folder: ModelFolder
-    folds: tuple[str, ...]
-    predictor: nnUNetPredictor
-    lock: Lock
-
-    @property
-    def crops(self) -> bool:
-        """Whether the network may be shown the body alone: not where a channel is scaled by the whole image's statistics."""
-        schemes = self.predictor.configuration_manager.normalization_schemes
-        return self.folder.card.body_crop and set(schemes) <= INDEPENDENT
-
-    @property
-    def weights_sha256(self) -> str:
-        """The checkpoint's SHA-256; of several folds that of their lines as `sha256sum` writes them."""
-        files = [f"fold_{fold}/{self.folder.card.checkpoint}" for fold in self.folds]
-        sums = [self.folder.card.files[file] for file in files]
-        lines = "".join(f"{sha256}  {file}\n" for sha256, file in zip(sums, files, strict=True))
-        return sums[0] if len(sums) == 1 else hashlib.sha256(lines.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,8 +60,8 @@ class NnUnetLesions:
         if study.tracer not in card.tracers:
             raise _wrong_tracer(card, study.tracer)
         shown = network_input(study, card, crop=self.resident.crops)
-        with self.resident.lock, _undisturbed(self.threads):
-            probability = _predict(self.resident, shown)
+        with self.resident.lock, undisturbed(self.threads):
+            probability = predict(self.resident, shown)
         return shown.restored(probability, study.pet.grid)
 
 
@@ -118,7 +89,7 @@ def try_network(settings: ModelSettings, name: str) -> str:
     assert isinstance(network, NnUnetLesions)  # noqa: S101  for the type checker
     it, began = network.resident.predictor, time.perf_counter()
     strides = np.prod(it.configuration_manager.pool_op_kernel_sizes, axis=0)
-    with network.resident.lock, _undisturbed(settings.threads), torch.inference_mode():
+    with network.resident.lock, undisturbed(settings.threads), torch.inference_mode():
         tile = torch.zeros((1, len(network.resident.folder.card.channels), *(int(2 * stride) for stride in strides)))
         answer = it.network.to(it.device)(tile.to(it.device))
     if not bool(torch.isfinite(answer).all()):
@@ -150,7 +121,7 @@ def _resident(settings: ModelSettings, name: str, sha256: str, stamps: tuple[tup
     log.info("loading %s, folds %s", name, ", ".join(folds))
     texts = [folder.read(file, settings.allow) for file in (PLANS, DATASET)]
     states = [folder.read(file, settings.allow) for file in folder.card.needed(folds)[2:]]
-    with _undisturbed(settings.threads):
+    with undisturbed(settings.threads):
         predictor = _predictor(folder.card, texts, states, settings)
     return Resident(folder=folder, folds=folds, predictor=predictor, lock=Lock())
 
@@ -254,66 +225,3 @@ def _harmless() -> list[Any]:
     kinds = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     scalar = np.float64(0).__reduce__()[0]
     return [scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]
-
-
-def _predict(resident: Resident, shown: NetworkInput) -> FloatArray:
-    """float32 on the voxels of the input: the probability of all lesion labels together."""
-    import torch  # noqa: PLC0415
-    from nnunetv2.inference.export_prediction import (  # noqa: PLC0415
-        convert_predicted_logits_to_segmentation_with_correct_shape as to_input_voxels,
-    )
-
-    it = resident.predictor
-    preprocessor = it.configuration_manager.preprocessor_class(verbose=False)
-    data, _, properties = preprocessor.run_case_npy(
-        shown.channels, None, {"spacing": list(shown.spacing_mm)}, it.plans_manager, it.configuration_manager, it.dataset_json
-    )
-    logits = it.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
-    _, probabilities = to_input_voxels(
-        logits,
-        it.plans_manager,
-        it.configuration_manager,
-        it.label_manager,
-        properties,
-        return_probabilities=True,
-        num_threads_torch=torch.get_num_threads(),
-    )
-    return _of_lesions(resident, probabilities)
-
-
-def _of_lesions(resident: Resident, probabilities: FloatArray) -> FloatArray:
-    """Labels exclude each other, so theirs add up; regions may overlap, so the surest one counts."""
-    manager, labels = resident.predictor.label_manager, resident.predictor.dataset_json["labels"]
-    wanted = [labels[name] for name in resident.folder.card.lesion_labels]
-    if manager.has_regions:
-        heads = [n for n, region in enumerate(manager.foreground_regions) if _set(region) in [_set(each) for each in wanted]]
-        return np.asarray(probabilities[heads].max(axis=0), dtype=np.float32)
-    return np.asarray(probabilities[wanted].sum(axis=0), dtype=np.float32)
-
-
-def _set(region: int | list[int] | tuple[int, ...]) -> set[int]:
-    return {region} if isinstance(region, int) else set(region)
-
-
-class Whisper(io.TextIOBase):
-    """Standard output of a talkative library, turned into lines of the log."""
-
-    def write(self, text: str) -> int:
-        for line in filter(None, map(str.strip, text.splitlines())):
-            log.debug("%s", line)
-        return len(text)
-
-
-@contextmanager
-def _undisturbed(threads: int) -> Iterator[None]:
-    """Torch on so many threads (0: every processor that this process may use) and nothing printed; then all as before."""
-    import torch  # noqa: PLC0415
-
-    before, tuned = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    try:
-        with redirect_stdout(Whisper()):
-            yield
-    finally:
-        torch.set_num_threads(before)
-        torch.backends.cudnn.benchmark = tuned

@@ -39,10 +39,10 @@ from analysis.values import Tracer
 
 SEED = 20260
 FIRST_PATIENT = 9001  # seeds of the training; tests and demonstration stay below
-TRAINING, VALIDATION, UNSEEN = 8, 1, (8001, 8002)
-LESIONS = 60
-EPOCHS, ITERATIONS, CHECKS = 24, 25, 2
-BATCH, PATCH = 4, (32, 32, 32)
+TRAINING, VALIDATION, UNSEEN = 6, 1, (8001, 8002)
+LESIONS = 150  # more than any patient has: a network learns little from a patch without one
+EPOCHS, ITERATIONS, CHECKS = 24, 40, 1
+BATCH, PATCH = 2, (32, 32, 32)
 AROUND_LESIONS = 0.67  # of the patches; by chance a patch this small would seldom hold one
 FEATURES = (8, 16, 32, 64)
 DATASET = "Dataset900_DuetPhantom"
