@@ -123,16 +123,20 @@ def occupancy(grid: Grid, mask: BoolArray, onto: Grid) -> FloatArray:
     Exact where the axes of both grids are parallel, as those of PET and CT of one session are; else from a grid along
     onto's axes that is as fine as the mask's.
     """
-    if not np.allclose(directions(grid), directions(onto), atol=1e-4):
-        k, j, i = (min(a, b) for a, b in zip(grid.spacing, onto.spacing, strict=True))
-        fine = regrid(onto, (k, j, i))
-        return occupancy(fine, resample(grid, mask, fine, nearest=True), onto)
+    if np.allclose(directions(grid), directions(onto), atol=1e-4):
+        return averaged(grid, mask.astype(np.float32), onto)
+    k, j, i = (min(*grid.spacing, step) for step in onto.spacing)
+    fine = regrid(onto, (k, j, i))
+    return averaged(fine, resample(grid, mask, fine), onto)
+
+
+def averaged(grid: Grid, values: FloatArray, onto: Grid) -> FloatArray:
+    """float32 of onto.shape: the mean of the values over each voxel, 0 beyond the grid. The grids' axes are parallel."""
     start = onto.to_index(grid.affine[:3, 3])
-    out = mask.astype(np.float32)
     for axis in range(3):
         shares = overlaps(onto.shape[axis], grid.shape[axis], float(start[axis]), grid.spacing[axis] / onto.spacing[axis])
-        out = _along(shares, out, axis)
-    return out
+        values = _along(shares, values, axis)
+    return values
 
 
 def _along(shares: sparse.csr_array, values: FloatArray, axis: int) -> FloatArray:

@@ -143,14 +143,19 @@ def load_only(allowed: frozenset[str]) -> None:
 
 
 def work_in_this_process() -> None:
-    """nnU-Net starts two pools of processes for each net, which take longer than a small net itself; here one image waits."""
-    import totalsegmentator.nnunet  # noqa: F401, PLC0415
+    """nnU-Net starts three pools of processes for each net, which take longer than a small net itself; here are 1 to 3 images.
+
+    TotalSegmentator hands over a folder of `NAME_0000.nii.gz` (one channel) and awaits `NAME.nii.gz`.
+    """
+    import totalsegmentator.nnunet  # noqa: F401, PLC0415  adds its own trainers and methods to nnU-Net, so it comes first
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # noqa: PLC0415
 
-    def predict_here(predictor: Any, source: Any, target: Any, **options: Any) -> Any:
+    def predict_here(predictor: Any, source: str, target: str, **options: Any) -> Any:
         heeded = ("save_probabilities", "overwrite", "use_cropped_logits_resampling")
         kept = {name: options[name] for name in heeded if name in options}
-        return predictor.predict_from_files_sequential(source, target, **kept)
+        files = sorted(Path(source).glob("*_0000.nii.gz"))
+        named = [str(Path(target) / file.name.removesuffix("_0000.nii.gz")) for file in files]
+        return predictor.predict_from_files_sequential([[str(file)] for file in files], named, **kept)
 
     nnUNetPredictor.predict_from_files = predict_here
 

@@ -26,7 +26,7 @@ from analysis.segmenters import totalsegmentator_process as process
 from analysis.segmenters.anatomy_names import Kind, is_bone, kind_of
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.totalsegmentator import TotalSegmentatorAnatomy, relevant
-from analysis.segmenters.totalsegmentator_process import TotalSegmentatorFailed, run_child, whole_hu
+from analysis.segmenters.totalsegmentator_process import Run, TotalSegmentatorFailed, run_child, whole_hu
 from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
 from analysis.segmenters.totalsegmentator_weights import needed_networks, verified_weights, weights_present
 from analysis.values import (
@@ -128,11 +128,12 @@ def first(models: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Fi
 
 
 def truth(ct: Volume, resolution_mm: float) -> np.ndarray:
-    """The labels that the net must give, after TotalSegmentator's resampling (scipy's zoom, there and back)."""
-    hu = whole_hu(ct.values).astype(np.float64)
+    """The labels that the net must give, after TotalSegmentator's resampling: scipy's zoom of RAS voxels, there and back."""
+    hu = whole_hu(ct.values)[:, ::-1, ::-1].astype(np.float64)
     small = ndimage.zoom(hu, np.array(ct.grid.spacing) / resolution_mm, mode="nearest", order=1).astype(np.int32)
     labels = nearest_label(small)
-    return np.asarray(ndimage.zoom(labels, np.array(hu.shape) / np.array(labels.shape), mode="nearest", order=0))
+    back = ndimage.zoom(labels, np.array(hu.shape) / np.array(labels.shape), mode="nearest", order=0)
+    return np.asarray(back[:, ::-1, ::-1])
 
 
 @pytest.mark.parametrize("tracer", list(Tracer))
@@ -154,6 +155,25 @@ def test_every_voxel_has_the_label_of_the_nearest_hu(first: First, tracer: Trace
     assert set(got[clear]) == {names.get(n, "") for n in np.unique(wanted[clear])}
     assert (got[clear] == np.array([names.get(n, "") for n in wanted])[clear]).all()
     assert len(set(got)) > 60
+
+
+def test_five_networks_of_fewer_parts(tmp_path: Path) -> None:
+    """At 1.5 mm, bones and organs: five networks and the 6 mm one, which crops to the parts; 20 mm around them is all of it."""
+    sums = {mm: write_weights(tmp_path / "totalsegmentator", mm) for mm in (1.5, 6.0)}
+    allow = tuple(digest for each in sums.values() for digest in each.values())
+    settings = TotalSegmentatorSettings(parts=(Kind.BONE, Kind.ORGAN))
+    models = ModelSettings(folder=tmp_path, allow=allow, device="cpu", threads=1)
+    blocks = np.random.default_rng(5).integers(1, 118, (3, 4, 5))
+    hu = np.full((15, 26, 32), hu_of(0), dtype=np.float32)
+    hu[1:13, 3:23, 1:31] = hu_of(0) + 17.0 * np.kron(blocks, np.ones((4, 5, 6)))
+    ct = Volume(grid=grid(hu.shape, (3.0, 2.0, 2.0), (0.0, 0.0, 0.0)), values=hu, unit=Unit.HU)
+    run = Run(weights=verified_weights(models, settings), models=models, settings=settings)
+    (labels,), names = run.label([ct])
+    assert names == class_map["total"]
+    expected = truth(ct, 1.5)
+    wanted = [n for n, name in names.items() if kind_of(name) in (Kind.BONE, Kind.ORGAN)]
+    assert (labels == np.where(np.isin(expected, wanted), expected, 0)).all()
+    assert len(np.unique(labels)) > 25
 
 
 @pytest.mark.parametrize("tracer", list(Tracer))
