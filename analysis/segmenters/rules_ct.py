@@ -26,6 +26,7 @@ from analysis.segmenters.morphology import (
     part,
     touching,
 )
+from analysis.segmenters.rules_skeleton import find_skeleton, find_spine
 from analysis.values import BoolArray, FloatArray, Grid, Volume
 
 WORKING_MM = 3.0
@@ -69,10 +70,34 @@ def working_copy(ct: Volume) -> tuple[Grid, FloatArray]:
     affine[:3, :3] = WORKING_MM * np.eye(3)[::-1]
     affine[:3, 3] = low + WORKING_MM / 2
     grid = Grid(shape=(int(shape[2]), int(shape[1]), int(shape[0])), affine=affine)
-    blur = [0.4 * WORKING_MM / s if 1.2 * s < WORKING_MM else 0.0 for s in ct.grid.spacing]
-    clipped = np.clip(ct.values, -1024, 3000)
-    smooth = ndimage.gaussian_filter(clipped, blur, mode="nearest", truncate=2.0) if any(blur) else clipped
-    return grid, resample(ct.grid, smooth, grid, outside=-1024.0)
+    return grid, np.clip(averaged(ct, grid), -1024.0, 3000.0)
+
+
+def averaged(ct: Volume, grid: Grid) -> FloatArray:
+    """The CT's values on an upright grid: the mean under a tent as wide as the coarser of both spacings.
+
+    Where the CT's axes are those of the body, as nearly always, one axis after the other by a matrix, slice by slice, so that
+    no second copy of the CT is made; else blurred and interpolated.
+    """
+    axes = ct.grid.affine[:3, :3] / np.linalg.norm(ct.grid.affine[:3, :3], axis=0)
+    rows = np.abs(axes).argmax(axis=0)  # world axis (x, y, z) of k, j, i
+    if np.abs(axes).max(axis=0).min() < 0.9999 or tuple(rows) != (2, 1, 0):
+        blur = [0.4 * WORKING_MM / s if 1.2 * s < WORKING_MM else 0.0 for s in ct.grid.spacing]
+        smooth = ndimage.gaussian_filter(ct.values, blur, mode="nearest", truncate=2.0) if any(blur) else ct.values
+        return resample(ct.grid, smooth, grid, outside=-1024.0)
+    along_k, along_j, along_i = (tents(ct.grid, grid, axis) for axis in range(3))
+    flat = np.stack([along_j @ (slice_ @ along_i.T) for slice_ in ct.values])
+    return np.asarray((along_k @ flat.reshape(flat.shape[0], -1)).reshape(grid.shape))
+
+
+def tents(old: Grid, new: Grid, axis: int) -> FloatArray:
+    """(n new, n old) float32 weights along one array axis of two grids whose axes agree but for their sign."""
+    world = 2 - axis
+    step, start = old.affine[world, axis], old.affine[world, 3]
+    places = new.affine[world, 3] + new.affine[world, axis] * np.arange(new.shape[axis])
+    away = np.abs(places[:, None] - (start + step * np.arange(old.shape[axis]))[None, :])
+    weights = np.maximum(1.0 - away / max(abs(step), abs(new.affine[world, axis])), 0.0)
+    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
 def find_body(grid: Grid, hu: FloatArray) -> BoolArray:
@@ -92,54 +117,3 @@ def find_air(grid: Grid, hu: FloatArray, body: BoolArray) -> tuple[BoolArray, Bo
         return core, air
     lungs = closing(grid, touching(air & dilate(grid, core, 12.0), core), 6.0) & body
     return lungs, air & ~lungs
-
-
-def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray) -> BoolArray:
-    """Bones with their marrow, without the spinal canal.
-
-    Hard bone (> 250 HU) grows into what is connected and above 140 HU; contrast-filled vessels and organs, dense but even
-    and thick, are taken out first; marrow is what a shell of bone encloses, up to 32 mm across (a brain is no marrow).
-    """
-    dense = (hu > 140) & body
-    even = opening(grid, dense & (local_spread(hu) < 35), 6.0) & (hu < 500)
-    bone = touching(dense & ~dilate(grid, even, 3.0), (hu > 250) & body)
-    bone = larger_than(grid, bone, 0.3)
-    shell = closing(grid, bone, 5.0)
-    inside = (fill_slices(shell, 0) | fill_slices(shell, 2)) & ~bone & (hu > -80) & body
-    return bone | (inside & ~opening(grid, inside, 16.0))
-
-
-def local_spread(hu: FloatArray, size: int = 3) -> FloatArray:
-    """Standard deviation of the values in a cube of `size` voxels."""
-    mean = ndimage.uniform_filter(hu, size)
-    return np.asarray(np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, size) - mean * mean, 0.0)))
-
-
-def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray | None:
-    """The centre line of the vertebral column: (nk, 2) world x and y in mm, smoothed; None where there is no column.
-
-    Vertebrae are the thickest bone near the middle of the body; slices without any take the neighbours' value.
-    """
-    core = opening(grid, skeleton, 8.0)
-    k, j, i = np.nonzero(core)
-    if k.size == 0:
-        return None
-    x, y, _ = grid.to_world(np.stack([k, j, i], axis=-1)).T
-    middle = float(np.median(grid.to_world(np.argwhere(body))[:, 0]))
-    near = np.abs(x - middle) < 60.0
-    line = np.full((grid.shape[0], 2), np.nan)
-    if not near.any():
-        return None
-    middle = float(np.median(x[near]))
-    near &= np.abs(x - middle) < 45.0
-    for row in np.unique(k[near]):
-        here = near & (k == row)
-        line[row] = np.median(x[here]), np.median(y[here])
-    known = np.flatnonzero(np.isfinite(line[:, 0]))
-    if known.size < 3:
-        return None
-    every = np.arange(grid.shape[0])
-    full = np.stack([np.interp(every, known, line[known, c]) for c in range(2)], axis=-1)
-    width = max(3, round(60.0 / grid.spacing[0]) | 1)
-    steady = ndimage.median_filter(full, (width, 1), mode="nearest")
-    return np.asarray(ndimage.gaussian_filter1d(steady, width / 4, axis=0, mode="nearest"))
