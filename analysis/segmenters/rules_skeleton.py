@@ -32,14 +32,13 @@ HARD_HU = 220.0  # cortical bone
 EVEN_HU = 100.0  # what may be full of contrast
 
 
-def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray) -> BoolArray:
+def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray, share: float) -> BoolArray:
     """Bones with their marrow, metal in them included.
 
-    Hard bone (> 220 HU) grows into what is connected and above 120 HU, without contrast; marrow is what a shell of bone
-    encloses, up to 32 mm across (a brain is no marrow).
+    Hard bone (> 220 HU) grows into what is connected and above 120 HU, without contrast; marrow is what lies within. share: of
+    these limits, where the patient's bone holds less mineral.
     """
     smooth = ndimage.gaussian_filter(hu, 0.6)
-    share = mineral(grid, hu, body)
     hard = (hu > HARD_HU * share) & body
     contrast = find_contrast(grid, smooth, body, share)
     bone = larger_than(grid, touching((hu > DENSE_HU * share) & body & ~contrast, hard & ~contrast), 0.3)
