@@ -26,7 +26,7 @@ from analysis.segmenters.morphology import (
     part,
     touching,
 )
-from analysis.segmenters.rules_skeleton import find_skeleton, find_spine, mineral
+from analysis.segmenters.rules_skeleton import Bony, find_skeleton, find_spine, mineral, rough_column
 from analysis.values import BoolArray, FloatArray, Grid, Volume
 
 WORKING_MM = 3.0
@@ -37,11 +37,13 @@ class CtStructures:
     """Masks of one CT on `grid` (about 3 mm). hu: float32 on the same grid.
 
     spine: (nk, 2) world (x, y) in mm of the vertebral column's centre in each slice, NaN-free once any bone was found.
+    smooth: hu, less noisy.
     mineral: how dense the column is beside a usual one, 0.65 to 1.
     """
 
     grid: Grid
     hu: FloatArray
+    smooth: FloatArray
     body: BoolArray
     lungs: BoolArray
     gas: BoolArray
@@ -57,11 +59,14 @@ def read_ct(ct: Volume) -> CtStructures:
     box = crop_to(grid, body, 2 * WORKING_MM)
     grid, hu, body = part(grid, box), hu[box], body[box]
     lungs, gas = find_air(grid, hu, body)
-    share = mineral(grid, hu, body)
-    skeleton = find_skeleton(grid, hu, body, share)
+    smooth = ndimage.gaussian_filter(hu, 0.65, truncate=3.0)
+    column = rough_column(grid, np.where(body, hu, -1024.0))
+    share = mineral(grid, hu, column)
+    skeleton = find_skeleton(Bony(grid=grid, hu=hu, smooth=smooth, body=body, column=column, mineral=share))
     return CtStructures(
         grid=grid,
         hu=hu,
+        smooth=smooth,
         body=body,
         lungs=lungs,
         gas=gas,
@@ -123,13 +128,14 @@ def find_air(grid: Grid, hu: FloatArray, body: BoolArray) -> tuple[BoolArray, Bo
     """Lungs with their vessels, and all other gas inside the body.
 
     Lung is air wider than a trachea and of at least 300 ml, or, where the field's top cuts it, 12 mm wide and of 20 ml; half of
-    it is denser than -950 HU, as gas in bowel is not.
+    it is denser than -950 HU, as gas in bowel is not; what the top cuts lies behind the middle, where bowel seldom is.
     """
     air = (hu < -400) & erode(grid, body, 3.0)
     top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
     core = like_lung(grid, hu, opening(grid, air & (hu < -500), 12.0), 300.0)
     labels, _ = components(opening(grid, air & (hu < -500), 6.0))
-    core |= like_lung(grid, hu, (labels > 0) & np.isin(labels, np.unique(labels[top])), 20.0)
+    behind = np.arange(grid.shape[1])[None, :, None] > np.argwhere(body[top])[:, 0].mean()
+    core |= like_lung(grid, hu, np.isin(labels, np.unique(labels[top] * behind[0])[1:]) & behind, 20.0)
     if not core.any():
         return core, air
     lungs = closing(grid, touching(air & dilate(grid, core, 20.0), core), 6.0) & body
@@ -139,5 +145,5 @@ def find_air(grid: Grid, hu: FloatArray, body: BoolArray) -> tuple[BoolArray, Bo
 def like_lung(grid: Grid, hu: FloatArray, air: BoolArray, least_ml: float) -> BoolArray:
     """The components of at least the given volume whose median is above -950 HU."""
     labels, sizes = components(air)
-    middle = np.array(ndimage.median(hu, labels, np.arange(1, sizes.size + 1)))
-    return np.concatenate([[False], (sizes * grid.voxel_ml > least_ml) & (middle > -950.0)])[labels]
+    large = np.flatnonzero(sizes * grid.voxel_ml > least_ml) + 1
+    return np.isin(labels, [n for n in large if np.median(hu[labels == n]) > -950.0])

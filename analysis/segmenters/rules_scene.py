@@ -78,7 +78,7 @@ def look(ct: CtStructures, suv: Mapping[Tracer, FloatArray]) -> Scene:
     z, y, x = (grid.affine[2 - a, 3] + grid.spacing[a] * np.arange(grid.shape[a]) for a in range(3))
     middle = grid.to_world(np.argwhere(ct.body)).mean(axis=0)[:2]
     spine = ct.spine if ct.spine is not None else np.tile(middle, (z.size, 1))
-    smooth = ndimage.gaussian_filter(ct.hu, 0.7)
+    smooth = ct.smooth
     return Scene(
         ct=ct,
         suv={tracer: steady(v) for tracer, v in suv.items()},
@@ -92,8 +92,10 @@ def look(ct: CtStructures, suv: Mapping[Tracer, FloatArray]) -> Scene:
 def steady(suv: FloatArray) -> FloatArray:
     """SUV smoothed against noise (NaN where the PET does not reach stays NaN)."""
     reach = np.isfinite(suv)
-    weight = ndimage.gaussian_filter(reach.astype(np.float32), 1.0)
-    smooth = ndimage.gaussian_filter(np.where(reach, suv, 0.0), 1.0) / np.maximum(weight, 1e-3)
+    if reach.all():
+        return np.asarray(ndimage.gaussian_filter(suv, 1.0, truncate=3.0))
+    weight = ndimage.gaussian_filter(reach.astype(np.float32), 1.0, truncate=3.0)
+    smooth = ndimage.gaussian_filter(np.where(reach, suv, 0.0), 1.0, truncate=3.0) / np.maximum(weight, 1e-3)
     return np.where(reach, smooth, np.nan)
 
 

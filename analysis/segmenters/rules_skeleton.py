@@ -8,6 +8,7 @@ lungs and the hips is bone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -32,23 +33,39 @@ HARD_HU = 220.0  # cortical bone
 EVEN_HU = 100.0  # what may be full of contrast
 
 
-def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray, share: float) -> BoolArray:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bony:
+    """A CT as the rules for bone see it. smooth: hu, less noisy; column: see rough_column; mineral: see there."""
+
+    grid: Grid
+    hu: FloatArray
+    smooth: FloatArray
+    body: BoolArray
+    column: FloatArray | None
+    mineral: float
+
+    @property
+    def dense(self) -> BoolArray:
+        return np.asarray((self.hu > DENSE_HU * self.mineral) & self.body)
+
+    @property
+    def hard(self) -> BoolArray:
+        return np.asarray((self.hu > HARD_HU * self.mineral) & self.body)
+
+
+def find_skeleton(ct: Bony) -> BoolArray:
     """Bones with their marrow, metal in them included.
 
-    Hard bone (> 220 HU) grows into what is connected and above 120 HU, without contrast; marrow is what lies within. share: of
-    these limits, where the patient's bone holds less mineral.
+    Hard bone (> 220 HU) grows into what is connected and above 120 HU, without contrast; marrow is what lies within.
     """
-    smooth = ndimage.gaussian_filter(hu, 0.6)
-    hard = (hu > HARD_HU * share) & body
-    contrast = find_contrast(grid, smooth, body, share)
-    bone = larger_than(grid, touching((hu > DENSE_HU * share) & body & ~contrast, hard & ~contrast), 0.3)
-    bone &= ~loose(grid, bone, hu, body)
-    return filled(grid, bone, hu, body)
+    contrast = find_contrast(ct)
+    bone = larger_than(ct.grid, touching(ct.dense & ~contrast, ct.hard & ~contrast), 0.3)
+    bone &= ~loose(ct, bone)
+    return filled(ct.grid, bone, ct.hu, ct.body)
 
 
-def mineral(grid: Grid, hu: FloatArray, body: BoolArray) -> float:
+def mineral(grid: Grid, hu: FloatArray, column: FloatArray | None) -> float:
     """How dense the column is beside a usual one, 0.65 to 1: by its 90th percentile, usually some 340 HU on 3 mm voxels."""
-    column = rough_column(grid, np.where(body, hu, -1024.0))
     if column is None:
         return 1.0
     x, y = (grid.affine[w, 3] + grid.affine[w, 2 - w] * np.arange(grid.shape[2 - w]) for w in (0, 1))
@@ -91,34 +108,38 @@ def seen_along(mask: BoolArray, way: Sequence[int], steps: int) -> BoolArray:
     return out
 
 
-def loose(grid: Grid, bone: BoolArray, hu: FloatArray, body: BoolArray) -> BoolArray:
+def loose(ct: Bony, bone: BoolArray) -> BoolArray:
     """What is no bone by its place: components before the spine and deep in the trunk (stones, plaque, contrast in bowel)."""
-    spine = find_spine(grid, bone, body)
     labels, sizes = components(bone)
-    if spine is None or sizes.size < 2:
+    if ct.column is None or sizes.size < 2:
         return np.zeros_like(bone)
     chief = int(np.argmax(sizes)) + 1
     k, j, i = np.nonzero((labels > 0) & (labels != chief))
-    y = grid.affine[1, 3] + grid.affine[1, 1] * j - spine[k, 1]
-    x = grid.affine[0, 3] + grid.affine[0, 2] * i - spine[k, 0]
-    deep = erode(grid, body, 18.0)
-    before = (y < -30.0) & (np.abs(x) < 85.0) & deep[k, j, i]
-    number = labels[k, j, i]
-    share = np.bincount(number, weights=before, minlength=sizes.size + 1) / np.maximum(np.append(0, sizes), 1)
-    gone = (share > 0.7) & (np.append(0, sizes) * grid.voxel_ml < 60.0)
+    x, y = beside(ct.grid, ct.column, k, j, i)
+    before = (y < -45.0) & (np.abs(x) < 85.0) & erode(ct.grid, ct.body, 18.0)[k, j, i]
+    share = np.bincount(labels[k, j, i], weights=before, minlength=sizes.size + 1) / np.maximum(np.append(0, sizes), 1)
+    gone = (share > 0.7) & (np.append(0, sizes) * ct.grid.voxel_ml < 60.0)
     return np.asarray(gone[labels])
 
 
-def find_contrast(grid: Grid, hu: FloatArray, body: BoolArray, share_of_mineral: float) -> BoolArray:
+def beside(grid: Grid, column: FloatArray, k: FloatArray, j: FloatArray, i: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How far (mm) voxels lie to the left and to the back of the column in their slice."""
+    row = np.rint(k).astype(int)
+    x = grid.affine[0, 3] + grid.affine[0, 2] * i - column[row, 0]
+    y = grid.affine[1, 3] + grid.affine[1, 1] * j - column[row, 1]
+    return x, y
+
+
+def find_contrast(ct: Bony) -> BoolArray:
     """Dense tissue that is filled with contrast, with its soft edges.
 
     Contrast and marrow are even cores. Of marrow the rim is denser in places, and bone lies around it; of contrast neither.
     """
-    box = box_of((hu > EVEN_HU) & body)
-    hu, hard_hu = np.where(body[box], hu[box], -1024.0), HARD_HU * share_of_mineral
+    box = box_of((ct.smooth > EVEN_HU) & ct.body)
+    grid, hu = part(ct.grid, box), np.where(ct.body[box], ct.smooth[box], -1024.0)
     even = opening(grid, (hu > EVEN_HU) & (local_spread(hu) < 40.0) & (hu < 700.0), 3.0)
     cores, sizes = components(even)
-    out = np.zeros(grid.shape, dtype=bool)
+    out = np.zeros(ct.grid.shape, dtype=bool)
     if not sizes.size:
         return out
     near = ndimage.maximum_filter(cores, 5)
@@ -126,49 +147,44 @@ def find_contrast(grid: Grid, hu: FloatArray, body: BoolArray, share_of_mineral:
     rim, edge = (near > 0) & ~even, (near > 0) & (hu < level + 30.0)
     denser = np.bincount(near[rim], weights=~edge[rim], minlength=sizes.size + 1)
     share = denser / np.maximum(np.bincount(near[rim], minlength=sizes.size + 1), 1)
-    around = surrounded(grid, (hu > hard_hu) & ~edge, 24.0)
+    around = surrounded(grid, (hu > HARD_HU * ct.mineral) & ~edge, 24.0)
     shut_in = np.bincount(cores.ravel(), weights=around.ravel()) / np.maximum(np.append(0, sizes), 1)
-    contrast = share + shut_in / 40.0 < doubt(part(grid, box), hu, cores, edge)
+    contrast = share + shut_in / 40.0 < doubt(grid, hu, cores, rough_column(grid, np.where(edge, -1024.0, hu)))
     contrast[0] = False
     out[box] = contrast[cores] | (contrast[near] & edge)
     return out
 
 
-def doubt(grid: Grid, hu: FloatArray, cores: LabelArray, edge: BoolArray) -> FloatArray:
-    """(n + 1,) the score of bone below which a core is contrast: none in the column, most before it, little where faint and small.
-
-    The column is where hard bone, seen with a blur of 12 mm, is thickest near the middle of each slice.
-    """
+def doubt(grid: Grid, hu: FloatArray, cores: LabelArray, column: FloatArray | None) -> FloatArray:
+    """(n + 1,) the score of bone below which a core is contrast: none in the column, most before it, little where faint and small."""
     numbers = np.arange(int(cores.max()) + 1)
     level = np.asarray(ndimage.mean(hu, cores, numbers))
     volume = np.bincount(cores.ravel()) * grid.voxel_ml
     limit = np.where((level < 180.0) & (volume < 50.0), 0.03, 0.08)
-    column = rough_column(grid, np.where(edge, -1024.0, hu))
-    if column is None:
-        return limit
-    k, j, i = np.array(ndimage.center_of_mass(cores > 0, cores, numbers[1:])).reshape(-1, 3).T
-    x = grid.affine[0, 3] + grid.affine[0, 2] * i - column[np.rint(k).astype(int), 0]
-    y = grid.affine[1, 3] + grid.affine[1, 1] * j - column[np.rint(k).astype(int), 1]
-    limit[1:][(np.abs(x) < 40.0) & (y < -45.0)] = 0.12
-    limit[1:][(np.abs(x) < 22.0) & (y > -42.0) & (y < 20.0)] = 0.0
+    if column is not None:
+        k, j, i = np.array(ndimage.center_of_mass(cores > 0, cores, numbers[1:])).reshape(-1, 3).T
+        x, y = beside(grid, column, k, j, i)
+        limit[1:][(np.abs(x) < 40.0) & (y < -45.0)] = 0.12
+        limit[1:][(np.abs(x) < 22.0) & (y > -42.0) & (y < 20.0)] = 0.0
     return limit
 
 
 def rough_column(grid: Grid, hu: FloatArray) -> FloatArray | None:
-    """(nk, 2) world x and y in mm of the thickest, densest bone near the middle of each slice, steadied along the body."""
-    weight = np.clip(hu - 150.0, 0.0, 450.0)
+    """(nk, 2) world x and y in mm of the thickest, densest bone near the middle of each slice, steadied along the body.
+
+    Every second voxel is asked: bone is seen with a blur of 12 mm here.
+    """
+    weight = np.clip(hu[::2, ::2, ::2] - 150.0, 0.0, 450.0)
     hard = weight > 70.0
-    if hard.sum() * grid.voxel_ml < 20.0:
+    if hard.sum() * 8 * grid.voxel_ml < 20.0:
         return None
-    blur = [12.0 / s for s in grid.spacing]
-    thick = ndimage.gaussian_filter(weight, blur, truncate=2.5)
-    x = grid.affine[0, 3] + grid.affine[0, 2] * np.arange(grid.shape[2])
+    thick = ndimage.gaussian_filter(weight, [6.0 / s for s in grid.spacing], truncate=2.5)
+    x, y = (grid.affine[w, 3] + grid.affine[w, 2 - w] * np.arange(0, grid.shape[2 - w], 2) for w in (0, 1))
     thick[..., np.abs(x - np.median(x[np.nonzero(hard)[2]])) > 50.0] = 0.0
-    best = thick.reshape(grid.shape[0], -1).argmax(axis=1)
-    j, i = np.unravel_index(best, grid.shape[1:])
-    line = np.stack([x[i], grid.affine[1, 3] + grid.affine[1, 1] * j], axis=-1)
-    width = max(3, round(90.0 / grid.spacing[0]) | 1)
-    return np.asarray(ndimage.median_filter(line, (min(width, 2 * (grid.shape[0] // 2) + 1), 1), mode="nearest"))
+    j, i = np.unravel_index(thick.reshape(thick.shape[0], -1).argmax(axis=1), thick.shape[1:])
+    width = min(max(3, round(45.0 / grid.spacing[0]) | 1), 2 * (thick.shape[0] // 2) + 1)
+    line = ndimage.median_filter(np.stack([x[i], y[j]], axis=-1), (width, 1), mode="nearest")
+    return np.asarray(np.repeat(line, 2, axis=0)[: grid.shape[0]])
 
 
 def local_spread(hu: FloatArray, size: int = 3) -> FloatArray:
