@@ -199,15 +199,19 @@ class Anatomy:
 
     regions: organs and bones on the study's PET grid. bone: float32 on the PET grid, the fraction of each voxel that lies
     in the skeleton (marrow included). model: name and version of what made it, as shown in every object.
-    physiological: region names whose uptake is no lesion for this study's tracer.
+    physiological: region names whose uptake is no lesion for this study's tracer. confidence: region name > 0..1, how far it
+    is to be trusted, for those of which the segmenter can tell.
     """
 
     regions: Labelmap
     bone: FloatArray
     model: Model
     physiological: frozenset[str] = frozenset()
+    confidence: Mapping[str, float] = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
+        require(all(0.0 <= c <= 1.0 for c in self.confidence.values()), "confidence: expected values between 0 and 1")
+        object.__setattr__(self, "confidence", MappingProxyType(dict(self.confidence)))
         require(self.bone.shape == self.regions.grid.shape, "bone does not fit the grid of the regions")
         object.__setattr__(self, "bone", readonly(self.bone.astype(np.float32, copy=False)))
 
