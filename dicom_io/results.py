@@ -165,6 +165,7 @@ def make_results(
         "lesions": [_lesion(case, x, objects) for tracer in Tracer for x in analysis.lesions[tracer].lesions],
         "not_run": {tracer.value: why for tracer, why in analysis.not_run.items()},
         "thresholds": thresholds(analysis),
+        "anatomy": {t.value: {"confidence": plain(analysis.anatomy[t].confidence)} for t in Tracer},
         "features": plain(analysis.features),
     }
 
