@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import ModelUnavailable, Rejected
+from analysis.values import Tracer
 from service.config import Settings, load
 from service.journal import open_journal
 from service.models import installed, models_of
@@ -39,6 +40,9 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     for destination in destinations:
         yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
     yield from _weights(settings)
+    for tracer in Tracer:
+        yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
+    yield _tell("anatomy", lambda: _anatomy(settings))
     yield _tell("GPU", lambda: _gpu(settings))
 
 
@@ -108,6 +112,39 @@ def _weights(settings: Settings) -> Iterator[Line]:
     for each in here:
         listed = "verified, and on the list; `duet models verify` also loads it"
         yield f"weights {each.name}", bool(each.fault), each.fault or listed
+
+
+def _lesions(settings: Settings, tracer: Tracer) -> str:
+    """How the tracer's lesions are found. Raises ModelUnavailable where its cases would be held as not run."""
+    from analysis.segmenters.segmentation_settings import SegmentationSettings  # with it come scipy and SimpleITK
+
+    wanted, models = settings.section("segmentation", SegmentationSettings), models_of(settings)
+    name = wanted.network(tracer)
+    if wanted.method(tracer) == "rules":
+        return "found by rules"
+    fault = next(
+        (each.fault for each in installed(models) if each.name == name), f"there is no folder {name} in {models.folder}."
+    )
+    if fault:
+        raise ModelUnavailable(f"[segmentation] asks for the network {name}, and cases are held as not run: {fault}")
+    return f"found by {name} ({wanted.method(tracer)})"
+
+
+def _anatomy(settings: Settings) -> str:
+    """What finds organs and bones. Raises ModelUnavailable where TotalSegmentator is demanded and cannot be loaded."""
+    from analysis.segmenters.segmentation_settings import SegmentationSettings
+    from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
+    from analysis.segmenters.totalsegmentator_weights import verified_weights
+
+    wanted = settings.section("segmentation", SegmentationSettings).anatomy
+    try:
+        if wanted != "rules":
+            verified_weights(models_of(settings), settings.section("totalsegmentator", TotalSegmentatorSettings))
+    except ModelUnavailable as error:
+        if wanted == "totalsegmentator":
+            raise
+        return f"found by rules; TotalSegmentator is not used: {error}"
+    return "found by rules" if wanted == "rules" else "found by TotalSegmentator"
 
 
 def _gpu(settings: Settings) -> str:

@@ -52,3 +52,20 @@ def test_a_gpu_that_is_asked_for_and_absent_is_a_fault(tmp_path: Path, monkeypat
 
 def test_a_mistake_in_the_settings_of_networks_is_told(tmp_path: Path) -> None:
     assert lines(tmp_path, tile_step="wide")["settings"][0]
+
+
+def test_a_network_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
+    named = f'"\n[segmentation]\nfdg_network = "{NAME}'  # closes the key before and goes on in the next section
+    fault, sentence = lines(tmp_path, device="auto" + named)["FDG lesions"]
+    assert (fault, "cases are held as not run: there is no folder" in sentence) == (True, True)
+    settings = write_net(tmp_path / "models")
+    told = lines(tmp_path, settings, device="auto" + named)
+    assert told["FDG lesions"] == (False, f"found by {NAME} (network and rules)")
+    assert told["PentixaFor lesions"] == (False, "found by rules")
+
+
+def test_anatomy_is_found_by_rules_unless_totalsegmentator_is_demanded(tmp_path: Path) -> None:
+    fault, sentence = lines(tmp_path)["anatomy"]
+    assert (fault, sentence.startswith("found by rules; TotalSegmentator is not used:")) == (False, True)
+    demanded = 'auto"\n[segmentation]\nanatomy = "totalsegmentator'
+    assert lines(tmp_path, device=demanded)["anatomy"][0]
