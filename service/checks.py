@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import ModelUnavailable, Rejected
+from service.anatomy_models import anatomy_in_use
 from service.config import Settings, load
 from service.journal import open_journal
 from service.models import installed, models_of
@@ -39,6 +40,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     for destination in destinations:
         yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
     yield from _weights(settings)
+    yield _tell("organs and bones", lambda: anatomy_in_use(settings))
     yield _tell("GPU", lambda: _gpu(settings))
 
 
