@@ -29,7 +29,7 @@ from analysis.segmenters.nnunet import NnUnetLesions, load_network
 from analysis.values import Tracer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
-from nets import ARCHITECTURE, sealed, write_fold  # noqa: E402  (a script beside the tests' helpers)
+from nets import ARCHITECTURE, sealed, write_fold
 
 SMALL, LARGE = "duet-phantom-lesions", "published-size"
 STAGES = 6
