@@ -4,12 +4,13 @@
 # make bench  accuracy, time and memory beside their peers, into tests/bench/RESULTS.md; make bench ONLY="features reading"
 #             make bench-phantoms: twenty digital patients, each lesion judged; make bench-fuzz: ten thousand broken headers
 # make pictures  docs/ohif-*.png: a digital patient's results as OHIF shows them
+# make train-phantom  the small network for tests and the demonstration, trained on digital patients (minutes on two cores)
 # make clean  takes away what the others made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench bench-phantoms bench-fuzz pictures peers clean
+.PHONY: help demo test lint bench bench-phantoms bench-fuzz train-phantom pictures peers clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -71,6 +72,10 @@ bench-phantoms: $(VENV)/.package $(VENV)/.dev
 
 bench-fuzz: $(VENV)/.package $(VENV)/.dev
 	$(BIN)/python tests/bench/fuzz.py
+
+train-phantom: $(VENV)/.package $(VENV)/.dev
+	rm -rf analysis/segmenters/shipped/duet-phantom-lesions
+	$(BIN)/python tests/bench/train_phantom.py analysis/segmenters/shipped
 
 pictures: $(VENV)/.package $(VENV)/.dev peers
 	$(BIN)/python tests/bench/reading_room.py docs

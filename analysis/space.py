@@ -121,7 +121,10 @@ class Labelmap:
 
     def mask(self, *names: str) -> BoolArray:
         """Where any of the named regions lies; a name that does not occur adds nothing."""
-        found = np.zeros(self.labels.shape, dtype=np.bool_)
-        for label in (label for label, name in self.names.items() if name in names):
+        wanted = [label for label, name in self.names.items() if name in names]
+        if len(wanted) > 8:
+            return np.isin(self.labels, wanted)
+        found = self.labels == wanted[0] if wanted else np.zeros(self.grid.shape, dtype=bool)
+        for label in wanted[1:]:
             found |= self.labels == label
-        return found
+        return np.asarray(found)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.space import BoolArray as BoolArray
 from analysis.space import FloatArray as FloatArray
@@ -149,13 +150,44 @@ class RegistrationQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ErrorMap:
+    """What the registration's error is from place to place: mm, float32 (nk, nj, ni), on a coarse grid of the fixed frame."""
+
+    grid: Grid
+    mm: FloatArray
+
+    def __post_init__(self) -> None:
+        require(self.mm.shape == self.grid.shape, "the errors do not fit their grid")
+        require(bool(np.isfinite(self.mm).all() and (self.mm >= 0).all()), "an error is a finite length in mm")
+        object.__setattr__(self, "mm", readonly(self.mm.astype(np.float32, copy=False)))
+
+    def at(self, points: FloatArray) -> FloatArray:
+        """(n, 3) points of the fixed frame, LPS mm -> (n,) errors in mm; beyond the grid that of its nearest voxel."""
+        last = np.array(self.grid.shape) - 1
+        index = np.clip(np.round(self.grid.to_index(points)), 0, last).astype(int)
+        return np.asarray(self.mm[index[:, 0], index[:, 1], index[:, 2]], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlignedPair:
-    """Both studies, and the transform from PentixaFor (fixed) to FDG (moving) coordinates with its quality."""
+    """Both studies, and the transform from PentixaFor (fixed) to FDG (moving) coordinates with its quality.
+
+    error: the local error of the transform; None where only quality.error_mm is known.
+    """
 
     fdg: PetCt
     pentixafor: PetCt
     transform: Transform
     quality: RegistrationQuality
+    error: ErrorMap | None = None
+
+    def error_mm_at(self, points: npt.ArrayLike) -> FloatArray:
+        """(n, 3) points of the fixed frame (PentixaFor, LPS mm) -> (n,) the error expected there, in mm.
+
+        Two thirds of the true errors are to be smaller; without a map it is quality.error_mm everywhere.
+        """
+        places = np.atleast_2d(np.asarray(points, dtype=np.float64))
+        return np.full(len(places), self.quality.error_mm) if self.error is None else self.error.at(places)
 
     def study(self, tracer: Tracer) -> PetCt:
         return self.fdg if tracer is Tracer.FDG else self.pentixafor
@@ -167,15 +199,19 @@ class Anatomy:
 
     regions: organs and bones on the study's PET grid. bone: float32 on the PET grid, the fraction of each voxel that lies
     in the skeleton (marrow included). model: name and version of what made it, as shown in every object.
-    physiological: region names whose uptake is no lesion for this study's tracer.
+    physiological: region names whose uptake is no lesion for this study's tracer. confidence: region name > 0..1, how far it
+    is to be trusted, for those of which the segmenter can tell.
     """
 
     regions: Labelmap
     bone: FloatArray
     model: Model
     physiological: frozenset[str] = frozenset()
+    confidence: Mapping[str, float] = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
+        require(all(0.0 <= c <= 1.0 for c in self.confidence.values()), "confidence: expected values between 0 and 1")
+        object.__setattr__(self, "confidence", MappingProxyType(dict(self.confidence)))
         require(self.bone.shape == self.regions.grid.shape, "bone does not fit the grid of the regions")
         object.__setattr__(self, "bone", readonly(self.bone.astype(np.float32, copy=False)))
 
@@ -191,13 +227,33 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Border:
+    """What a lesion, or a tracer, measures where its border is drawn by another threshold.
+
+    suv: the threshold, NaN where it is undefined (its organ was not found) or differs from lesion to lesion. volume_ml:
+    above it, 0 where nothing is, NaN where it is undefined. suv_mean: of that volume, NaN where there is none.
+    """
+
+    suv: float
+    volume_ml: float
+    suv_mean: float
+
+    @property
+    def burden_g(self) -> float:
+        """TLG or TLC within this border, in g: 0 for no volume, NaN where the threshold is undefined."""
+        return self.volume_ml * self.suv_mean if self.volume_ml > 0 else self.volume_ml
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:
     """One lesion of one tracer on its native PET grid.
 
     label: its number in the LesionSet's labelmap, from 1. region: anatomical name. bone_fraction: part of its volume in
     bone, 0..1. volume_ml = voxels x voxel volume. suv_*: g/ml. suv_peak: highest mean of a 1 ml sphere with its centre
     in the lesion. burden_g = volume_ml x suv_mean: TLG (FDG) or TLC (PentixaFor), in g. centroid_mm: LPS, the tracer's
-    own patient coordinates.
+    own patient coordinates. bone_range: lowest and highest bone_fraction where CT and PET lie a little apart, and
+    site_certain: whether the site is the same throughout. confidence: 0..1, None where its segmenter gives none (see
+    LesionSet). borders: what it measures by each definition of a border.
     """
 
     label: int
@@ -211,6 +267,10 @@ class Lesion:
     suv_max: float
     suv_peak: float
     centroid_mm: tuple[float, float, float]
+    bone_range: tuple[float, float] | None = None
+    site_certain: bool = True
+    confidence: float | None = None
+    borders: Mapping[str, Border] = field(default_factory=lambda: NOTHING)
 
     @property
     def burden_g(self) -> float:
@@ -224,14 +284,26 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LesionSet:
-    """All lesions of one tracer. labelmap: label n is lesions[n - 1]; model: what segmented them."""
+    """All lesions of one tracer. labelmap: label n is lesions[n - 1]; model: what segmented them.
+
+    not_run: why nothing looked for lesions, one sentence; then there are none, and nothing may be concluded from that.
+    border: the definition that made the lesions, as in `borders`: all lesions together by each definition. references:
+    SUV of liver and blood pool that thresholds rest on, by name, NaN where undefined. confidence: what the lesions'
+    confidence is, in words; empty where they have none.
+    """
 
     tracer: Tracer
     labelmap: Labelmap
     lesions: tuple[Lesion, ...]
     model: Model
+    not_run: str = ""
+    border: str = ""
+    borders: Mapping[str, Border] = field(default_factory=lambda: NOTHING)
+    references: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    confidence: str = ""
 
     def __post_init__(self) -> None:
+        require(not (self.not_run and self.lesions), "lesions of a segmentation that was not run")
         require([x.label for x in self.lesions] == list(range(1, len(self.lesions) + 1)), "lesions are not labelled 1..n")
         require(all(x.tracer is self.tracer for x in self.lesions), "a lesion of another tracer")
 
@@ -243,7 +315,9 @@ class LesionMatch:
     name: "M1", "M2", ... ; fdg, pentixafor: labels in the two LesionSets, one of them may be empty. overlap: the largest
     overlap ratio (by the setting) of any of its lesions with one of the other tracer, also where it is too small to match.
     ratios: the same by each definition. certain: False where the class changes when masks are shifted by the registration's
-    error; overlap_range: lowest and highest overlap under those shifts.
+    error; overlap_range: lowest and highest overlap under those shifts; error_mm: that error at its lesions, None where it
+    was not asked. Where the other tracer's lesions were not segmented
+    the concordance is NOT_COMPARABLE, and overlaps are NaN.
     """
 
     name: str
@@ -254,6 +328,7 @@ class LesionMatch:
     ratios: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     certain: bool = True
     overlap_range: tuple[float, float] = (0.0, 0.0)
+    error_mm: float | None = None
 
     def labels(self, tracer: Tracer) -> tuple[int, ...]:
         return self.fdg if tracer is Tracer.FDG else self.pentixafor
@@ -285,6 +360,11 @@ class PatientAnalysis:
     findings: tuple[Finding, ...]
     settings: Mapping[str, Any]
     software: Mapping[str, str]
+
+    @property
+    def not_run(self) -> Mapping[Tracer, str]:
+        """The tracers whose lesions were not segmented, each with the sentence why."""
+        return {tracer: found.not_run for tracer, found in self.lesions.items() if found.not_run}
 
     def match_of(self, lesion: Lesion) -> LesionMatch:
         """The site a lesion belongs to; every lesion belongs to exactly one."""

@@ -27,7 +27,8 @@ _HEADER_BYTES = 352  # of a NIfTI-1 file, before its values
 def write_nifti(folder: Path, analysis: PatientAnalysis) -> list[Path]:
     """Writes all files for a pair into `folder`.
 
-    suv-*.nii.gz: float32, SUVbw. lesions-*.nii.gz: the number in the lesion's id ("F12" is 12 in lesions-fdg).
+    suv-*.nii.gz: float32, SUVbw. lesions-*.nii.gz: the number in the lesion's id ("F12" is 12 in lesions-fdg); none where
+    lesions were not segmented.
     anatomy-*.nii.gz: the labels of anatomy.json, the same in both. The transform takes PentixaFor points to FDG points
     (LPS mm), so it resamples FDG images onto PentixaFor grids.
     """
@@ -38,9 +39,10 @@ def write_nifti(folder: Path, analysis: PatientAnalysis) -> list[Path]:
         lesions = analysis.lesions[tracer].labelmap
         images = {
             f"suv-{name}.nii.gz": to_image(study.pet.grid, study.pet.values),
-            f"lesions-{name}.nii.gz": to_image(lesions.grid, lesions.labels.astype(np.int16)),
             f"anatomy-{name}.nii.gz": to_image(regions[tracer].grid, regions[tracer].labels.astype(np.int16)),
         }
+        if tracer not in analysis.not_run:
+            images[f"lesions-{name}.nii.gz"] = to_image(lesions.grid, lesions.labels.astype(np.int16))
         for file, image in images.items():
             write_image(image, folder / file)
             written.append(folder / file)

@@ -59,12 +59,14 @@ class Column:
 def measures(analysis: PatientAnalysis) -> list[Line]:
     """What the table shows: count, volume, burden, SUV, spread, spleen; undefined values as a dash."""
     lesions = {t: analysis.lesions[t].lesions for t in Tracer}
-    volume = {t: sum(x.volume_ml for x in lesions[t]) for t in Tracer}
-    burden = {t: sum(x.burden_g for x in lesions[t]) for t in Tracer}
+    known = {t: np.nan if t in analysis.not_run else 1.0 for t in Tracer}
+    volume = {t: known[t] * sum(x.volume_ml for x in lesions[t]) for t in Tracer}
+    burden = {t: known[t] * sum(x.burden_g for x in lesions[t]) for t in Tracer}
     feature = analysis.features.get
+    count = {t: "not run" if t in analysis.not_run else number(len(lesions[t]), 0) for t in Tracer}
     return [
-        _row("lesions", 0, {t: float(len(lesions[t])) for t in Tracer}),
-        _row("medullary", 0, {t: float(sum(x.site is Site.MEDULLARY for x in lesions[t])) for t in Tracer}),
+        Line("lesions", *(count[t] for t in Tracer)),
+        _row("medullary", 0, {t: known[t] * sum(x.site is Site.MEDULLARY for x in lesions[t]) for t in Tracer}),
         _row("volume, ml", 1, volume),
         _row("TLG / TLC, g", 0, burden),
         _row("highest SUV", 1, {t: max((x.suv_max for x in lesions[t]), default=np.nan) for t in Tracer}),

@@ -20,6 +20,7 @@ from typing import Any
 from pydicom import Dataset
 
 from analysis.values import Concordance, Lesion, PatientAnalysis, Tracer
+from dicom_io.borders import border_cells, border_columns, borders, thresholds
 from dicom_io.capture import write_fusion
 from dicom_io.derived import STANDARD_OBJECTS, Case, Kind, ObjectSettings, models, plain
 from dicom_io.nifti import write_nifti
@@ -37,7 +38,12 @@ LESION_COLUMNS = (
     "match",
     "region",
     "bone_fraction",
+    "bone_low",
+    "bone_high",
+    "site_certain",
     "overlap",
+    "overlap_low",
+    "overlap_high",
     "volume_ml",
     "suv_mean",
     "suv_max",
@@ -48,6 +54,9 @@ LESION_COLUMNS = (
     "centroid_y_mm",
     "centroid_z_mm",
     "voxels",
+    "confidence",
+    *border_columns(),
+    "not_run",
     "tracking_uid",
     "seg_sop_instance_uid",
     "segment",
@@ -85,7 +94,7 @@ def write_case(
     if nifti:
         written += _write_nifti(folder, analysis)
     results = make_results(pair, analysis, made, objects)
-    written.append(_atomic(folder / "lesions.csv", _text(lesions_csv(results["lesions"]))))
+    written.append(_atomic(folder / "lesions.csv", _text(lesions_csv(results["lesions"], results["not_run"]))))
     written.append(_atomic(folder / "features.csv", _text(features_csv(pair, results))))
     written.append(_atomic(folder / "results.json", _text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")))
     return written
@@ -156,6 +165,9 @@ def make_results(
         "objects": {name: _object(ds) for name, ds in objects.items()},
         "sites": [_site(case, index) for index in range(len(analysis.matches))],
         "lesions": [_lesion(case, x, objects) for tracer in Tracer for x in analysis.lesions[tracer].lesions],
+        "not_run": {tracer.value: why for tracer, why in analysis.not_run.items()},
+        "thresholds": thresholds(analysis),
+        "anatomy": {t.value: {"confidence": plain(analysis.anatomy[t].confidence)} for t in Tracer},
         "features": plain(analysis.features),
     }
 
@@ -177,7 +189,7 @@ def _site(case: Case, index: int) -> dict[str, Any]:
         "match": match.name,
         "lesions": lesions,
         "concordance": _concordance(match.concordance),
-        **{name: fields[name] for name in ("certain", "overlap", "overlap_range", "ratios")},
+        **{name: fields[name] for name in ("certain", "overlap", "overlap_range", "ratios", "error_mm")},
     }
 
 
@@ -198,7 +210,10 @@ def _lesion(case: Case, lesion: Lesion, objects: Mapping[str, Dataset]) -> dict[
         "match": match.name,
         "region": lesion.region,
         "bone_fraction": lesion.bone_fraction,
+        **dict(zip(("bone_low", "bone_high"), lesion.bone_range or (None, None), strict=True)),
+        "site_certain": lesion.site_certain,
         "overlap": match.overlap,
+        **dict(zip(("overlap_low", "overlap_high"), match.overlap_range, strict=True)),
         "volume_ml": lesion.volume_ml,
         "suv_mean": lesion.suv_mean,
         "suv_max": lesion.suv_max,
@@ -206,6 +221,8 @@ def _lesion(case: Case, lesion: Lesion, objects: Mapping[str, Dataset]) -> dict[
         f"{lesion.tracer.burden.lower()}_g": lesion.burden_g,
         "centroid_mm": lesion.centroid_mm,
         "voxels": lesion.voxels,
+        "confidence": lesion.confidence,
+        "thresholds": borders(lesion.borders, lesion.tracer),
         "tracking_uid": case.tracking_uid(lesion),
         "seg_sop_instance_uid": str(objects[seg_name(lesion.tracer, part)].SOPInstanceUID),
         "segment": number,
@@ -213,11 +230,15 @@ def _lesion(case: Case, lesion: Lesion, objects: Mapping[str, Dataset]) -> dict[
     return {name: plain(value) for name, value in values.items()}
 
 
-def lesions_csv(lesions: Sequence[Mapping[str, Any]]) -> str:
-    """One row a lesion, the values of results.json; what is null there is empty here."""
-    rows = []
+def lesions_csv(lesions: Sequence[Mapping[str, Any]], not_run: Mapping[str, str]) -> str:
+    """One row a lesion, the values of results.json; what is null there is empty here.
+
+    A tracer whose lesions were not segmented has one row, with its name and the reason in `not_run` and all else empty.
+    """
+    rows: list[dict[str, Any]] = [{"tracer": tracer, "not_run": why} for tracer, why in not_run.items()]
     for lesion in lesions:
-        row = {name: value for name, value in lesion.items() if name != "centroid_mm"}
+        row = {name: value for name, value in lesion.items() if name not in ("centroid_mm", "thresholds")}
+        row |= border_cells(lesion["thresholds"])
         row |= dict(zip(("centroid_x_mm", "centroid_y_mm", "centroid_z_mm"), lesion["centroid_mm"], strict=True))
         rows.append(row)
     return _table(LESION_COLUMNS, rows)

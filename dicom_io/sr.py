@@ -22,7 +22,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes as standard
 from pydicom.uid import Comprehensive3DSRStorage, EnhancedSRStorage
 
-from analysis.values import Model, PatientAnalysis, Tracer, Verdict
+from analysis.values import LesionSet, Model, PatientAnalysis, Tracer, Verdict
 from dicom_io import codes
 from dicom_io.derived import (
     MANUFACTURER,
@@ -39,7 +39,7 @@ from dicom_io.derived import (
     new_object,
 )
 from dicom_io.sources import references
-from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_group
+from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_groups
 from dicom_io.sr_text import legible
 from dicom_io.studies import DualTracerPair, TracerStudy
 
@@ -58,8 +58,8 @@ def write_tracer_sr(
     case = Case(pair=pair, analysis=analysis, objects=objects)
     lesions = analysis.lesions[tracer].lesions
     groups: list[Group] = [lesion_group(case, lesion, segs) for lesion in lesions]
-    groups += [total_group(case, tracer), *feature_groups(case, tracer)]
-    texts = [_count_sentence(tracer, len(lesions))]
+    groups += [*total_groups(case, [tracer]), *feature_groups(case, tracer)]
+    texts = [count_sentence(analysis.lesions[tracer]), *_site_sentence(analysis.lesions[tracer])]
     if len(segs) > 1:
         texts.append(f"The lesions lie in {len(segs)} segmentation series, as viewers show at most 255 segments of one.")
     return _document(case, Kind.sr(tracer), [tracer], segs, groups, texts)
@@ -76,28 +76,41 @@ def write_pair_sr(
     case = Case(pair=pair, analysis=analysis, objects=objects)
     order = [Tracer.PENTIXAFOR, Tracer.FDG]
     groups: list[Group] = [site_group(case, match) for match in analysis.matches]
-    groups += [total_group(case, tracer) for tracer in Tracer]
+    groups += total_groups(case, Tracer)
     groups += [group for tracer in Tracer for group in feature_groups(case, tracer)]
     groups += [finding_group(case, finding) for finding in analysis.findings]
-    texts = [_count_sentence(t, len(analysis.lesions[t].lesions)) for t in Tracer]
+    texts = [count_sentence(analysis.lesions[t]) for t in Tracer]
     texts += _uncertain_sentence(analysis) + _quality_sentence(analysis)
     given = [seg for tracer in order for seg in segs.get(tracer, ())]
     return _document(case, Kind.SR_PAIR, order, given, groups, texts)
 
 
-def _count_sentence(tracer: Tracer, count: int) -> str:
+def count_sentence(found: LesionSet) -> str:
+    """How many lesions there are, or that and why nothing looked for them."""
+    tracer, count = found.tracer, len(found.lesions)
+    if found.not_run:
+        return f"Lesions were not segmented on {tracer}: {found.not_run}"
     if count == 0:
         return f"No {tracer} lesion was found (0 lesions)."
     return f"{count} {tracer} lesion{'s were' if count > 1 else ' was'} found."
 
 
 def _uncertain_sentence(analysis: PatientAnalysis) -> list[str]:
-    names = [m.name for m in analysis.matches if not m.certain]
+    doubtful = [m for m in analysis.matches if not m.certain]
+    if not doubtful:
+        return []
+    errors = [analysis.aligned.quality.error_mm if m.error_mm is None else m.error_mm for m in doubtful]
+    low, high = f"{min(errors):.1f}", f"{max(errors):.1f}"
+    error = low if low == high else f"{low} to {high}"
+    names = _list([m.name for m in doubtful])
+    return [f"Concordance is uncertain within the registration error there of {error} mm: {names}."]
+
+
+def _site_sentence(found: LesionSet) -> list[str]:
+    names = [x.id for x in found.lesions if not x.site_certain]
     if not names:
         return []
-    return [
-        f"Concordance is uncertain within the registration error of {analysis.aligned.quality.error_mm:.1f} mm: {_list(names)}."
-    ]
+    return [f"Medullary or extramedullary is uncertain where CT and PET lie a little apart: {_list(names)}."]
 
 
 def _list(names: Sequence[str], most: int = 40) -> str:

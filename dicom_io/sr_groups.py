@@ -77,9 +77,34 @@ def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Group:
         finding_sites=[FindingSite(region, laterality=side)],
         algorithm_id=_algorithm(case.analysis.lesions[lesion.tracer].model),
         measurements=_lesion_measurements(lesion, match),
-        qualitative_evaluations=_evaluations(lesion.site, match),
+        qualitative_evaluations=[*_evaluations(lesion.site, match), _site_certainty(lesion)],
     )
-    return _with_texts(group, [text_item(codes.DISEASE_SITE, f"{match.name}, {lesion.region}")])
+    texts = [text_item(codes.DISEASE_SITE, f"{match.name}, {lesion.region}")]
+    if lesion.confidence is not None and case.analysis.lesions[lesion.tracer].confidence:
+        texts.append(text_item(codes.CONFIDENCE, case.analysis.lesions[lesion.tracer].confidence))
+    return _with_texts(group, [*texts, *_doubts(lesion, match)])
+
+
+def _site_certainty(lesion: Lesion) -> QualitativeEvaluation:
+    return QualitativeEvaluation(codes.SITE_CERTAINTY, codes.SITE_CERTAINTIES[lesion.site_certain])
+
+
+def _doubts(lesion: Lesion | None, match: LesionMatch) -> list[TextContentItem]:
+    """What is uncertain, in sentences with its range."""
+    found = []
+    if match.concordance is not Concordance.NOT_COMPARABLE and not match.certain:
+        low, high = match.overlap_range
+        found.append(
+            f"Concordance is uncertain: the overlap is {match.overlap:.0%}, and {low:.0%} to {high:.0%} within the "
+            "registration error."
+        )
+    if lesion is not None and not lesion.site_certain and lesion.bone_range is not None:
+        low, high = lesion.bone_range
+        found.append(
+            f"The site is uncertain: {lesion.bone_fraction:.0%} of the lesion lies in bone, and {low:.0%} to {high:.0%} "
+            "where CT and PET lie a little apart."
+        )
+    return [text_item(codes.COMMENT, sentence) for sentence in found]
 
 
 def _lesion_measurements(lesion: Lesion, match: LesionMatch) -> list[Measurement]:
@@ -91,15 +116,25 @@ def _lesion_measurements(lesion: Lesion, match: LesionMatch) -> list[Measurement
         *measured(codes.METABOLIC_VOLUME, lesion.volume_ml, codes.MILLILITRE),
         *measured(burden, lesion.burden_g, codes.GRAM),
         *measured(codes.BONE_FRACTION, lesion.bone_fraction, codes.RATIO),
+        *_bone_range(lesion),
         *_overlap(match),
+        *([] if lesion.confidence is None else measured(codes.CONFIDENCE, lesion.confidence, codes.RATIO)),
     ]
 
 
-def _overlap(match: LesionMatch) -> list[Measurement]:
+def _bone_range(lesion: Lesion) -> list[Measurement]:
+    if lesion.site_certain or lesion.bone_range is None:
+        return []
+    low, high = lesion.bone_range
+    return [*measured(codes.BONE_LOW, low, codes.RATIO), *measured(codes.BONE_HIGH, high, codes.RATIO)]
+
+
+def _overlap(match: LesionMatch, *, whole: bool = False) -> list[Measurement]:
+    """The overlap, with its range where the class is uncertain; whole: with its range in any case."""
     if match.concordance is Concordance.NOT_COMPARABLE:
         return []
     found = measured(codes.OVERLAP, match.overlap, codes.RATIO)
-    if match.certain:
+    if match.certain and not whole:
         return found
     low, high = match.overlap_range
     return [*found, *measured(codes.OVERLAP_LOW, low, codes.RATIO), *measured(codes.OVERLAP_HIGH, high, codes.RATIO)]
@@ -135,10 +170,16 @@ def site_group(case: Case, match: LesionMatch) -> Group:
         TrackingIdentifier(uid=case.uid("site", match.name), identifier=match.name),
         finding_type=codes.DISEASE_SITE,
         finding_sites=[FindingSite(region, laterality=side)],
-        measurements=[*_overlap(match), *counts],
+        measurements=[*_overlap(match, whole=True), *counts],
         qualitative_evaluations=_evaluations(sites.pop() if len(sites) == 1 else None, match),
     )
-    return _with_texts(group, [text_item(codes.MEMBERS, ", ".join(x.id for x in lesions))])
+    members = text_item(codes.MEMBERS, ", ".join(x.id for x in lesions))
+    return _with_texts(group, [members, *_doubts(None, match)])
+
+
+def total_groups(case: Case, tracers: Iterable[Tracer]) -> list[Group]:
+    """The totals of each tracer whose lesions were segmented."""
+    return [total_group(case, tracer) for tracer in tracers if not case.analysis.lesions[tracer].not_run]
 
 
 def total_group(case: Case, tracer: Tracer) -> Group:
@@ -188,7 +229,7 @@ def _subset_group(case: Case, subset: str, features: Mapping[str, float]) -> Gro
             QualitativeEvaluation(codes.CONCORDANCE, codes.CONCORDANCES[Concordance(kind)]),
         ],
     )
-    return _with_texts(group, _undefined(features, "the subset holds no lesion"))
+    return _with_texts(group, _undefined(features, _not_run(case) or "the subset holds no lesion"))
 
 
 def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> Group:
@@ -198,7 +239,8 @@ def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> G
         measurements=[m for name, value in features.items() for m in _feature(name, value)],
         qualitative_evaluations=[QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer])],
     )
-    return _with_texts(group, _undefined(features, "what it needs was not found in the images"))
+    missing = _not_run(case) if case.analysis.lesions[tracer].not_run else ""
+    return _with_texts(group, _undefined(features, missing or "what it needs was not found in the images"))
 
 
 def _feature(name: str, value: float) -> list[Measurement]:
@@ -210,6 +252,12 @@ def _feature(name: str, value: float) -> list[Measurement]:
         return measured(codes.own_code(name, name), value, codes.NO_UNITS)
     concept, unit, derivation = _MEASURES[measure]
     return measured(concept, value, unit, derivation, _ORGANS.get(organ))
+
+
+def _not_run(case: Case) -> str:
+    """On which tracers lesions were not segmented, as a reason; empty where they were on both."""
+    names = [str(tracer) for tracer in case.analysis.not_run]
+    return f"lesions were not segmented on {' and '.join(names)}" if names else ""
 
 
 def _undefined(features: Mapping[str, float], reason: str) -> list[TextContentItem]:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.errors import Rejected
+from analysis.errors import ModelUnavailable, Rejected
+from analysis.values import Tracer
 from service.config import Settings, load
 from service.journal import open_journal
+from service.models import installed, models_of
 from service.node import analysis_of, destinations_of, objects_of, rules_of
 from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
 from service.receiver import ReceiverSettings
@@ -37,8 +39,11 @@ def run_checks(config: Path | None) -> Iterator[Line]:
         yield "destinations", False, "none is set; results stay in the case folders"
     for destination in destinations:
         yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
-    yield "weights", False, "none are needed: lesions and organs are found by rules"
-    yield "GPU", False, _gpu()
+    yield from _weights(settings)
+    for tracer in Tracer:
+        yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
+    yield _tell("anatomy", lambda: _anatomy(settings))
+    yield _tell("GPU", lambda: _gpu(settings))
 
 
 def _tell(name: str, look: Callable[[], str]) -> Line:
@@ -55,6 +60,7 @@ def _settings(settings: Settings) -> str:
     destinations_of(settings)
     objects_of(settings)
     analysis_of(settings)
+    models_of(settings)
     without = f"; without effect in this version: {', '.join(settings.unheeded)}" if settings.unheeded else ""
     return f"{settings.source}; AE title {settings.node.ae_title}{without}"
 
@@ -97,6 +103,58 @@ def _peer(destination: Destination, settings: Settings) -> str:
     return f"answers C-ECHO at {destination.url}"
 
 
-def _gpu() -> str:
-    found = shutil.which("nvidia-smi")
-    return "found" if found else "none; not needed by the rules"
+def _weights(settings: Settings) -> Iterator[Line]:
+    """Each network of [models] folder: whether its files are those of its sidecar and on the operator's list."""
+    models = models_of(settings)
+    here = installed(models, thorough=True)
+    if not here:
+        yield "weights", False, f"none in {models.folder}; none are needed: lesions and organs are found by rules"
+    for each in here:
+        listed = "verified, and on the list; `duet models verify` also loads it"
+        yield f"weights {each.name}", bool(each.fault), each.fault or listed
+
+
+def _lesions(settings: Settings, tracer: Tracer) -> str:
+    """How the tracer's lesions are found. Raises ModelUnavailable where its cases would be held as not run."""
+    from analysis.segmenters.segmentation_settings import SegmentationSettings  # with it come scipy and SimpleITK
+
+    wanted, models = settings.section("segmentation", SegmentationSettings), models_of(settings)
+    name = wanted.network(tracer)
+    if wanted.method(tracer) == "rules":
+        return "found by rules"
+    fault = next(
+        (each.fault for each in installed(models) if each.name == name), f"there is no folder {name} in {models.folder}."
+    )
+    if fault:
+        raise ModelUnavailable(f"[segmentation] asks for the network {name}, and cases are held as not run: {fault}")
+    return f"found by {name} ({wanted.method(tracer)})"
+
+
+def _anatomy(settings: Settings) -> str:
+    """What finds organs and bones. Raises ModelUnavailable where TotalSegmentator is demanded and cannot be loaded."""
+    from analysis.segmenters.segmentation_settings import SegmentationSettings
+    from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
+    from analysis.segmenters.totalsegmentator_weights import verified_weights
+
+    wanted = settings.section("segmentation", SegmentationSettings).anatomy
+    try:
+        if wanted != "rules":
+            verified_weights(models_of(settings), settings.section("totalsegmentator", TotalSegmentatorSettings))
+    except ModelUnavailable as error:
+        if wanted == "totalsegmentator":
+            raise
+        return f"found by rules; TotalSegmentator is not used: {error}"
+    return "found by rules" if wanted == "rules" else "found by TotalSegmentator"
+
+
+def _gpu(settings: Settings) -> str:
+    """What the networks would run on. Raises ModelUnavailable where [models] asks for a GPU that torch does not see."""
+    wanted = models_of(settings).device
+    if wanted == "cpu" or (wanted == "auto" and shutil.which("nvidia-smi") is None):
+        return 'not used: [models] device is "cpu"' if wanted == "cpu" else "none; not needed by the rules"
+    from analysis.segmenters.device import seen_gpu  # loads torch, which takes seconds
+
+    found = seen_gpu()
+    if found is None and wanted == "cuda":
+        raise ModelUnavailable('[models] device is "cuda", and torch sees no GPU; "auto" takes what there is.')
+    return found or "there is one, but this build of torch does not see it"

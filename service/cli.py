@@ -24,6 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+models = typer.Typer(
+    help="Trained networks: what is installed, whether it may be loaded, and how new ones come.", no_args_is_help=True
+)
+app.add_typer(models, name="models")
+
 Config = Annotated[Path | None, typer.Option("--config", help="duet.toml; without it the defaults hold, below ./duet-data.")]
 
 
@@ -113,6 +118,7 @@ def analyse(
     pentixafor_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with the PentixaFor study.")],
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the results go.")],
     nifti: Annotated[bool, typer.Option("--nifti", help="Also write volumes, lesions and anatomy as NIfTI.")] = False,
+    preset: Annotated[str, typer.Option("--preset", help='A named set of settings, such as "paper".')] = "",
     config: Config = None,
 ) -> None:
     """One pair from two folders of mixed DICOM files, without a network."""
@@ -125,7 +131,8 @@ def analyse(
 
     with progress_bar() as progress:
         telling = Telling(progress=progress, note=note)
-        done = analyse_folders(load(config), (fdg_dir, pentixafor_dir), out, telling, nifti=nifti)
+        settings = load(config).with_preset(preset) if preset else load(config)
+        done = analyse_folders(settings, (fdg_dir, pentixafor_dir), out, telling, nifti=nifti)
     for finding in done.findings:
         note(finding)
     typer.echo(done.summary)
@@ -200,6 +207,76 @@ def demo(
     for picture in pictures:
         typer.echo(f"  {picture}")
     typer.echo("Digital patients, research use only.")
+
+
+@models.command("list")
+def models_list(config: Config = None) -> None:
+    """Networks that are installed, that come with duet, and that can be fetched: tracer, licence, verified or why not."""
+    from service.config import load
+    from service.models import models_of, overview
+
+    for line in overview(models_of(load(config))):
+        typer.echo(line)
+
+
+@models.command("verify")
+def models_verify(
+    name: Annotated[str | None, typer.Argument(help="One network; without it all that are installed.")] = None,
+    config: Config = None,
+) -> None:
+    """Hash each file, load each network as a case would, and run it on one small tile; exit status 1 on a fault."""
+    from analysis.errors import ModelUnavailable
+    from service.config import load
+    from service.models import installed, models_of, verify
+
+    settings = models_of(load(config))
+    names = [each.name for each in installed(settings)] if name is None else [name]
+    faults = 0
+    for each in names:
+        try:
+            typer.echo(f"ok     {verify(settings, each)}")
+        except ModelUnavailable as error:
+            faults += 1
+            typer.echo(f"FAULT  {error}")
+    if not names:
+        typer.echo(f"No network is installed in {settings.folder}.")
+    if faults:
+        raise typer.Exit(FAILED)
+
+
+@models.command("add")
+def models_add(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A trained model's folder, of nnU-Net.")],
+    like: Annotated[
+        str | None, typer.Option("--like", help="Which model of the catalogue it is; else duet-model.toml says.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Copy a trained network into the models' folder and say which lines of duet.toml would let it be loaded."""
+    from service.config import load
+    from service.models import add, lines_to_allow, models_of
+
+    added = add(models_of(load(config)), folder, like=like)
+    typer.echo(f"{added.card.name} lies in {added.path}. It is not loaded before duet.toml holds these lines:")
+    typer.echo(lines_to_allow(added))
+
+
+@models.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="A name of the catalogue, see: duet models list.")],
+    config: Config = None,
+) -> None:
+    """Download a published network, check it and unpack it; a download that was cut off goes on where it stopped."""
+    from service.config import load
+    from service.models import fetch, lines_to_allow, models_of
+    from service.render import progress_bar
+
+    with progress_bar() as tell:
+        fetched = fetch(models_of(load(config)), name, tell)
+    card = fetched.card
+    typer.echo(f"{card.name} lies in {fetched.path}. Licence: {card.licence}. {card.training}\nTo be cited: {card.citation}")
+    typer.echo("It is not loaded before duet.toml holds these lines:")
+    typer.echo(lines_to_allow(fetched))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
+from analysis.presets import filled
 from service.bounds import check_ae_title
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ _WANTED = {
 }
 
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery")
-ANALYSIS_TABLES = ("registration", "segmentation", "measurement", "quality")
+ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
+PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination",)
 PLANNED = ("archive", "cohort", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 
@@ -69,7 +71,15 @@ class Settings:
 
     def section(self, name: str, kind: type[T]) -> T:
         """One section as the dataclass of its owner, with that one's defaults. Raises BadSettings."""
-        return build(kind, self.tables.get(name, {}), where=f"{self.source}: [{name}]")
+        table = filled(name, self.tables.get(name, {}))
+        if name == "models" and not table.get("folder"):
+            table = {**table, "folder": self.node.data / "models"}
+        return build(kind, table, where=f"{self.source}: [{name}]")
+
+    def with_preset(self, name: str) -> Settings:
+        """The same settings with this preset in every section that has one; keys of the file still override it."""
+        tables = {section: {**self.tables.get(section, {}), "preset": name} for section in PRESET_SECTIONS}
+        return dataclasses.replace(self, tables={**self.tables, **tables})
 
     def sections(self, name: str, kind: type[T]) -> tuple[T, ...]:
         """Every [[name]] of the file. Raises BadSettings."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.errors import BadSettings, NotAPair, NotDicom, Rejected
 from analysis.ports import Progress
-from analysis.values import Concordance, PatientAnalysis, Tracer, Verdict
+from analysis.values import Concordance, PatientAnalysis, Verdict
 from dicom_io.headers import group, read_folder
 from dicom_io.inspection import save_nifti, suv_report
 from dicom_io.pairing import one_pair
@@ -53,7 +53,7 @@ def analyse_folders(settings: Settings, folders: tuple[Path, Path], out: Path, t
         analysis = write_pair(pair, analysis_of(settings), draft, progress=tell.progress, wishes=wishes)
     odd = [finding for finding in analysis.findings if finding.verdict is not Verdict.OK]
     return Analysed(
-        summary=_summary(pair, analysis),
+        summary=summary(pair, analysis),
         findings=tuple(f"{f.verdict}: {f.message}" for f in odd if f.verdict is not Verdict.HOLD),
         holds=tuple(f.message for f in odd if f.verdict is Verdict.HOLD),
     )
@@ -94,8 +94,10 @@ def _require_two_studies(first: Sequence[TracerStudy], second: Sequence[TracerSt
         )
 
 
-def _summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
-    counts = {tracer: f"{len(analysis.lesions[tracer].lesions)} {tracer} lesions" for tracer in (Tracer.FDG, Tracer.PENTIXAFOR)}
+def summary(pair: DualTracerPair, analysis: PatientAnalysis) -> str:
+    """What was found, in a line for the person at the terminal."""
+    counts = {tracer: f"{len(found.lesions)} {tracer} lesions" for tracer, found in sorted(analysis.lesions.items())}
+    counts |= {tracer: f"{tracer} lesions NOT RUN" for tracer in analysis.not_run}
     concordant = sum(match.concordance is Concordance.CONCORDANT for match in analysis.matches)
     return f"{', '.join(counts.values())}; {concordant} sites on both tracers; {pair.gap_days} days between the studies."
 

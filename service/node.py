@@ -48,10 +48,12 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def analysis_of(settings: Settings) -> AnalysisSettings:
-    """[registration], [segmentation], [measurement] and [quality]; imports the whole analysis. Raises BadSettings."""
+    """The sections that steer the analysis; imports all of it. Raises BadSettings."""
+    from dataclasses import replace
+
     from analysis.patient.pipeline import AnalysisSettings
 
-    return settings.group(AnalysisSettings, ANALYSIS_TABLES)
+    return replace(settings.group(AnalysisSettings, ANALYSIS_TABLES), cache=settings.node.data / "anatomy")
 
 
 def objects_of(settings: Settings) -> ObjectSettings:

@@ -45,17 +45,24 @@ def patient_features(
     """The 32 lesion features, sDmax, reference organs and lesion counts of both tracers.
 
     Lesions that are not comparable enter no concordant or discordant subset; `Count[FDG not comparable]` tells of them.
+    Where a tracer's lesions were not segmented, no subset of either tracer is known, nor what needs that tracer's lesions
+    or their absence: those are NaN, also sums and counts.
     """
     features: dict[str, float] = {}
+    compared = not any(found.not_run for found in lesions.values())
     for tracer in Tracer:
-        features |= _lesion_features(lesions[tracer], matches, settings)
+        known = _lesion_features(lesions[tracer], matches, settings)
+        features |= known if compared else dict.fromkeys(known, math.nan)
     for tracer in Tracer:
         features[f"sDmax[{tracer.bracket}]"] = standardised_dmax(pair.study(tracer), lesions[tracer], settings)
     for (organ, mean), tracer in product(ORGANS.items(), Tracer):
-        value = mean(pair.study(tracer), anatomy[tracer], lesions[tracer], settings)
+        found = lesions[tracer]
+        value = math.nan if found.not_run else mean(pair.study(tracer), anatomy[tracer], found, settings)
         features[f"SUVmean[{tracer.bracket} {organ}]"] = value
     for tracer in Tracer:
-        features |= _counts(lesions[tracer], matches)
+        counts = _counts(lesions[tracer], matches)
+        features |= counts if compared else dict.fromkeys(counts, math.nan)
+        features |= _apart(lesions[tracer], matches)
     return MappingProxyType(features)
 
 
@@ -85,9 +92,13 @@ def _mean(lesions: Sequence[Lesion], settings: MeasurementSettings) -> float:
 
 
 def _counts(lesions: LesionSet, matches: Sequence[LesionMatch]) -> dict[str, float]:
-    counts = {f"Count[{name}]": float(len(chosen)) for name, chosen in subsets(lesions, matches)}
+    return {f"Count[{name}]": float(len(chosen)) for name, chosen in subsets(lesions, matches)}
+
+
+def _apart(lesions: LesionSet, matches: Sequence[LesionMatch]) -> dict[str, float]:
+    """The number of lesions that cannot be compared."""
     apart = sum(len(m.labels(lesions.tracer)) for m in matches if m.concordance is Concordance.NOT_COMPARABLE)
-    return counts | {f"Count[{lesions.tracer.bracket} not comparable]": float(apart)}
+    return {f"Count[{lesions.tracer.bracket} not comparable]": math.nan if lesions.not_run else float(apart)}
 
 
 def standardised_dmax(study: PetCt, lesions: LesionSet, settings: MeasurementSettings) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.errors import BadSettings
+from analysis.presets import preset_error
 from analysis.values import Anatomy, Body, BoolArray, FloatArray, LabelArray, LesionSet, PetCt
 
 PEAK_RADIUS_MM = (3000.0 / (4.0 * math.pi)) ** (1.0 / 3.0)  # 6.2035 mm: a sphere of 1 ml
@@ -26,8 +27,10 @@ OverlapOver = Literal["smaller", "fdg", "pentixafor", "union", "either"]
 class MeasurementSettings:
     """Where the paper leaves a choice open; kept with every result.
 
+    preset: a named set of values, which keys beside it override (analysis/presets.py).
     min_volume_ml: smaller components are noise (0.5 ml is a sphere of 5 mm radius, below what PET resolves).
     min_bone_fraction: medullary from this part of the volume on (the paper: 10 %).
+    site_shift_mm: how far CT and PET of one session may lie apart; a site that such a shift changes is uncertain.
     min_region_share, near_mm: a lesion bears a region's name from this share on, else that of a region so near.
     overlap_over, min_overlap: concordant where the overlap over this volume is larger (the paper: 10 %).
     common_spacing_mm: finest distance of the points by which overlap is measured; larger lesions have fewer for each ml.
@@ -40,8 +43,10 @@ class MeasurementSettings:
     liver_radius_mm: the PERCIST sphere of 3 cm.
     """
 
+    preset: str = ""
     min_volume_ml: float = 0.5
     min_bone_fraction: float = 0.10
+    site_shift_mm: float = 2.0
     min_region_share: float = 0.10
     near_mm: float = 15.0
     overlap_over: OverlapOver = "smaller"
@@ -58,6 +63,8 @@ class MeasurementSettings:
     liver_radius_mm: float = 15.0
 
     def __post_init__(self) -> None:
+        if wrong := preset_error(self.preset):
+            raise BadSettings(f"measurement: {wrong}")
         fractions = {
             "min_bone_fraction": self.min_bone_fraction,
             "min_region_share": self.min_region_share,
@@ -67,8 +74,10 @@ class MeasurementSettings:
         for name, value in fractions.items():
             if not 0.0 <= value <= 1.0:
                 raise BadSettings(f"measurement: {name} is {value}; give a part between 0 and 1")
-        if self.min_volume_ml < 0 or self.common_spacing_mm <= 0:
-            raise BadSettings("measurement: min_volume_ml must not be negative and common_spacing_mm must be above 0")
+        if self.min_volume_ml < 0 or self.site_shift_mm < 0 or self.common_spacing_mm <= 0:
+            raise BadSettings(
+                "measurement: min_volume_ml and site_shift_mm must not be negative, and common_spacing_mm must be above 0"
+            )
 
 
 def body_surface_m2(body: Body, settings: MeasurementSettings) -> float:
@@ -125,15 +134,20 @@ def _along(shape: tuple[int, ...], axis: int, index: LabelArray, width: int) -> 
     return np.clip(at, 0, shape[axis] - 1) * stride, (at >= 0) & (at < shape[axis])
 
 
-def free_of_lesions(mask: BoolArray, lesions: LesionSet, *, erode: bool = True) -> BoolArray:
-    """The mask eroded by one voxel, without lesions and their next neighbours. Shape of the PET grid."""
+def free_of_lesions(mask: BoolArray, lesions: LabelArray, *, erode: bool = True) -> BoolArray:
+    """The mask eroded by one voxel, without lesions (labels, 0 elsewhere) and their next neighbours. Shape of the PET grid."""
     box = bounding_box(mask, margin=2)
     core = np.zeros_like(mask)
     if box is None:
         return core
     inner = ndimage.binary_erosion(mask[box]) if erode else mask[box]
-    core[box] = inner & ~ndimage.binary_dilation(lesions.labelmap.labels[box] > 0, TOUCHING)
+    core[box] = inner & ~ndimage.binary_dilation(lesions[box] > 0, TOUCHING)
     return core
+
+
+def index_of(labels: LabelArray | BoolArray) -> LabelArray:
+    """(n, 3) indices of the voxels that are not 0, in order."""
+    return np.stack(np.unravel_index(np.flatnonzero(labels), labels.shape), axis=1)
 
 
 def bounding_box(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice] | None:
@@ -157,12 +171,17 @@ def region_mean(study: PetCt, mask: BoolArray, min_ml: float) -> float:
 
 def spleen_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of the spleen, eroded one voxel, without lesions dilated one voxel; NaN below 20 ml."""
-    return region_mean(study, free_of_lesions(anatomy.regions.mask("spleen"), lesions), settings.min_spleen_ml)
+    return region_mean(study, free_of_lesions(anatomy.regions.mask("spleen"), lesions.labelmap.labels), settings.min_spleen_ml)
 
 
 def blood_pool_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of the aorta, eroded one voxel."""
-    return region_mean(study, free_of_lesions(anatomy.regions.mask("aorta"), lesions), settings.min_blood_pool_ml)
+    return region_mean(study, blood_pool(anatomy, lesions.labelmap.labels), settings.min_blood_pool_ml)
+
+
+def blood_pool(anatomy: Anatomy, lesions: LabelArray) -> BoolArray:
+    """The aorta eroded one voxel, without lesions (labels, 0 elsewhere) and their neighbours. Shape of the PET grid."""
+    return free_of_lesions(anatomy.regions.mask("aorta"), lesions)
 
 
 def brain_mean(study: PetCt, anatomy: Anatomy, min_ml: float) -> float:
@@ -181,7 +200,7 @@ def brain_mean(study: PetCt, anatomy: Anatomy, min_ml: float) -> float:
 
 def liver_mean(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> float:
     """SUVmean of a 3 cm sphere in the right lobe, at the place deepest in the liver and farthest from its lesions."""
-    values = _liver_sphere(study, anatomy, lesions, settings)
+    values = liver_sphere(study, anatomy, lesions.labelmap.labels, settings)
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
@@ -189,18 +208,21 @@ def liver_mean_and_noise(
     study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings
 ) -> tuple[float, float]:
     """Mean of the same sphere, and its noise: standard deviation over mean; NaN where they are undefined."""
-    values = _liver_sphere(study, anatomy, lesions, settings)
+    values = liver_sphere(study, anatomy, lesions.labelmap.labels, settings)
     if not values.size:
         return math.nan, math.nan
     mean = float(values.mean(dtype=np.float64))
     return mean, float(values.std(dtype=np.float64)) / mean if mean > 0 else math.nan
 
 
-def _liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LesionSet, settings: MeasurementSettings) -> FloatArray:
-    """(n,) SUV of the voxels of the liver's sphere; empty where less than min_liver_ml of it is left."""
+def liver_sphere(study: PetCt, anatomy: Anatomy, lesions: LabelArray, settings: MeasurementSettings) -> FloatArray:
+    """(n,) SUV of the voxels of the liver's sphere, away from lesions (labels, 0 elsewhere) and their neighbours.
+
+    Empty where less than min_liver_ml of it is left.
+    """
     grid = study.pet.grid
     liver = free_of_lesions(anatomy.regions.mask("liver"), lesions, erode=False)
-    index = np.argwhere(liver)
+    index = index_of(liver)
     if not len(index):
         return np.empty(0)
     x = grid.to_world(index)[:, 0]

@@ -6,43 +6,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from analysis.both import for_both
 from analysis.patient.anatomy import find_anatomy
 from analysis.patient.features import patient_features
-from analysis.patient.lesions import find_lesions
+from analysis.patient.lesions import look, measured
 from analysis.patient.matching import match
 from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality import check
 from analysis.patient.quality_batch import batch_findings
 from analysis.patient.quality_settings import QualitySettings
 from analysis.patient.registration import RegistrationSettings, align
-from analysis.ports import AnatomySegmenter, LesionSegmenter, Progress, silent
-from analysis.segmenters.rules import RuleLesions, RuleSettings
-from analysis.segmenters.rules_anatomy import RuleAnatomy
-from analysis.values import Finding, PatientAnalysis, PetCt
+from analysis.ports import LesionMap, NotRun, Progress, silent
+from analysis.segmenters.carried import carry
+from analysis.segmenters.chosen import Equipment, Segmenters, choose
+from analysis.segmenters.model_settings import ModelSettings
+from analysis.segmenters.segmentation_settings import SegmentationSettings
+from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
+from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
 
+OF_THE_MACHINE = {"models": ("folder", "allow", "device", "threads"), "totalsegmentator": ("timeout_s", "cache_mb")}
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisSettings:
-    """What steers each step; kept with the result."""
+    """What steers each step; kept with the result. cache: where TotalSegmentator's label maps are kept; None: nowhere."""
 
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
-    segmentation: RuleSettings = field(default_factory=RuleSettings)
+    segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
+    totalsegmentator: TotalSegmentatorSettings = field(default_factory=TotalSegmentatorSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    cache: Path | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segmenters:
-    """Who finds the anatomy and the lesions."""
-
-    anatomy: AnatomySegmenter
-    lesions: LesionSegmenter
+    def kept(self) -> dict[str, Any]:
+        """What a result keeps of it: all that decides its numbers, and nothing of the machine that computes them."""
+        sections = {name: value for name, value in asdict(self).items() if name != "cache"}
+        return {
+            section: {name: value for name, value in table.items() if name not in OF_THE_MACHINE.get(section, ())}
+            for section, table in sections.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +69,14 @@ NOTHING_BESIDE = Beside()
 
 
 def segmenters(settings: AnalysisSettings) -> Segmenters:
-    """The segmenters that the settings name: rules, which need no weights."""
-    return Segmenters(anatomy=RuleAnatomy(), lesions=RuleLesions(settings=settings.segmentation))
+    """The segmenters that the settings name."""
+    equipment = Equipment(
+        models=settings.models,
+        totalsegmentator=settings.totalsegmentator,
+        measurement=settings.measurement,
+        cache=settings.cache,
+    )
+    return choose(settings.segmentation, equipment)
 
 
 def analyse(
@@ -83,7 +97,13 @@ def analyse(
     progress("Finding bones and organs", 0.4)
     anatomy = find_anatomy(pair, by.anatomy)
     progress("Finding lesions on both tracers", 0.88)
-    lesions = for_both(lambda t: find_lesions(pair.study(t), anatomy[t], by.lesions, settings.measurement))
+
+    def look_at(tracer: Tracer) -> LesionMap | NotRun:
+        return look(pair.study(tracer), anatomy[tracer], by.lesions[tracer])
+
+    own = for_both(look_at) if by.at_once else {t: look_at(t) for t in Tracer}
+    seen = carry(pair, anatomy[Tracer.PENTIXAFOR], own, settings.segmentation)
+    lesions = for_both(lambda t: measured(pair.study(t), anatomy[t], seen[t], settings.measurement))
     progress("Matching lesions of both tracers", 0.95)
     matches = match(pair, lesions, settings.measurement)
     progress("Measuring", 0.97)
@@ -100,7 +120,7 @@ def analyse(
         matches=matches,
         features=features,
         findings=findings,
-        settings=MappingProxyType(asdict(settings) | beside.settings()),
+        settings=MappingProxyType(settings.kept() | beside.settings()),
         software=software(),
     )
 

@@ -9,14 +9,19 @@ import numpy as np
 
 from analysis.patient.quality_case import QualityCase, clipped
 from analysis.patient.quality_settings import QualitySettings
-from analysis.values import Finding, Model, Tracer, Verdict
+from analysis.values import Finding, LesionSet, Model, Tracer, Verdict
 
+KNOWN_MODELS = "rules, or weights with a known SHA-256; hold otherwise"
 WITHOUT_WEIGHTS = "rules, no weights"  # what a model says of itself that needs none
 
 
 def lesion_load(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
     """Number and volume of each tracer's lesions."""
     for tracer in Tracer:
+        if case.lesions[tracer].not_run:
+            yield _unknown(tracer, "lesion count", f"<= {settings.max_lesions}")
+            yield _unknown(tracer, "lesion volume", f"<= {settings.max_volume_ml:g} ml")
+            continue
         lesions = case.lesions[tracer].lesions
         volume = math.fsum(x.volume_ml for x in lesions)
         many, much = len(lesions) > settings.max_lesions, volume > settings.max_volume_ml
@@ -37,6 +42,16 @@ def lesion_load(case: QualityCase, settings: QualitySettings) -> Iterator[Findin
         )
 
 
+def _unknown(tracer: Tracer, what: str, limit: str) -> Finding:
+    return Finding(
+        name=f"{tracer} {what}",
+        value=None,
+        limit=limit,
+        verdict=Verdict.WARN,
+        message=f"Lesions were not segmented on {tracer}, so this is unknown.",
+    )
+
+
 def _plausible(much: bool) -> str:
     return "which is more than one expects; look at the mask" if much else "which is plausible"
 
@@ -45,6 +60,9 @@ def inside_organs(case: QualityCase, settings: QualitySettings) -> Iterator[Find
     """Lesions that lie wholly in an organ of physiological uptake."""
     for tracer in Tracer:
         anatomy, lesions = case.anatomy[tracer], case.lesions[tracer]
+        if lesions.not_run:
+            yield _unknown(tracer, "lesions in organs", "none")
+            continue
         labels = lesions.labelmap.labels
         physiological = anatomy.regions.mask(*anatomy.physiological)
         inside = np.bincount(labels[physiological & (labels > 0)], minlength=len(lesions.lesions) + 1)
@@ -73,8 +91,20 @@ def models(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
     """What found the lesions and the anatomy: rules, or a network whose weights are known."""
     del settings
     for tracer in Tracer:
-        yield _model(f"{tracer} lesion model", f"Lesions of {tracer}", case.lesions[tracer].model)
+        found = case.lesions[tracer]
+        name = f"{tracer} lesion model"
+        yield _not_run(name, found) if found.not_run else _model(name, f"Lesions of {tracer}", found.model)
         yield _model(f"{tracer} anatomy model", f"Organs and bones of {tracer}", case.anatomy[tracer].model)
+
+
+def _not_run(name: str, found: LesionSet) -> Finding:
+    return Finding(
+        name=name,
+        value="not run",
+        limit=KNOWN_MODELS,
+        verdict=Verdict.HOLD,
+        message=f"Lesions were not segmented on {found.tracer}; whether there are any is unknown: {found.not_run}",
+    )
 
 
 def _model(name: str, what: str, model: Model) -> Finding:
@@ -87,7 +117,7 @@ def _model(name: str, what: str, model: Model) -> Finding:
     return Finding(
         name=name,
         value=f"{model.name} {model.version}".strip(),
-        limit="rules, or weights with a known SHA-256; hold otherwise",
+        limit=KNOWN_MODELS,
         verdict=Verdict.OK if known else Verdict.HOLD,
         message=f"{what} were found {how}.",
     )

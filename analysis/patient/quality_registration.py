@@ -59,11 +59,16 @@ def _displacement(q: RegistrationQuality, settings: QualitySettings) -> Finding:
 def common_field(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
     """How much of the smaller scan's body the other PET covers, and the lesions that this leaves out."""
     share = max(field_shares(case.pair).values())
-    apart = sum(len(m.fdg) + len(m.pentixafor) for m in case.matches if m.concordance is Concordance.NOT_COMPARABLE)
+    blind = [str(t) for t in Tracer if case.lesions[t].not_run]
+    apart = (
+        0 if blind else sum(len(m.fdg) + len(m.pentixafor) for m in case.matches if m.concordance is Concordance.NOT_COMPARABLE)
+    )
     verdict = graded(share, share >= settings.common_field, share < settings.common_field_hold)
     if apart and verdict is Verdict.OK:
         verdict = Verdict.WARN
     lesions = f"{apart} lesion{'s' if apart != 1 else ''} cannot be compared" if apart else "every lesion can be compared"
+    if blind:
+        lesions = f"no lesion can be compared, since none were segmented on {' and '.join(blind)}"
     yield Finding(
         name="common field of view",
         value=clipped(share),

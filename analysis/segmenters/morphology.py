@@ -1,4 +1,4 @@
-"""Binary morphology in millimetres, by distance maps: its cost does not grow with the radius."""
+"""Binary morphology in millimetres, exact for any spacing."""
 
 from __future__ import annotations
 
@@ -23,19 +23,62 @@ def distance_to(grid: Grid, mask: BoolArray) -> FloatArray:
 
 def dilate(grid: Grid, mask: BoolArray, radius_mm: float) -> BoolArray:
     """All voxels within radius_mm of the mask."""
-    out = np.zeros(grid.shape, dtype=bool)
+    out = np.zeros(mask.shape, dtype=bool)
     if mask.any():
         box = crop_to(grid, mask, radius_mm + max(grid.spacing))
-        out[box] = distance_to(part(grid, box), mask[box]) <= radius_mm
+        out[box] = swollen(mask[box], grid.spacing, radius_mm)
     return out
 
 
 def erode(grid: Grid, mask: BoolArray, radius_mm: float) -> BoolArray:
     """The voxels of the mask that are farther than radius_mm from everything else; beyond the grid counts as mask."""
-    out = np.zeros(grid.shape, dtype=bool)
+    out = np.zeros(mask.shape, dtype=bool)
     if mask.any():
         box = crop_to(grid, mask, max(grid.spacing))
-        out[box] = distance_to(part(grid, box), ~mask[box]) > radius_mm
+        out[box] = ~swollen(~mask[box], grid.spacing, radius_mm)
+    return out
+
+
+def swollen(mask: BoolArray, spacing: tuple[float, float, float], radius_mm: float) -> BoolArray:
+    """The mask dilated by a ball, exactly: rows along i are widened by each half-width that the ball has, packed to bits, and
+    laid over each other at the ball's places along k and j. A bit is an eighth of a byte, so the many shifts stay cheap."""
+    widths = ball_widths(spacing, radius_mm)
+    rows = {width: np.packbits(widened(mask, width), axis=2) for width in set(widths.values())}
+    out = np.zeros_like(next(iter(rows.values())))
+    for (dk, dj), width in widths.items():
+        (to_k, from_k), (to_j, from_j) = (shifted(n, d) for n, d in zip(mask.shape[:2], (dk, dj), strict=True))
+        out[to_k, to_j] |= rows[width][from_k, from_j]
+    return np.unpackbits(out, axis=2, count=mask.shape[2]).view(bool)
+
+
+def ball_widths(spacing: tuple[float, float, float], radius_mm: float) -> dict[tuple[int, int], int]:
+    """Of a ball on a grid: offset along (k, j) in voxels > half-width along i in voxels."""
+    reach = [int(radius_mm / s + 1e-6) for s in spacing]
+    out = {}
+    for dk in range(-reach[0], reach[0] + 1):
+        for dj in range(-reach[1], reach[1] + 1):
+            left = radius_mm**2 - (dk * spacing[0]) ** 2 - (dj * spacing[1]) ** 2
+            if left >= -1e-6:
+                out[dk, dj] = int(max(left, 0.0) ** 0.5 / spacing[2] + 1e-6)
+    return out
+
+
+def shifted(count: int, by: int) -> tuple[slice, slice]:
+    """Where a row of `count` lands, and what of it, when it is moved along by `by` and cut at its ends."""
+    by = max(-count, min(count, by))
+    return slice(max(by, 0), count + min(by, 0)), slice(max(-by, 0), count - max(by, 0))
+
+
+def widened(mask: BoolArray, width: int) -> BoolArray:
+    """Each row along i dilated by `width` voxels to both sides, by doubling."""
+    out = mask
+    done = 0
+    while done < width:
+        step = min(width - done, 2 * done + 1)
+        wider = out.copy()
+        wider[..., step:] |= out[..., :-step]
+        wider[..., :-step] |= out[..., step:]
+        out, done = wider, done + step
     return out
 
 
@@ -59,8 +102,10 @@ def closing(grid: Grid, mask: BoolArray, radius_mm: float) -> BoolArray:
 
 def components(mask: BoolArray) -> tuple[LabelArray, LabelArray]:
     """Connected components (26 neighbours) as labels 1..n, and their sizes in voxels (sizes[0] is the first)."""
-    labels, n = ndimage.label(mask, EVERY_NEIGHBOUR)
-    return labels, np.bincount(labels.ravel(), minlength=n + 1)[1:]
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    box = box_of(mask)
+    n = ndimage.label(mask[box], EVERY_NEIGHBOUR, output=labels[box])
+    return labels, np.bincount(labels[box].ravel(), minlength=n + 1)[1:]
 
 
 def largest(mask: BoolArray) -> BoolArray:
@@ -85,17 +130,32 @@ def touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
 
 
 def fill_slices(mask: BoolArray, axis: int = 0) -> BoolArray:
-    """Holes of each slice along an axis, filled."""
-    moved = np.moveaxis(mask, axis, 0)
-    filled = np.stack([ndimage.binary_fill_holes(s) for s in moved])
-    return np.moveaxis(filled, 0, axis)
+    """Holes of each slice along an axis, filled: what cannot reach the slice's edge through its four neighbours."""
+    flat = ndimage.generate_binary_structure(3, 1)
+    flat[tuple(slice(None, None, 2) if a == axis else slice(None) for a in range(3))] = False
+    box = box_of(mask)
+    labels, count = ndimage.label(~mask[box], flat)
+    outside = np.zeros(count + 1, dtype=bool)
+    for side in (a for a in range(3) if a != axis):
+        for end in (0, -1):
+            outside[np.unique(np.take(labels, end, axis=side))] = True
+    outside[0] = False
+    out = mask.copy()
+    out[box] = ~outside[labels]
+    return out
+
+
+def box_of(mask: BoolArray) -> tuple[slice, slice, slice]:
+    """The index box of the mask; the whole grid where it is empty."""
+    rows = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    if not rows[0].size:
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2])
+    k, j, i = (slice(int(r[0]), int(r[-1]) + 1) for r in rows)
+    return k, j, i
 
 
 def crop_to(grid: Grid, mask: BoolArray, margin_mm: float = 0.0) -> tuple[slice, slice, slice]:
     """The index box of the mask with a margin; the whole grid where it is empty."""
-    if not mask.any():
-        return slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2])
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
     pad = [int(np.ceil(margin_mm / s)) for s in grid.spacing]
-    k, j, i = (slice(max(0, b.start - p), min(n, b.stop + p)) for b, p, n in zip(box, pad, grid.shape, strict=True))
+    k, j, i = (slice(max(0, b.start - p), min(n, b.stop + p)) for b, p, n in zip(box_of(mask), pad, mask.shape, strict=True))
     return k, j, i

@@ -5,79 +5,112 @@ A first look on a new machine, not a trained model; every object that is made wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from analysis.patient.measures import peak_at
+from analysis.patient.measures import MeasurementSettings, peak_at
+from analysis.ports import LesionMap
 from analysis.segmenters.morphology import components, crop_to, dilate
 from analysis.segmenters.rules_anatomy import EXCRETION
+from analysis.segmenters.thresholds import Threshold, ThresholdSettings, absolute, defined, limits, references
 from analysis.values import Anatomy, BoolArray, FloatArray, Grid, LabelArray, Model, PetCt, Tracer
 
 RULES_VERSION = "1"
+AGREEMENT = "share of the fixed, liver and blood pool thresholds under which it still is a lesion; no probability"
 WARM = ("liver", "spleen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleSettings:
-    """How rules find lesions. Thresholds are SUV; none is agreed for PentixaFor.
+class RuleSettings(ThresholdSettings):
+    """How rules find lesions.
 
     organ_factor: inside liver and spleen a lesion must also exceed this times the organ's median. margin_mm: how far the
     uptake of urine, liver and spleen may spill on PET.
     """
 
-    fdg_threshold: float = 4.0
-    pentixafor_threshold: float = 4.0
     organ_factor: float = 1.5
     margin_mm: float = 8.0
-
-    def threshold(self, tracer: Tracer) -> float:
-        return self.fdg_threshold if tracer is Tracer.FDG else self.pentixafor_threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleLesions:
-    """LesionSegmenter by fixed threshold; hills of uptake whose top lies in a physiological organ are left out whole."""
+    """LesionSegmenter by threshold; hills of uptake whose top lies in a physiological organ are left out whole.
+
+    threshold: which definition makes the lesions; "relative": hills are found by the fixed one, and their border then lies
+    at a part of each hill's highest SUV.
+    """
 
     settings: RuleSettings = RuleSettings()
+    threshold: Threshold = "fixed"
+    measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
 
     @property
     def model(self) -> Model:
         return Model(name="duet lesions (rules, no weights)", version=RULES_VERSION)
 
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:
-        """Bool mask on the PET grid."""
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:
+        """Raises ModelUnavailable where the threshold rests on an organ that was not found."""
+        known = references(study, anatomy, self.measurement)
+        seed = "fixed" if self.threshold in ("relative", "none") else self.threshold
+        least = defined(study, seed, absolute(study.tracer, known, self.settings))
+        organs = organ_limits(study, anatomy, self.settings)
+        mask, regions = self._hills(study, anatomy, np.maximum(organs, least))
+        regions[study.pet.values <= organs] = 0
+        by_name = limits(study, regions, known, self.settings)
+        border = "relative" if self.threshold == "relative" else seed
+        if border == "relative":
+            mask = (regions > 0) & (study.pet.values > by_name[border][regions])
+        return LesionMap(
+            model=self.model, mask=mask, regions=regions, limits=by_name, border=border, references=known, confidence=AGREEMENT
+        )
+
+    def _hills(self, study: PetCt, anatomy: Anatomy, limit: FloatArray) -> tuple[BoolArray, LabelArray]:
+        """The lesions' mask where SUV exceeds limit, and the numbered hills, down to their valleys, that they are part of."""
         grid, suv = study.pet.grid, study.pet.values
-        limit = self._limits(study, anatomy)
         candidate = suv > limit
+        regions = np.zeros(grid.shape, dtype=np.int32)
         if not candidate.any():
-            return candidate
+            return candidate, regions
         organs = anatomy.regions.mask(*anatomy.physiological)
         excreting = anatomy.regions.mask(*EXCRETION)
         spill = dilate(grid, excreting, self.settings.margin_mm) & (anatomy.bone < 0.5)
         box = crop_to(grid, candidate, 2 * max(grid.spacing))
-        hill = hills(suv[box], candidate[box])
+        basin = basins(suv[box])
+        hill = hills(basin, candidate[box])
         drop = physiological_hills(suv[box], hill, organs[box], spill[box]) | specks(suv[box], grid, hill, limit[box])
         mask = np.zeros(grid.shape, dtype=bool)
         mask[box] = ~drop[hill]
-        return mask & ~winding(grid, mask, anatomy.regions.mask("bowel")) if study.tracer is Tracer.FDG else mask
+        if study.tracer is Tracer.FDG:
+            mask = mask & ~winding(grid, mask, anatomy.regions.mask("bowel"))
+        regions[box] = whole_hills(basin, mask[box], candidate[box])
+        return mask, regions
 
-    def _limits(self, study: PetCt, anatomy: Anatomy) -> FloatArray:
-        """The SUV that a lesion exceeds at each voxel: the threshold, and more in and beside liver and spleen.
 
-        Bone beside an organ holds at most the organ's own uptake as spill, so a lesion there need only exceed that.
-        """
-        grid, suv = study.pet.grid, study.pet.values
-        limit = np.full(grid.shape, self.settings.threshold(study.tracer), dtype=np.float32)
-        for organ in (anatomy.regions.mask(name) for name in WARM):
-            if organ.any():
-                usual = float(np.median(suv[organ]))
-                factor = np.where(organ | (anatomy.bone < 0.5), self.settings.organ_factor, 1.0)
-                reach = dilate(grid, organ, self.settings.margin_mm)
-                limit[reach] = np.maximum(limit, usual * factor)[reach]
-        return limit
+def organ_limits(study: PetCt, anatomy: Anatomy, settings: RuleSettings) -> FloatArray:
+    """The SUV that a lesion exceeds at each voxel in and beside liver and spleen, whatever the threshold; else 0.
+
+    Bone beside an organ holds at most the organ's own uptake as spill, so a lesion there need only exceed that.
+    """
+    grid, suv = study.pet.grid, study.pet.values
+    limit = np.zeros(grid.shape, dtype=np.float32)
+    for organ in (anatomy.regions.mask(name) for name in WARM):
+        if organ.any():
+            usual = float(np.median(suv[organ]))
+            factor = np.where(organ | (anatomy.bone < 0.5), settings.organ_factor, 1.0)
+            reach = dilate(grid, organ, settings.margin_mm)
+            limit[reach] = np.maximum(limit, usual * factor)[reach]
+    return limit
+
+
+def whole_hills(basin: LabelArray, mask: BoolArray, candidate: BoolArray) -> LabelArray:
+    """The basins that hold lesions, numbered from 1; without candidates that are no lesion. 0 elsewhere."""
+    held = np.unique(basin[mask])
+    number = np.zeros(int(basin.max(initial=0)) + 1, dtype=np.int32)
+    number[held] = np.arange(1, held.size + 1)
+    return np.where(candidate & ~mask, 0, number[basin]).astype(np.int32)
 
 
 def winding(grid: Grid, mask: BoolArray, bowel: BoolArray) -> BoolArray:
@@ -110,19 +143,23 @@ def specks(suv: FloatArray, grid: Grid, hill: LabelArray, limit: FloatArray) -> 
     return small
 
 
-def hills(suv: FloatArray, candidate: BoolArray) -> LabelArray:
-    """The candidate voxels divided among the tops of uptake, numbered from 1 (0 elsewhere).
+def basins(suv: FloatArray) -> LabelArray:
+    """Every voxel given to a top of uptake, numbered from 1.
 
     A watershed on log SUV: two tops are two hills where the saddle between them is at least a quarter lower than both.
-    What candidates do not connect is never one hill: a spleen between a kidney and a lesion is no candidate itself.
     """
     smooth = ndimage.gaussian_filter(suv, 0.5)
     height = -np.log(np.maximum(smooth, 0.1)).astype(np.float32)
-    basins = sitk.MorphologicalWatershed(
-        sitk.GetImageFromArray(height), level=0.3, markWatershedLine=False, fullyConnected=True
-    )
+    found = sitk.MorphologicalWatershed(sitk.GetImageFromArray(height), level=0.3, markWatershedLine=False, fullyConnected=True)
+    return np.asarray(sitk.GetArrayFromImage(found))
+
+
+def hills(basin: LabelArray, candidate: BoolArray) -> LabelArray:
+    """The candidate voxels divided among basins of uptake, numbered from 1 (0 elsewhere).
+
+    What candidates do not connect is never one hill: a spleen between a kidney and a lesion is no candidate itself.
+    """
     islands, _ = components(candidate)
-    basin = sitk.GetArrayFromImage(basins).astype(np.int64)
     pairs = np.where(candidate, islands.astype(np.int64) * (int(basin.max()) + 1) + basin, 0)
     numbers = np.unique(pairs, return_inverse=True)[1].reshape(pairs.shape)
     return np.where(candidate, numbers + (0 if pairs.min() == 0 else 1), 0).astype(np.int32)

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.grids import inverted, resample
+from analysis.segmenters.rules_confidence import confidences
 from analysis.segmenters.rules_ct import CtStructures, read_ct
-from analysis.segmenters.rules_organs import find_organs, look, tidy
+from analysis.segmenters.rules_organs import find_organs, tidy
+from analysis.segmenters.rules_scene import look
 from analysis.values import AlignedPair, Anatomy, BoolArray, Labelmap, Model, PetCt, Tracer
 
-ANATOMY = Model(name="duet anatomy (rules, no weights)", version="1")
+ANATOMY = Model(name="duet anatomy (rules, no weights)", version="2")
 EXCRETION = frozenset({"kidney_left", "kidney_right", "ureter", "urinary_bladder"})
 PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | {"brain", "heart", "pharynx"}, Tracer.PENTIXAFOR: EXCRETION | {"pharynx"}}
 OUTSIDE = -1e6  # SUV of no patient: marks what a PET does not reach
@@ -37,12 +39,14 @@ class RuleAnatomy:
             tracer: resample(study.pet.grid, study.pet.values, ct.grid, outside=OUTSIDE),
             tracer.other: resample(other.pet.grid, other.pet.values, ct.grid, transform=across, outside=OUTSIDE),
         }
-        organs = tidy(find_organs(look(ct, {t: np.where(v < -1.0, np.nan, v) for t, v in suv.items()})))
+        scene = look(ct, {t: np.where(v < -1.0, np.nan, v) for t, v in suv.items()})
+        organs = tidy(find_organs(scene))
         return Anatomy(
             regions=regions(study, ct, organs),
             bone=resample(ct.grid, ct.skeleton, study.pet.grid),
             model=ANATOMY,
             physiological=PHYSIOLOGICAL[tracer],
+            confidence=confidences(scene, organs),
         )
 
 

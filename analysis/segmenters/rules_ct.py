@@ -16,16 +16,17 @@ from analysis.errors import UnusableImage
 from analysis.grids import resample
 from analysis.segmenters.morphology import (
     closing,
+    components,
     crop_to,
     dilate,
     erode,
     fill_slices,
-    larger_than,
     largest,
     opening,
     part,
     touching,
 )
+from analysis.segmenters.rules_skeleton import Bony, find_skeleton, find_spine, mineral, rough_column
 from analysis.values import BoolArray, FloatArray, Grid, Volume
 
 WORKING_MM = 3.0
@@ -36,15 +37,19 @@ class CtStructures:
     """Masks of one CT on `grid` (about 3 mm). hu: float32 on the same grid.
 
     spine: (nk, 2) world (x, y) in mm of the vertebral column's centre in each slice, NaN-free once any bone was found.
+    smooth: hu, less noisy.
+    mineral: how dense the column is beside a usual one, 0.65 to 1.
     """
 
     grid: Grid
     hu: FloatArray
+    smooth: FloatArray
     body: BoolArray
     lungs: BoolArray
     gas: BoolArray
     skeleton: BoolArray
     spine: FloatArray | None
+    mineral: float = 1.0
 
 
 def read_ct(ct: Volume) -> CtStructures:
@@ -54,9 +59,20 @@ def read_ct(ct: Volume) -> CtStructures:
     box = crop_to(grid, body, 2 * WORKING_MM)
     grid, hu, body = part(grid, box), hu[box], body[box]
     lungs, gas = find_air(grid, hu, body)
-    skeleton = find_skeleton(grid, hu, body)
+    smooth = ndimage.gaussian_filter(hu, 0.65, truncate=3.0)
+    column = rough_column(grid, np.where(body, hu, -1024.0))
+    share = mineral(grid, hu, column)
+    skeleton = find_skeleton(Bony(grid=grid, hu=hu, smooth=smooth, body=body, column=column, mineral=share))
     return CtStructures(
-        grid=grid, hu=hu, body=body, lungs=lungs, gas=gas, skeleton=skeleton, spine=find_spine(grid, skeleton, body)
+        grid=grid,
+        hu=hu,
+        smooth=smooth,
+        body=body,
+        lungs=lungs,
+        gas=gas,
+        skeleton=skeleton,
+        spine=find_spine(grid, skeleton, body),
+        mineral=share,
     )
 
 
@@ -69,10 +85,34 @@ def working_copy(ct: Volume) -> tuple[Grid, FloatArray]:
     affine[:3, :3] = WORKING_MM * np.eye(3)[::-1]
     affine[:3, 3] = low + WORKING_MM / 2
     grid = Grid(shape=(int(shape[2]), int(shape[1]), int(shape[0])), affine=affine)
-    blur = [0.4 * WORKING_MM / s if 1.2 * s < WORKING_MM else 0.0 for s in ct.grid.spacing]
-    clipped = np.clip(ct.values, -1024, 3000)
-    smooth = ndimage.gaussian_filter(clipped, blur, mode="nearest", truncate=2.0) if any(blur) else clipped
-    return grid, resample(ct.grid, smooth, grid, outside=-1024.0)
+    return grid, np.clip(averaged(ct, grid), -1024.0, 3000.0)
+
+
+def averaged(ct: Volume, grid: Grid) -> FloatArray:
+    """The CT's values on an upright grid: the mean under a tent as wide as the coarser of both spacings.
+
+    Where the CT's axes are those of the body, as nearly always, one axis after the other by a matrix, slice by slice, so that
+    no second copy of the CT is made; else blurred and interpolated.
+    """
+    axes = ct.grid.affine[:3, :3] / np.linalg.norm(ct.grid.affine[:3, :3], axis=0)
+    rows = np.abs(axes).argmax(axis=0)  # world axis (x, y, z) of k, j, i
+    if np.abs(axes).max(axis=0).min() < 0.9999 or tuple(rows) != (2, 1, 0):
+        blur = [0.4 * WORKING_MM / s if 1.2 * s < WORKING_MM else 0.0 for s in ct.grid.spacing]
+        smooth = ndimage.gaussian_filter(ct.values, blur, mode="nearest", truncate=2.0) if any(blur) else ct.values
+        return resample(ct.grid, smooth, grid, outside=-1024.0)
+    along_k, along_j, along_i = (tents(ct.grid, grid, axis) for axis in range(3))
+    flat = np.stack([along_j @ (slice_ @ along_i.T) for slice_ in ct.values])
+    return np.asarray((along_k @ flat.reshape(flat.shape[0], -1)).reshape(grid.shape))
+
+
+def tents(old: Grid, new: Grid, axis: int) -> FloatArray:
+    """(n new, n old) float32 weights along one array axis of two grids whose axes agree but for their sign."""
+    world = 2 - axis
+    step, start = old.affine[world, axis], old.affine[world, 3]
+    places = new.affine[world, 3] + new.affine[world, axis] * np.arange(new.shape[axis])
+    away = np.abs(places[:, None] - (start + step * np.arange(old.shape[axis]))[None, :])
+    weights = np.maximum(1.0 - away / max(abs(step), abs(new.affine[world, axis])), 0.0)
+    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
 def find_body(grid: Grid, hu: FloatArray) -> BoolArray:
@@ -85,61 +125,25 @@ def find_body(grid: Grid, hu: FloatArray) -> BoolArray:
 
 
 def find_air(grid: Grid, hu: FloatArray, body: BoolArray) -> tuple[BoolArray, BoolArray]:
-    """Lungs with their vessels (air-filled, at least 300 ml, wider than a trachea), and all other gas inside the body."""
+    """Lungs with their vessels, and all other gas inside the body.
+
+    Lung is air wider than a trachea and of at least 300 ml, or, where the field's top cuts it, 12 mm wide and of 20 ml; half of
+    it is denser than -950 HU, as gas in bowel is not; what the top cuts lies behind the middle, where bowel seldom is.
+    """
     air = (hu < -400) & erode(grid, body, 3.0)
-    core = larger_than(grid, opening(grid, air & (hu < -500), 12.0), 300.0)
+    top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
+    core = like_lung(grid, hu, opening(grid, air & (hu < -500), 12.0), 300.0)
+    labels, _ = components(opening(grid, air & (hu < -500), 6.0))
+    behind = np.arange(grid.shape[1])[None, :, None] > np.argwhere(body[top])[:, 0].mean()
+    core |= like_lung(grid, hu, np.isin(labels, np.unique(labels[top] * behind[0])[1:]) & behind, 20.0)
     if not core.any():
         return core, air
-    lungs = closing(grid, touching(air & dilate(grid, core, 12.0), core), 6.0) & body
+    lungs = closing(grid, touching(air & dilate(grid, core, 20.0), core), 6.0) & body
     return lungs, air & ~lungs
 
 
-def find_skeleton(grid: Grid, hu: FloatArray, body: BoolArray) -> BoolArray:
-    """Bones with their marrow, without the spinal canal.
-
-    Hard bone (> 250 HU) grows into what is connected and above 140 HU; contrast-filled vessels and organs, dense but even
-    and thick, are taken out first; marrow is what a shell of bone encloses, up to 32 mm across (a brain is no marrow).
-    """
-    dense = (hu > 140) & body
-    even = opening(grid, dense & (local_spread(hu) < 35), 6.0) & (hu < 500)
-    bone = touching(dense & ~dilate(grid, even, 3.0), (hu > 250) & body)
-    bone = larger_than(grid, bone, 0.3)
-    shell = closing(grid, bone, 5.0)
-    inside = (fill_slices(shell, 0) | fill_slices(shell, 2)) & ~bone & (hu > -80) & body
-    return bone | (inside & ~opening(grid, inside, 16.0))
-
-
-def local_spread(hu: FloatArray, size: int = 3) -> FloatArray:
-    """Standard deviation of the values in a cube of `size` voxels."""
-    mean = ndimage.uniform_filter(hu, size)
-    return np.asarray(np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, size) - mean * mean, 0.0)))
-
-
-def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray | None:
-    """The centre line of the vertebral column: (nk, 2) world x and y in mm, smoothed; None where there is no column.
-
-    Vertebrae are the thickest bone near the middle of the body; slices without any take the neighbours' value.
-    """
-    core = opening(grid, skeleton, 8.0)
-    k, j, i = np.nonzero(core)
-    if k.size == 0:
-        return None
-    x, y, _ = grid.to_world(np.stack([k, j, i], axis=-1)).T
-    middle = float(np.median(grid.to_world(np.argwhere(body))[:, 0]))
-    near = np.abs(x - middle) < 60.0
-    line = np.full((grid.shape[0], 2), np.nan)
-    if not near.any():
-        return None
-    middle = float(np.median(x[near]))
-    near &= np.abs(x - middle) < 45.0
-    for row in np.unique(k[near]):
-        here = near & (k == row)
-        line[row] = np.median(x[here]), np.median(y[here])
-    known = np.flatnonzero(np.isfinite(line[:, 0]))
-    if known.size < 3:
-        return None
-    every = np.arange(grid.shape[0])
-    full = np.stack([np.interp(every, known, line[known, c]) for c in range(2)], axis=-1)
-    width = max(3, round(60.0 / grid.spacing[0]) | 1)
-    steady = ndimage.median_filter(full, (width, 1), mode="nearest")
-    return np.asarray(ndimage.gaussian_filter1d(steady, width / 4, axis=0, mode="nearest"))
+def like_lung(grid: Grid, hu: FloatArray, air: BoolArray, least_ml: float) -> BoolArray:
+    """The components of at least the given volume whose median is above -950 HU."""
+    labels, sizes = components(air)
+    large = np.flatnonzero(sizes * grid.voxel_ml > least_ml) + 1
+    return np.isin(labels, [n for n in large if np.median(hu[labels == n]) > -950.0])

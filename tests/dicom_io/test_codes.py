@@ -8,9 +8,10 @@ from pydicom.sr.coding import Code
 
 from analysis.values import Site, Unit
 from dicom_io import codes
+from dicom_io.anatomy_codes import BEYOND_THE_STANDARD
 
 # In the standard's text, or free as UCUM says, but not in pydicom's table: PS3.16 TID 1500 row 12, and UCUM's own units.
-NOT_IN_TABLE = {"C0034375", "ml", "g", "/m", "{lesions}"}
+NOT_IN_TABLE = {"C0034375", "ml", "g", "/m", "{lesions}"} | {code.value for code in BEYOND_THE_STANDARD}
 
 
 @pytest.mark.parametrize("code", [c for c in codes.standard_codes() if c.value not in NOT_IN_TABLE], ids=lambda c: c.value)
@@ -28,7 +29,9 @@ def test_the_unit_of_suv_is_the_one_of_the_values() -> None:
     [
         ("vertebra_L3", Site.MEDULLARY, "L3 vertebra", None),
         ("vertebrae_T12", Site.MEDULLARY, "T12 vertebra", None),
-        ("rib_left_7", Site.MEDULLARY, "Rib", "Left"),
+        ("rib_left_7", Site.MEDULLARY, "Seventh rib", "Left"),
+        ("near rib right 12", Site.EXTRAMEDULLARY, "Twelfth rib", "Right"),
+        ("left ribs", Site.MEDULLARY, "Rib", "Left"),
         ("right femur", Site.MEDULLARY, "Femur", "Right"),
         ("urinary_bladder", None, "Bladder", None),
         ("gallbladder", None, "Gallbladder", None),

@@ -19,7 +19,7 @@ import srtree
 from factories import FEW, make_analysis, make_case
 from pydicom import Dataset, dcmread
 
-from analysis.values import Finding, Grid, Labelmap, LesionSet, PatientAnalysis, Tracer, Verdict
+from analysis.values import Border, Finding, Grid, Labelmap, LesionSet, PatientAnalysis, Tracer, Verdict
 from dicom_io import codes
 from dicom_io.capture import capture
 from dicom_io.derived import Case
@@ -74,6 +74,7 @@ def test_results_have_the_shape_of_the_design(written: Written) -> None:
     assert results["pair"]["fdg_study"] == written.pair.fdg.study.study_instance_uid
     assert results["pair"]["gap_days"] == 2
     assert {"software", "settings", "registration", "quality", "lesions", "features"} <= set(results)
+    assert (results["not_run"], set(results["anatomy"])) == ({}, {"FDG", "PentixaFor"})
     assert results["quality"][1] == {
         "name": "registration",
         "value": 0.6,
@@ -286,3 +287,59 @@ def test_the_set_is_consistent_with_its_sources(written: Written, program: Calla
     for path in objects:
         told = subprocess.run([program("dciodvfy"), path], capture_output=True, text=True, check=False).stderr
         assert [line for line in told.splitlines() if line.startswith("Error")] == [], path.name
+
+
+def test_uncertain_lesions_are_marked_with_their_ranges(written: Written) -> None:
+    """The factory's uncertain site overlaps by 5 to 90 % (its range); results.json and lesions.csv say the same."""
+    doubtful = [lesion for lesion in written.results["lesions"] if not lesion["certain"]]
+    assert doubtful
+    for lesion in doubtful:
+        assert (lesion["overlap_low"], lesion["overlap_high"]) == (0.05, 0.9)
+    rows = {row["id"]: row for row in written.rows("lesions.csv")}
+    assert {id_ for id_, row in rows.items() if row["certain"] == "false"} == {lesion["id"] for lesion in doubtful}
+    assert (rows[doubtful[0]["id"]]["overlap_low"], rows[doubtful[0]["id"]]["overlap_high"]) == ("0.05", "0.9")
+
+
+def test_what_a_lesion_is_by_each_threshold_stands_in_both_tables(tmp_path: Path) -> None:
+    pair, analysis = make_case(tmp_path / "in", FEW)
+    tried = {
+        "fixed": Border(suv=4.0, volume_ml=2.0, suv_mean=6.0),
+        "blood pool": Border(suv=float("nan"), volume_ml=float("nan"), suv_mean=float("nan")),
+    }
+    fdg = analysis.lesions[Tracer.FDG]
+    first = replace(
+        fdg.lesions[0], borders=tried, confidence=0.75, bone_fraction=0.09, bone_range=(0.05, 0.13), site_certain=False
+    )
+    changed = replace(
+        fdg,
+        lesions=(first, *fdg.lesions[1:]),
+        border="fixed",
+        borders=tried,
+        confidence="mean probability",
+        references={"liver mean": 2.1, "blood pool mean": float("nan")},
+    )
+    analysis = replace(analysis, lesions={**analysis.lesions, Tracer.FDG: changed})
+    write_case(tmp_path / "out", pair, analysis)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    fixed = {"suv": 4.0, "volume_ml": 2.0, "suv_mean": 6.0, "tlg_g": 12.0}
+    lesion = results["lesions"][0]
+    assert lesion["thresholds"] == {"fixed": fixed, "blood pool": dict.fromkeys(fixed)}
+    assert (lesion["confidence"], lesion["site_certain"], lesion["bone_low"], lesion["bone_high"]) == (0.75, False, 0.05, 0.13)
+    assert results["thresholds"]["FDG"] == {
+        "in_force": "fixed",
+        "references": {"liver mean": 2.1, "blood pool mean": None},
+        "confidence": "mean probability",
+        "all_lesions": lesion["thresholds"],
+    }
+    row = next(csv.DictReader((tmp_path / "out" / "lesions.csv").open()))
+    assert (row["suv_fixed"], row["volume_ml_fixed"], row["burden_g_fixed"], row["volume_ml_blood_pool"]) == (
+        "4.0",
+        "2.0",
+        "12.0",
+        "",
+    )
+    group = srtree.groups(dcmread(tmp_path / "out" / "sr-fdg.dcm"))["F1"]
+    assert group.value("Confidence that this is a lesion") == pytest.approx(0.75)
+    assert group.codes["Certainty of the site"] == "Changes where CT and PET lie a little apart"
+    assert group.value("Lowest fraction in bone where CT and PET lie apart") == pytest.approx(0.05)
+    assert any("5% to 13%" in sentence for sentence in group.texts["Comment"])

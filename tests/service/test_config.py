@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from analysis.errors import BadSettings
+from analysis.patient.measures import MeasurementSettings
 from analysis.patient.quality_settings import QualitySettings
+from analysis.segmenters.model_settings import ModelSettings
+from analysis.segmenters.segmentation_settings import SegmentationSettings
+from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
 from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
@@ -29,7 +33,11 @@ SECTIONS: dict[str, type[Any]] = {
     "pairing": PairingSettings,
     "objects": ObjectSettings,
     "delivery": DeliverySettings,
+    "models": ModelSettings,
     "quality": QualitySettings,
+    "segmentation": SegmentationSettings,
+    "totalsegmentator": TotalSegmentatorSettings,
+    "measurement": MeasurementSettings,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 
@@ -45,7 +53,8 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     assert set(shown) == set(SECTIONS)
     for name, kind in SECTIONS.items():
         assert set(shown[name]) == {f.name for f in dataclasses.fields(kind)}, name
-        assert load(EXAMPLE).section(name, kind) == kind(), name
+        usual = kind(folder=Path("duet-data/models")) if kind is ModelSettings else kind()
+        assert load(EXAMPLE).section(name, kind) == usual, name
 
 
 def test_without_a_file_the_defaults_hold() -> None:
@@ -147,3 +156,40 @@ def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: 
     settings = load(file)
     assert settings.node.ae_title == "D2"
     assert settings.unheeded == ("archive", "cohort", "web", "retention")
+
+
+def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:
+    text = '[segmentation]\npreset = "paper"\n[measurement]\npreset = "paper"\nmin_overlap = 0.25\n'
+    found = analysis_of(load(written(tmp_path, text)))
+    assert found.segmentation.pentixafor_from_fdg
+    assert found.measurement.min_overlap == 0.25
+    kept = found.kept()
+    assert (kept["segmentation"]["preset"], kept["segmentation"]["pentixafor_from_fdg"]) == ("paper", True)
+    assert not analysis_of(load(None)).segmentation.pentixafor_from_fdg
+
+
+def test_a_preset_from_the_command_line_leaves_the_files_own_keys(tmp_path: Path) -> None:
+    path = written(tmp_path, "[segmentation]\npentixafor_from_fdg = false\nfdg_threshold = 2.5\n")
+    found = analysis_of(load(path).with_preset("paper"))
+    assert (found.segmentation.preset, found.measurement.preset) == ("paper", "paper")
+    assert (found.segmentation.pentixafor_from_fdg, found.segmentation.fdg_threshold) == (False, 2.5)
+    with pytest.raises(BadSettings, match=r"\[segmentation\]: preset is to be empty or one of paper, not 'article'"):
+        analysis_of(load(path).with_preset("article"))
+
+
+def test_models_lie_below_the_nodes_data_unless_told(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[node]\ndata = "{tmp_path}/data"\n')
+    assert analysis_of(load(path)).models.folder == tmp_path / "data" / "models"
+    path.write_text(f'[models]\nfolder = "{tmp_path}/nets"\n')
+    assert analysis_of(load(path)).models.folder == tmp_path / "nets"
+
+
+def test_no_path_of_the_machine_is_kept_with_a_result(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[node]\ndata = "{tmp_path}/data"\n[models]\nthreads = 3\ndevice = "cpu"\n')
+    assert str(tmp_path) not in repr(analysis_of(load(path)).kept())
+    assert analysis_of(load(path)).kept() == analysis_of(load(None)).kept()
+
+
+def test_a_network_method_without_a_network_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="fdg_method asks for a network; name it in fdg_network"):
+        analysis_of(load(written(tmp_path, '[segmentation]\nfdg_method = "network"\n')))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,3 +129,26 @@ def test_farthest_of_many_points_even_in_a_plane() -> None:
     flat = points * (1, 1, 0)
     assert farthest_mm(flat) == pytest.approx(float(pdist(flat).max()))
     assert farthest_mm(points[:1]) == 0.0
+
+
+@pytest.mark.parametrize("blind", list(Tracer))
+def test_where_one_tracer_was_not_run_no_subset_is_known(make: Any, blind: Tracer) -> None:
+    """Neither a sum nor a count is 0; what needs the other tracer alone is there."""
+    grid = make.grid((4, 4, 4))
+    pair = make.pair(*[make.study(t, grid) for t in Tracer])
+    seen = blind.other
+    lesions = {
+        seen: lesions_of(make, seen, [make.lesion(1, seen), make.lesion(2, seen, centroid_mm=(0.0, 0.0, 184.81))]),
+        blind: replace(lesions_of(make, blind, []), not_run="no weights."),
+    }
+    numbers = {Tracer.FDG: ("fdg", "pentixafor"), Tracer.PENTIXAFOR: ("pentixafor", "fdg")}[seen]
+    matches = [
+        LesionMatch(name=f"M{n}", concordance=Concordance.NOT_COMPARABLE, **{numbers[0]: (n,), numbers[1]: ()}) for n in (1, 2)
+    ]
+    features = patient_features(pair, dict.fromkeys(Tracer, make.anatomy(grid)), lesions, matches, SETTINGS)
+    assert {name for name, value in features.items() if not math.isnan(value)} == {
+        f"sDmax[{seen.bracket}]",
+        f"Count[{seen.bracket} not comparable]",
+    }
+    assert features[f"sDmax[{seen.bracket}]"] == pytest.approx(0.1, rel=1e-3)
+    assert features[f"Count[{seen.bracket} not comparable]"] == 2

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.patient.lesions import components, find_lesions, readable
+from analysis.errors import ModelUnavailable
+from analysis.patient.lesions import components, find_lesions, measured, readable
 from analysis.patient.measures import MeasurementSettings
+from analysis.ports import LesionMap
 from analysis.values import Anatomy, BoolArray, Model, PetCt, Site, Tracer
 
 SETTINGS = MeasurementSettings()
@@ -25,8 +27,8 @@ class Fixed:
     mask: BoolArray
     model: Model = FIXED
 
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:  # noqa: ARG002
-        return self.mask
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:  # noqa: ARG002
+        return LesionMap(model=self.model, mask=self.mask)
 
 
 def test_labels_run_from_head_to_feet_then_from_right_to_left(make: Any) -> None:
@@ -115,5 +117,51 @@ def test_a_mask_of_another_grid_is_a_fault_of_the_segmenter(make: Any) -> None:
 
 def test_region_names_in_words() -> None:
     names = ["kidney_left", "vertebrae_T12", "rib_left_5", "urinary_bladder", "lung_upper_lobe_right", "skeleton"]
-    words = ["left kidney", "vertebra T12", "left rib 5", "urinary bladder", "right lung upper lobe", "skeleton"]
+    words = ["left kidney", "vertebra T12", "rib left 5", "urinary bladder", "right lung upper lobe", "skeleton"]
     assert [readable(n) for n in names] == words
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A LesionSegmenter that cannot look."""
+
+    model: Model = FIXED
+
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:  # noqa: ARG002
+        raise ModelUnavailable("there are no weights.")
+
+
+def test_what_cannot_look_finds_nothing_and_says_so(make: Any) -> None:
+    grid = make.grid((8, 8, 8))
+    found = find_lesions(make.study(Tracer.FDG, grid), make.anatomy(grid), Blind(), SETTINGS)
+    assert (found.lesions, found.not_run, found.model) == ((), "there are no weights.", FIXED)
+
+
+@pytest.mark.parametrize(("edge", "certain"), [(28.5, False), (22.5, True), (40.5, True)])
+def test_the_site_is_uncertain_where_a_small_shift_changes_it(make: Any, edge: float, certain: bool) -> None:
+    """A cube of 30 mm from x = 25.5 mm on beside a plane of bone: 10 % of it are 3 mm, 2 mm less or more are 3 to 17 %."""
+    grid = make.grid((20, 20, 40))
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[5:15, 5:15, 9:19] = True  # x from 25.5 to 55.5 mm
+    x = np.arange(40) * 3.0
+    part = np.clip((edge - (x - 1.5)) / 3.0, 0.0, 1.0)  # of each voxel on this side of the plane
+    bone = np.broadcast_to(part, grid.shape).astype(np.float32)
+    (lesion,) = find_lesions(make.study(Tracer.FDG, grid), make.anatomy(grid, bone=bone), Fixed(mask), SETTINGS).lesions
+    share = max(0.0, (edge - 25.5) / 30.0)
+    assert lesion.bone_fraction == pytest.approx(share, abs=1e-6)
+    low, high = max(0.0, (edge - 2.0 - 25.5) / 30.0), max(0.0, (edge + 2.0 - 25.5) / 30.0)
+    assert lesion.bone_range == pytest.approx((low, high), abs=0.012)
+    assert lesion.site_certain is certain
+
+
+def test_confidence_is_the_mean_probability(make: Any) -> None:
+    grid = make.grid((20, 20, 20))
+    mask = make.sphere(grid, (30, 30, 30), 10.0)
+    probability = np.where(mask, 0.8, 0.1).astype(np.float32)
+    top = tuple(np.argwhere(mask)[0])
+    probability[top] = 0.6
+    seen = LesionMap(model=FIXED, mask=mask, probability=probability)
+    (lesion,) = measured(make.study(Tracer.FDG, grid), make.anatomy(grid), seen, SETTINGS).lesions
+    assert lesion.confidence == pytest.approx(0.8 - 0.2 / mask.sum())
+    plain = measured(make.study(Tracer.FDG, grid), make.anatomy(grid), LesionMap(model=FIXED, mask=mask), SETTINGS)
+    assert plain.lesions[0].confidence is None

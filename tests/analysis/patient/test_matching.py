@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 from scipy.optimize import brentq
 
 from analysis.grids import apply, centres
-from analysis.patient.matching import match, shifts, volume_change
+from analysis.patient.matching import STILL, match, moves, volume_change
 from analysis.patient.measures import MeasurementSettings
 from analysis.patient.shapes import lesion_shapes
-from analysis.values import Concordance, LesionMatch, LesionSet, Tracer, Transform
+from analysis.values import Concordance, ErrorMap, LesionMatch, LesionSet, Tracer, Transform
 
 SETTINGS = MeasurementSettings()
 BOXES = MeasurementSettings(surface_mm=0.0)
@@ -138,12 +139,12 @@ def test_uncertain_where_a_shift_by_the_error_changes_the_class(make: Any) -> No
     assert all(m.certain for m in matched(make, lesions, error_mm=0.0))
 
 
-def test_shifts_go_by_the_error_in_14_directions() -> None:
-    assert len(shifts(0.0)) == 1
-    moves = np.array(shifts(2.5))
-    assert len(moves) == 15
-    assert np.linalg.norm(moves[1:], axis=1) == pytest.approx(2.5)
-    assert np.allclose(moves.sum(axis=0), 0.0)
+def test_shifts_go_in_14_directions_and_along_each_pair() -> None:
+    assert moves()[0] is STILL
+    assert [move.along for move in moves()[15:]] == [1, -1]
+    directions = np.array([move.direction for move in moves()[1:15]])
+    assert np.linalg.norm(directions, axis=1) == pytest.approx(1.0)
+    assert np.allclose(directions.sum(axis=0), 0.0)
 
 
 def bent(make: Any) -> Transform:
@@ -203,8 +204,54 @@ def test_many_lesions_take_little_time(make: Any) -> None:
         for t, step in ((Tracer.FDG, 0), (Tracer.PENTIXAFOR, 1)):
             labels[t][k - 4 : k + 5, j - 4 : j + 5, i - 4 + step : i + 5 + step][ball] = n
     lesions = {t: make.lesions(t, grid, [labels[t] == n for n in range(1, 110)]) for t in Tracer}
-    started = time.perf_counter()
+    started = time.process_time()
     sites = matched(make, lesions, error_mm=2.0)
-    assert time.perf_counter() - started < 10.0
+    assert time.process_time() - started < 10.0
     assert len(sites) == 109
     assert {m.concordance for m in sites} == {Concordance.CONCORDANT}
+
+
+def lens(distance: float, radius: float) -> float:
+    """The part of either of two equal spheres that both share."""
+    if distance >= 2 * radius:
+        return 0.0
+    return (4 * radius + distance) * (2 * radius - distance) ** 2 / (16 * radius**3)
+
+
+@pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (2.0, -1.0, 0.4), (0.3, 1.0, -0.7)])
+@pytest.mark.parametrize(("distance", "error"), [(14.0, 3.0), (10.0, 4.0), (2.0, 5.0)])
+def test_the_range_is_that_of_two_spheres_moved_by_the_error(
+    make: Any, axis: tuple[float, float, float], distance: float, error: float
+) -> None:
+    """Analytic: between the lens of the distance with the error and that without it, in any direction."""
+    grids = make.grid((34, 34, 34), (2, 2, 2), (-35.3, -33.1, -33.7)), make.grid((34, 34, 34), (2, 2, 2), (-34, -33, -32.5))
+    half = np.array(axis) * distance / 2 / np.linalg.norm(axis)
+    sites = matched(make, two(make, [(half, 12.0)], [(-half, 12.0)], grids), error_mm=error)
+    low, high = sites[0].overlap_range
+    assert low == pytest.approx(lens(distance + error, 12.0), abs=0.012)
+    assert high == pytest.approx(lens(max(0.0, distance - error), 12.0), abs=0.02)
+    assert sites[0].error_mm == pytest.approx(error)
+
+
+def test_only_where_the_registration_is_bad_is_a_site_uncertain(make: Any) -> None:
+    """Two sites of the same overlap; the map of the local error is 8 mm around the upper one and 0.5 mm elsewhere."""
+    lesions = two(make, [((0, 0, 45), 10.0), ((0, 0, -30), 10.0)], [((9.0, 0, 45), 10.0), ((9.0, 0, -30), 10.0)])
+    grid = make.grid((30, 20, 20), (8, 10, 10), (-100, -100, -110))
+    values = np.where(centres(grid)[..., 2] > 15.0, 8.0, 0.5).astype(np.float32)
+    studies = [make.study(t, lesions[t].labelmap.grid) for t in Tracer]
+    pair = replace(make.pair(*studies, error_mm=3.0), error=ErrorMap(grid=grid, mm=values))
+    bad, good = match(pair, lesions, SETTINGS)
+    assert (bad.certain, good.certain) == (False, True)
+    assert good.overlap == pytest.approx(bad.overlap, abs=0.02)
+    assert good.overlap_range == pytest.approx((lens(9.5, 10.0), lens(8.5, 10.0)), abs=0.02)
+    assert bad.overlap_range == pytest.approx((lens(17.0, 10.0), lens(1.0, 10.0)), abs=0.03)
+    assert (bad.error_mm, good.error_mm) == pytest.approx((8.0, 0.5))
+
+
+def test_lesions_beside_a_tracer_that_was_not_run_cannot_be_compared(make: Any) -> None:
+    lesions = two(make, [((0, 0, 40), 10.0), ((0, 0, -40), 10.0)], [])
+    lesions[Tracer.PENTIXAFOR] = replace(lesions[Tracer.PENTIXAFOR], not_run="there are no weights.")
+    sites = matched(make, lesions, error_mm=3.0)
+    assert [(m.name, m.fdg, m.pentixafor) for m in sites] == [("M1", (1,), ()), ("M2", (2,), ())]
+    assert {m.concordance for m in sites} == {Concordance.NOT_COMPARABLE}
+    assert all(math.isnan(x) for m in sites for x in (m.overlap, *m.overlap_range, *m.ratios.values()))

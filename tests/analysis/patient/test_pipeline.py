@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from analysis.patient import pipeline
 from analysis.patient.pipeline import NOTHING_BESIDE, AnalysisSettings, Beside, Segmenters, analyse
 from analysis.phantom import DigitalPatient, PhantomSettings, Trap, make_patient
 from analysis.phantom.values import Preset
-from analysis.ports import Progress, silent
+from analysis.ports import LesionMap, Progress, silent
+from analysis.segmenters.model_settings import ModelSettings
+from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.values import (
     AlignedPair,
     Anatomy,
-    BoolArray,
     Concordance,
     Finding,
     Lesion,
@@ -57,8 +59,8 @@ class TrueLesions:
     patient: DigitalPatient
     model: Model = TRUTH
 
-    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> BoolArray:  # noqa: ARG002
-        return np.asarray(self.patient.lesions[study.tracer].labels > 0)
+    def segment_lesions(self, study: PetCt, anatomy: Anatomy) -> LesionMap:  # noqa: ARG002
+        return LesionMap(model=self.model, mask=np.asarray(self.patient.lesions[study.tracer].labels > 0))
 
 
 def true_pair(patient: DigitalPatient, error_mm: float = 0.0) -> AlignedPair:
@@ -79,7 +81,7 @@ def analysed(
     beside: Beside = NOTHING_BESIDE,
 ) -> PatientAnalysis:
     monkeypatch.setattr(pipeline, "align", lambda *_: true_pair(patient, error_mm))
-    by = Segmenters(anatomy=TrueAnatomy(patient), lesions=TrueLesions(patient))
+    by = Segmenters(anatomy=TrueAnatomy(patient), lesions=dict.fromkeys(Tracer, TrueLesions(patient)))
     return analyse(patient.fdg, patient.pentixafor, AnalysisSettings(), by=by, progress=progress, beside=beside)
 
 
@@ -244,3 +246,40 @@ def test_no_lesion_and_exchanged_tracers(monkeypatch: pytest.MonkeyPatch) -> Non
         "FDG brain to liver",
         "PentixaFor brain to liver",
     }
+
+
+def test_a_network_that_is_missing_leaves_its_tracer_not_run(
+    patient: DigitalPatient, result: PatientAnalysis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The settings name a network for PentixaFor that nobody has; FDG's lesions are those of the whole analysis."""
+    monkeypatch.setattr(pipeline, "align", lambda *_: true_pair(patient))
+    settings = AnalysisSettings(
+        segmentation=SegmentationSettings(pentixafor_network="nobody-has-it", pentixafor_from_fdg=True),
+        models=ModelSettings(folder=tmp_path / "models"),
+    )
+    named = pipeline.segmenters(settings).lesions
+    lesions = {Tracer.FDG: TrueLesions(patient), Tracer.PENTIXAFOR: named[Tracer.PENTIXAFOR]}
+    by = Segmenters(anatomy=TrueAnatomy(patient), lesions=lesions)
+    analysis = analyse(patient.fdg, patient.pentixafor, settings, by=by)
+    assert set(analysis.not_run) == {Tracer.PENTIXAFOR}
+    assert analysis.lesions[Tracer.FDG].lesions == result.lesions[Tracer.FDG].lesions
+    assert {m.concordance for m in analysis.matches} == {Concordance.NOT_COMPARABLE}
+    assert analysis.verdict is Verdict.HOLD
+    assert str(tmp_path) not in repr((analysis.settings, analysis.findings, dict(analysis.not_run)))
+
+
+def test_with_true_registration_carried_lesions_add_nothing_to_true_ones(
+    patient: DigitalPatient, result: PatientAnalysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What glows on PentixaFor is known already; what FDG alone shows does not pass the threshold there."""
+    monkeypatch.setattr(pipeline, "align", lambda *_: true_pair(patient))
+    settings = AnalysisSettings(segmentation=SegmentationSettings(preset="paper", pentixafor_from_fdg=True))
+    by = Segmenters(anatomy=TrueAnatomy(patient), lesions=dict.fromkeys(Tracer, TrueLesions(patient)))
+    analysis = analyse(patient.fdg, patient.pentixafor, settings, by=by)
+    own, carried = (x.lesions[Tracer.PENTIXAFOR] for x in (result, analysis))
+    assert carried.model.name.endswith("with FDG lesions carried over")
+    more = sum(x.voxels for x in carried.lesions) - sum(x.voxels for x in own.lesions)
+    assert 0 <= more < 0.02 * sum(x.voxels for x in own.lesions)
+    counts = [sum(m.concordance is Concordance.DISCORDANT and bool(m.fdg) for m in x.matches) for x in (result, analysis)]
+    assert counts[0] == counts[1] > 0
+    assert analysis.settings["segmentation"]["preset"] == "paper"

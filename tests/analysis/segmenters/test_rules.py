@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from analysis.errors import UnusableImage
+from analysis.errors import ModelUnavailable, UnusableImage
 from analysis.grids import centres, grid_of, regrid
 from analysis.phantom import DigitalPatient, PhantomSettings, make_patient
 from analysis.segmenters.morphology import closing, dilate
 from analysis.segmenters.rules import RuleLesions, RuleSettings
 from analysis.segmenters.rules_anatomy import ANATOMY, RuleAnatomy
 from analysis.segmenters.rules_ct import read_ct
+from analysis.segmenters.thresholds import Threshold
 from analysis.values import (
     AlignedPair,
     Anatomy,
@@ -90,7 +91,7 @@ def test_every_lesion_is_found_and_nothing_else(
     patient: DigitalPatient, pair: AlignedPair, anatomy: Mapping[Tracer, Anatomy], tracer: Tracer
 ) -> None:
     study, truth = pair.study(tracer), patient.lesions[tracer]
-    mask = RuleLesions().segment_lesions(study, anatomy[tracer])
+    mask = RuleLesions().segment_lesions(study, anatomy[tracer]).mask
     large = {x["id"] for x in patient.truth["lesions"] if x["radius_mm"] >= 8.0}
     present = {label for label in np.unique(truth.labels[truth.labels > 0]) if label in large}
     assert present <= set(np.unique(truth.labels[mask]))
@@ -147,33 +148,61 @@ def scene(suv: np.ndarray, regions: Mapping[str, np.ndarray]) -> tuple[PetCt, An
 def test_a_lesion_beside_a_kidney_stays_and_the_kidney_goes() -> None:
     kidney, lesion = ball(20.0, 30.0), ball(10.0, -14.0)
     suv = np.where(kidney, 12.0, np.where(lesion, 9.0, 1.0))
-    mask = RuleLesions().segment_lesions(*scene(suv, {"kidney_left": kidney}))
+    mask = RuleLesions().segment_lesions(*scene(suv, {"kidney_left": kidney})).mask
     assert (mask == lesion).all()
 
 
 def test_in_the_spleen_only_what_exceeds_it_is_a_lesion() -> None:
     spleen, lesion = ball(30.0, 0.0), ball(9.0, 0.0)
     suv = np.where(lesion, 11.0, np.where(spleen, 6.0, 1.0))
-    mask = RuleLesions().segment_lesions(*scene(suv, {"spleen": spleen}))
+    mask = RuleLesions().segment_lesions(*scene(suv, {"spleen": spleen})).mask
     assert (mask == lesion).all()
 
 
 def test_a_single_hot_voxel_is_noise_and_a_sphere_of_8_mm_is_not() -> None:
     suv = np.where(ball(8.0, 40.0), 6.0, 1.0)
     suv[20, 20, 5] = 8.0
-    mask = RuleLesions().segment_lesions(*scene(suv, {}))
+    mask = RuleLesions().segment_lesions(*scene(suv, {})).mask
     assert (mask == ball(8.0, 40.0)).all()
 
 
 def test_the_threshold_is_a_setting_of_each_tracer() -> None:
     suv = np.where(ball(12.0, 0.0), 6.0, 1.0)
     study, known = scene(suv, {})
-    assert not RuleLesions(settings=RuleSettings(pentixafor_threshold=7.0)).segment_lesions(study, known).any()
-    assert RuleLesions(settings=RuleSettings(fdg_threshold=7.0)).segment_lesions(study, known).any()
+    assert not RuleLesions(settings=RuleSettings(pentixafor_threshold=7.0)).segment_lesions(study, known).mask.any()
+    assert RuleLesions(settings=RuleSettings(fdg_threshold=7.0)).segment_lesions(study, known).mask.any()
 
 
 def test_a_lesion_in_a_spleen_that_touches_a_kidney_is_not_taken_for_the_kidney() -> None:
     spleen, kidney, lesion = ball(30.0, 20.0), ball(18.0, -30.0), ball(9.0, 30.0)
     suv = np.where(lesion, 13.0, np.where(spleen, 6.0, np.where(kidney, 5.0, 1.0)))
-    mask = RuleLesions().segment_lesions(*scene(suv, {"kidney_left": kidney & ~spleen, "spleen": spleen}))
+    mask = RuleLesions().segment_lesions(*scene(suv, {"kidney_left": kidney & ~spleen, "spleen": spleen})).mask
     assert (mask == lesion).all()
+
+
+def test_every_definition_is_tried_on_the_rules_own_hills() -> None:
+    """A core of SUV 9 in a shell of 3.9, a liver of 2, an aorta of 1.5: 41 % is 3.7, the liver's threshold 3, the pool's 3."""
+    core, shell = ball(10.0, -30.0), ball(18.0, -30.0)
+    liver, aorta = ball(28.0, 45.0), np.abs(centres(SPACE)[..., :2] - (-30.0, 60.0)).max(axis=-1) <= 12.0
+    suv = np.where(core, 9.0, np.where(shell, 3.9, np.where(liver, 2.0, np.where(aorta, 1.5, 1.0))))
+    study, known = scene(suv, {"liver": liver, "aorta": aorta})
+    found = RuleLesions().segment_lesions(study, known)
+    assert (found.mask == core).all()
+    assert (found.border, found.references["liver mean"]) == ("fixed", pytest.approx(2.0))
+    regions = np.asarray(found.regions)
+    assert set(np.unique(regions[core])) == {1}
+    volumes = {n: int(((regions == 1) & (suv > limit[1])).sum()) for n, limit in found.limits.items()}
+    assert volumes == {"fixed": core.sum(), "relative": shell.sum(), "liver": shell.sum(), "blood pool": shell.sum()}
+
+
+@pytest.mark.parametrize(("threshold", "wide"), [("fixed", False), ("none", False), ("relative", True), ("liver", True)])
+def test_the_threshold_in_force_makes_the_lesions(threshold: Threshold, wide: bool) -> None:
+    core, shell, liver = ball(10.0, -30.0), ball(18.0, -30.0), ball(28.0, 45.0)
+    suv = np.where(core, 9.0, np.where(shell, 3.9, np.where(liver, 2.0, 1.0)))
+    found = RuleLesions(threshold=threshold).segment_lesions(*scene(suv, {"liver": liver}))
+    assert (found.mask == (shell if wide else core)).all()
+
+
+def test_a_threshold_without_its_organ_is_refused() -> None:
+    with pytest.raises(ModelUnavailable, match="blood pool is undefined on PentixaFor"):
+        RuleLesions(threshold="blood pool").segment_lesions(*scene(np.ones(SPACE.shape), {}))

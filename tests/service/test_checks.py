@@ -1,0 +1,71 @@
+"""What `duet check` says of networks and of the GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from nets import swap_byte, write_net
+from nodes import free_port
+
+from analysis.segmenters.model_settings import ModelSettings
+from service.checks import run_checks
+
+NAME = "suv-above-4"
+
+
+def lines(folder: Path, settings: ModelSettings | None = None, **models: str) -> dict[str, tuple[bool, str]]:
+    """The lines by name: whether it is a fault, and the sentence."""
+    allow = list(settings.allow) if settings is not None else []
+    more = "".join(f'{key} = "{value}"\n' for key, value in models.items())
+    config = folder / "duet.toml"
+    config.write_text(f'[node]\ndata = "{folder}"\n[receiver]\nport = {free_port()}\n[models]\nallow = {allow}\n{more}')
+    return {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
+
+
+def test_without_networks_nothing_is_missing(tmp_path: Path) -> None:
+    told = lines(tmp_path)
+    assert told["weights"] == (False, f"none in {tmp_path}/models; none are needed: lesions and organs are found by rules")
+    assert told["GPU"][0] is False
+
+
+def test_each_network_has_a_line_and_one_that_may_not_be_loaded_is_a_fault(tmp_path: Path) -> None:
+    settings = write_net(tmp_path / "models")
+    assert lines(tmp_path, settings)[f"weights {NAME}"][0] is False
+    fault, sentence = lines(tmp_path)[f"weights {NAME}"]
+    assert fault
+    assert "is not in [models] allow of duet.toml" in sentence
+    swap_byte(tmp_path / "models" / NAME / "plans.json")
+    fault, sentence = lines(tmp_path, settings)[f"weights {NAME}"]
+    assert fault
+    assert "plans.json is not the file" in sentence
+
+
+def test_a_gpu_that_is_asked_for_and_absent_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert lines(tmp_path, device="cuda")["GPU"] == (
+        True,
+        '[models] device is "cuda", and torch sees no GPU; "auto" takes what there is.',
+    )
+    assert lines(tmp_path, device="cpu")["GPU"] == (False, 'not used: [models] device is "cpu"')
+
+
+def test_a_mistake_in_the_settings_of_networks_is_told(tmp_path: Path) -> None:
+    assert lines(tmp_path, tile_step="wide")["settings"][0]
+
+
+def test_a_network_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
+    named = f'"\n[segmentation]\nfdg_network = "{NAME}'  # closes the key before and goes on in the next section
+    fault, sentence = lines(tmp_path, device="auto" + named)["FDG lesions"]
+    assert (fault, "cases are held as not run: there is no folder" in sentence) == (True, True)
+    settings = write_net(tmp_path / "models")
+    told = lines(tmp_path, settings, device="auto" + named)
+    assert told["FDG lesions"] == (False, f"found by {NAME} (network and rules)")
+    assert told["PentixaFor lesions"] == (False, "found by rules")
+
+
+def test_anatomy_is_found_by_rules_unless_totalsegmentator_is_demanded(tmp_path: Path) -> None:
+    fault, sentence = lines(tmp_path)["anatomy"]
+    assert (fault, sentence.startswith("found by rules; TotalSegmentator is not used:")) == (False, True)
+    demanded = 'auto"\n[segmentation]\nanatomy = "totalsegmentator'
+    assert lines(tmp_path, device=demanded)["anatomy"][0]
