@@ -88,8 +88,12 @@ def write_case(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder)
-    made, picture = make_objects(pair, analysis, objects)
-    written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in made.items()]
+    with ThreadPoolExecutor(1) as pool:
+        fusion = pool.submit(write_fusion, pair, analysis)  # numpy's work, beside the other objects, which are Python's
+        made = measured_objects(pair, analysis, objects)
+        written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in made.items()]
+        made[Kind.FUSION.stem], picture = fusion.result()
+    written.append(_atomic(folder / f"{Kind.FUSION.stem}.dcm", _saver(made[Kind.FUSION.stem])))
     written.append(_atomic(folder / "fusion.png", lambda path: path.write_bytes(picture)))
     if nifti:
         written += _write_nifti(folder, analysis)
@@ -109,18 +113,9 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def make_objects(
+def measured_objects(
     pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings = STANDARD_OBJECTS
-) -> tuple[dict[str, Dataset], bytes]:
-    """File name without ending > object, and the still picture as PNG."""
-    with ThreadPoolExecutor(1) as pool:
-        fusion = pool.submit(write_fusion, pair, analysis)  # numpy's work, beside the objects, which are Python's
-        objects = _measured_objects(pair, analysis, settings)
-        objects[Kind.FUSION.stem], picture = fusion.result()
-    return objects, picture
-
-
-def _measured_objects(pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings) -> dict[str, Dataset]:
+) -> dict[str, Dataset]:
     """The segmentations and reports, in the order in which they refer to each other."""
     segs = {tracer: write_segs(pair, analysis, tracer, objects=settings) for tracer in Tracer}
     objects: dict[str, Dataset] = {}
