@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
+from service.anatomy_models import anatomy_in_use
 from service.config import Settings, load
 from service.journal import open_journal
 from service.models import installed, models_of
@@ -42,7 +43,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     yield from _weights(settings)
     for tracer in Tracer:
         yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
-    yield _tell("anatomy", lambda: _anatomy(settings))
+    yield _tell("anatomy", lambda: anatomy_in_use(settings))
     yield _tell("GPU", lambda: _gpu(settings))
 
 
@@ -128,23 +129,6 @@ def _lesions(settings: Settings, tracer: Tracer) -> str:
     if fault:
         raise ModelUnavailable(f"[segmentation] asks for the network {name}, and cases are held as not run: {fault}")
     return f"found by {name} ({wanted.method(tracer)})"
-
-
-def _anatomy(settings: Settings) -> str:
-    """What finds organs and bones. Raises ModelUnavailable where TotalSegmentator is demanded and cannot be loaded."""
-    from analysis.segmenters.segmentation_settings import SegmentationSettings
-    from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
-    from analysis.segmenters.totalsegmentator_weights import verified_weights
-
-    wanted = settings.section("segmentation", SegmentationSettings).anatomy
-    try:
-        if wanted != "rules":
-            verified_weights(models_of(settings), settings.section("totalsegmentator", TotalSegmentatorSettings))
-    except ModelUnavailable as error:
-        if wanted == "totalsegmentator":
-            raise
-        return f"found by rules; TotalSegmentator is not used: {error}"
-    return "found by rules" if wanted == "rules" else "found by TotalSegmentator"
 
 
 def _gpu(settings: Settings) -> str:

@@ -212,10 +212,12 @@ def demo(
 @models.command("list")
 def models_list(config: Config = None) -> None:
     """Networks that are installed, that come with duet, and that can be fetched: tracer, licence, verified or why not."""
+    from service.anatomy_models import anatomy_overview
     from service.config import load
     from service.models import models_of, overview
 
-    for line in overview(models_of(load(config))):
+    settings = load(config)
+    for line in (*overview(models_of(settings)), *anatomy_overview(settings)):
         typer.echo(line)
 
 

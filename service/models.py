@@ -181,7 +181,7 @@ def overview(models: ModelSettings) -> Iterator[str]:
     yield from (line for each in here for line in _told(each))
     yield "With duet, for tests and demonstration:"
     shipped = installed(ModelSettings(folder=SHIPPED))
-    yield from (f"  {_titled(each.card)}" for each in shipped if each.card is not None)
+    yield from (f"  {_titled(each.card)}; add it with: duet models add {SHIPPED / each.name}" for each in shipped if each.card)
     yield "To be fetched with `duet models fetch NAME`, each under its own licence:"
     for published in catalogue():
         card = published.card

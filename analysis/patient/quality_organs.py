@@ -11,15 +11,15 @@ from analysis.patient.quality_case import QualityCase, graded, measured, ranged
 from analysis.patient.quality_settings import QualitySettings
 from analysis.values import Anatomy, Finding, Tracer, Verdict
 
-# Organ as the reader knows it > name of the region.
+# Organ as the reader knows it > names of its regions: rules know lungs, TotalSegmentator their lobes.
 ORGANS = {
-    "liver": "liver",
-    "spleen": "spleen",
-    "left kidney": "kidney_left",
-    "right kidney": "kidney_right",
-    "brain": "brain",
-    "left lung": "lung_left",
-    "right lung": "lung_right",
+    "liver": ("liver",),
+    "spleen": ("spleen",),
+    "left kidney": ("kidney_left",),
+    "right kidney": ("kidney_right",),
+    "brain": ("brain",),
+    "left lung": ("lung_left", "lung_upper_lobe_left", "lung_lower_lobe_left"),
+    "right lung": ("lung_right", "lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
 }
 
 
@@ -57,8 +57,8 @@ def _volumes(tracer: Tracer, anatomy: Anatomy, settings: QualitySettings) -> Ite
         "brain": settings.brain_ml,
         "lung": settings.lung_ml,
     }
-    for organ, region in ORGANS.items():
-        mask = anatomy.regions.mask(region)
+    for organ, regions in ORGANS.items():
+        mask = anatomy.regions.mask(*regions)
         volume = float(mask.sum()) * anatomy.regions.grid.voxel_ml
         if volume == 0:
             continue

@@ -41,19 +41,26 @@ class CtLabels:
 
 
 def merge(found: CtLabels, rules: Anatomy, tracer: Tracer, model: Model) -> Anatomy:
-    """The study's anatomy from the network's labels and the rules' anatomy of the same study."""
+    """The study's anatomy from the network's labels and the rules' of the same study; only the rules tell a confidence."""
     pet = rules.regions.grid
-    regions = join(to_pet(found, pet), rules.regions)
+    network = to_pet(found, pet)
+    regions = join(network, rules.regions)
     limbs = regions.mask("skeleton")
-    bone = np.maximum(bone_fraction(found, pet), np.where(limbs, rules.bone, 0.0))
-    return Anatomy(regions=regions, bone=bone, model=model, physiological=physiological(rules.physiological, tracer))
+    theirs = set(regions.names.values()) - set(network.names.values()) - {"skeleton"}
+    return Anatomy(
+        regions=regions,
+        bone=np.maximum(bone_fraction(found, pet), np.where(limbs, rules.bone, 0.0)),
+        model=model,
+        physiological=physiological(rules.physiological, tracer),
+        confidence={name: value for name, value in rules.confidence.items() if name in theirs},
+    )
 
 
 def physiological(rules: frozenset[str], tracer: Tracer) -> frozenset[str]:
     """What is physiological for the rules, by the network's names too; on PentixaFor also adrenals, which rules do not see."""
     cysts = {cyst for kidney, cyst in KIDNEYS.items() if kidney in rules}
     adrenals = {"adrenal_gland_left", "adrenal_gland_right"} if tracer is Tracer.PENTIXAFOR else set()
-    return rules | cysts | adrenals | {URINARY_TRACT}
+    return rules | cysts | adrenals
 
 
 def to_pet(found: CtLabels, pet: Grid) -> Labelmap:

@@ -12,7 +12,7 @@ import json
 import pickle
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -120,13 +120,13 @@ def _resident(settings: ModelSettings, name: str, sha256: str, stamps: tuple[tup
         raise ModelUnavailable(f"Model {name} was being exchanged while it was loaded; try again.")
     log.info("loading %s, folds %s", name, ", ".join(folds))
     texts = [folder.read(file, settings.allow) for file in (PLANS, DATASET)]
-    states = [folder.read(file, settings.allow) for file in folder.card.needed(folds)[2:]]
+    states = (folder.read(file, settings.allow) for file in folder.card.needed(folds)[2:])  # one at a time: they are large
     with undisturbed(settings.threads):
         predictor = _predictor(folder.card, texts, states, settings)
     return Resident(folder=folder, folds=folds, predictor=predictor, lock=Lock())
 
 
-def _predictor(card: ModelCard, texts: list[bytes], states: list[bytes], settings: ModelSettings) -> nnUNetPredictor:
+def _predictor(card: ModelCard, texts: list[bytes], states: Iterable[bytes], settings: ModelSettings) -> nnUNetPredictor:
     """nnU-Net's predictor with the network of plans and checkpoints (bytes that were verified)."""
     import torch  # noqa: PLC0415
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # noqa: PLC0415
@@ -172,8 +172,8 @@ def _fill(predictor: nnUNetPredictor, card: ModelCard, described: list[Any], che
     weights = [checkpoint["network_weights"] for checkpoint in checkpoints]
     for each in weights:
         network.load_state_dict(each)  # strict: a weight too many or too few is an error
-    axes = checkpoints[0].get("inference_allowed_mirroring_axes") or None
-    predictor.manual_initialization(network, plans, configuration, weights, dataset, card.trainer, axes)
+    mirroring = checkpoints[0]["mirroring"] or None
+    predictor.manual_initialization(network, plans, configuration, weights, dataset, card.trainer, mirroring)
 
 
 def _agree(card: ModelCard, plans: Any, configuration: Any, dataset: Mapping[str, Any], inputs: int) -> None:
@@ -208,6 +208,8 @@ def _checkpoint(card: ModelCard, data: bytes) -> dict[str, Any]:
         raise ModelUnavailable(
             f"Model {card.name}: a checkpoint cannot be read as plain weights{more} ({first[:120]})."
         ) from None
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("network_weights"), dict):
+        raise ModelUnavailable(f"Model {card.name}: {card.checkpoint} is no checkpoint of nnU-Net's.")
     said = (loaded.get("trainer_name"), loaded.get("init_args", {}).get("configuration"))
     if said != (card.trainer, card.configuration):
         raise ModelUnavailable(
@@ -217,7 +219,7 @@ def _checkpoint(card: ModelCard, data: bytes) -> dict[str, Any]:
     drop = [re.compile(pattern) for pattern in card.drop_keys]
     weights = loaded["network_weights"].items()
     kept = {key: value for key, value in weights if not any(each.fullmatch(key) for each in drop)}
-    return {**loaded, "network_weights": kept}
+    return {"network_weights": kept, "mirroring": loaded.get("inference_allowed_mirroring_axes")}
 
 
 def _harmless() -> list[Any]:

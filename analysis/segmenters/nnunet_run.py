@@ -132,6 +132,7 @@ def undisturbed(threads: int) -> Iterator[None]:
 
     before, tuned = torch.get_num_threads(), torch.backends.cudnn.benchmark
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.backends.cudnn.benchmark = torch.cuda.is_available()
     try:
         with redirect_stdout(Whisper()):
             yield

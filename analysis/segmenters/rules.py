@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from analysis.patient.measures import MeasurementSettings, peak_at
 from analysis.ports import LesionMap
+from analysis.segmenters.anatomy_names import BOWEL
 from analysis.segmenters.morphology import components, crop_to, dilate
 from analysis.segmenters.rules_anatomy import EXCRETION
 from analysis.segmenters.thresholds import Threshold, ThresholdSettings, absolute, defined, limits, references
@@ -84,7 +85,7 @@ class RuleLesions:
         mask = np.zeros(grid.shape, dtype=bool)
         mask[box] = ~drop[hill]
         if study.tracer is Tracer.FDG:
-            mask = mask & ~winding(grid, mask, anatomy.regions.mask("bowel"))
+            mask = mask & ~winding(grid, mask, anatomy.regions.mask(*BOWEL))
         regions[box] = whole_hills(basin, mask[box], candidate[box])
         return mask, regions
 

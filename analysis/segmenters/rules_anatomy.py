@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.grids import inverted, resample
+from analysis.segmenters.anatomy_names import URINARY_TRACT
 from analysis.segmenters.rules_confidence import confidences
 from analysis.segmenters.rules_ct import CtStructures, read_ct
 from analysis.segmenters.rules_organs import find_organs, tidy
@@ -18,7 +19,7 @@ from analysis.segmenters.rules_scene import look
 from analysis.values import AlignedPair, Anatomy, BoolArray, Labelmap, Model, PetCt, Tracer
 
 ANATOMY = Model(name="duet anatomy (rules, no weights)", version="2")
-EXCRETION = frozenset({"kidney_left", "kidney_right", "ureter", "urinary_bladder"})
+EXCRETION = frozenset({"kidney_left", "kidney_right", "ureter", "urinary_bladder", URINARY_TRACT})
 PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | {"brain", "heart", "pharynx"}, Tracer.PENTIXAFOR: EXCRETION | {"pharynx"}}
 OUTSIDE = -1e6  # SUV of no patient: marks what a PET does not reach
 

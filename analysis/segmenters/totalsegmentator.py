@@ -5,7 +5,9 @@ What it finds on CT is kept on disk; what it does not know comes from the rules 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,9 +24,10 @@ from analysis.segmenters.rules_ct import find_body, working_copy
 from analysis.segmenters.totalsegmentator_process import Run, whole_hu
 from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
 from analysis.segmenters.totalsegmentator_weights import TASK, Weights, verified_weights
-from analysis.values import AlignedPair, Anatomy, Grid, Model, PetCt, Tracer, Volume
+from analysis.values import AlignedPair, Anatomy, Grid, LabelArray, Model, PetCt, Tracer, Volume
 
 MARGIN_MM = 20.0  # of CT around the body and the PET's field of view, for a network judges by what is beside
+log = logging.getLogger("duet.segmenters")
 STANDARD = TotalSegmentatorSettings()
 RULES = RuleAnatomy()
 
@@ -44,8 +47,10 @@ class TotalSegmentatorAnatomy:
         Raises ModelUnavailable (weights missing or not allowed), UnusableImage, TotalSegmentatorFailed.
         """
         weights = verified_weights(self.models, self.settings)
-        beside = self.rules.segment_anatomy(pair)
-        found = self._label([pair.study(tracer) for tracer in Tracer], weights)
+        with ThreadPoolExecutor(1) as beside_it:
+            rules = beside_it.submit(self.rules.segment_anatomy, pair)
+            found = self._label([pair.study(tracer) for tracer in Tracer], weights)
+            beside = rules.result()
         model = self._model(weights)
         return {tracer: merge(found[tracer], beside[tracer], tracer, model) for tracer in Tracer}
 
@@ -70,7 +75,7 @@ class TotalSegmentatorAnatomy:
             for key, labels in zip(missing, arrays, strict=True):
                 found[key] = labels, names
                 if kept:
-                    kept.put(key, labels, names)
+                    keep(kept, key, labels, names)
         return {
             tracer: CtLabels(grid=images[tracer].grid, labels=each[0], names=each[1])
             for tracer, key in keys.items()
@@ -91,6 +96,14 @@ class TotalSegmentatorAnatomy:
             "weights": weights.sha256,
         }
         return cache_key(image, whole_hu(image.values), facts)
+
+
+def keep(cache: AnatomyCache, key: str, labels: LabelArray, names: Mapping[int, str]) -> None:
+    """Keeps a label map; a case does not fail because that cannot be."""
+    try:
+        cache.put(key, labels, names)
+    except OSError as error:
+        log.warning("A label map could not be kept in %s: %s", cache.folder, error)
 
 
 def relevant(study: PetCt) -> Volume:

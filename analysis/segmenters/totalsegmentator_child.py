@@ -18,6 +18,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 OFFLINE = "TotalSegmentator tried to reach the network, which duet does not allow; its weights are to lie in the models' folder"
+HOME_PREFIX = "duet-totalsegmentator-"  # of the run's own folder, which holds the request
 _TRAINING = "nnunetv2.training.nnUNetTrainer.variants"
 _TRAINERS = {
     "nnUNetTrainerNoMirroring": f"{_TRAINING}.data_augmentation.nnUNetTrainerNoMirroring",
@@ -38,7 +40,7 @@ _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "soc
 def main(request: Path) -> None:
     """Labels every image of the request; raises whatever goes wrong, and the last line of the traceback says what."""
     sys.addaudithook(refuse_network)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(request.parent,), daemon=True).start()
     wanted = json.loads(request.read_text(encoding="utf-8"))
     cap_threads(wanted["threads"])
     load_only(frozenset(wanted["sha256"]))
@@ -62,10 +64,12 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
     raise RuntimeError(OFFLINE)
 
 
-def end_with_parent() -> None:
-    """Waits until the parent is gone, then ends this process and all that it started."""
+def end_with_parent(home: Path) -> None:
+    """Waits until the parent is gone, then ends this process and all that it started, and leaves no patient's CT behind."""
     while os.read(0, 1):  # not sys.stdin, whose lock the end of the interpreter would find taken
         pass
+    if home.name.startswith(HOME_PREFIX):
+        shutil.rmtree(home, ignore_errors=True)
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

@@ -26,7 +26,7 @@ from analysis.segmenters.totalsegmentator_weights import Weights
 from analysis.values import FloatArray, LabelArray, Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "SYSTEMROOT")
+_KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "SYSTEMROOT")
 
 
 class TotalSegmentatorFailed(RuntimeError):  # noqa: N818  named as those of analysis.errors are
@@ -43,7 +43,7 @@ class Run:
 
     def label(self, images: Sequence[Volume]) -> tuple[Sequence[LabelArray], dict[int, str]]:
         """uint8 label maps on the images' grids, and the names of the labels. Raises TotalSegmentatorFailed."""
-        with tempfile.TemporaryDirectory(prefix="duet-totalsegmentator-") as name:
+        with tempfile.TemporaryDirectory(prefix=totalsegmentator_child.HOME_PREFIX) as name:
             home = Path(name)
             self._make_home(home)
             request = self._write_request(home, images)
@@ -91,7 +91,7 @@ class Run:
             **dict.fromkeys((*limits, "nnUNet_def_n_proc"), threads),
             **dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), results),
             "TOTALSEG_HOME_DIR": str(home),
-            "HOME": str(home),
+            **dict.fromkeys(("HOME", "TMPDIR"), str(home)),
         }
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from nets import ARCHITECTURE, sealed, write_fold
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from results import Figure, keep
 
@@ -28,6 +27,9 @@ from analysis.segmenters.model_files import look_into
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.nnunet import NnUnetLesions, load_network
 from analysis.values import Tracer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
+from nets import ARCHITECTURE, sealed, write_fold
 
 SMALL, LARGE = "duet-phantom-lesions", "published-size"
 STAGES = 6
@@ -135,4 +137,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    sys.exit(0)

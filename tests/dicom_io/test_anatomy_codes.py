@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+from factories import Box, make_case
+from pydicom import Dataset, dcmread
 from pydicom.sr._concepts_dict import concepts
 from totalsegmentator.map_to_binary import class_map
 
 from analysis.patient.lesions import readable
 from analysis.values import Site
 from dicom_io.anatomy_codes import BEYOND_THE_STANDARD, BONE, SOFT_TISSUE, region_code, region_codes
+from dicom_io.results import write_case
 
 CLASSES = tuple(class_map["total"].values())
 
@@ -102,3 +107,43 @@ def test_every_snomed_code_has_its_check_digit() -> None:
     assert verhoeff("2363") == 0  # the published example: 236 has the check digit 3
     assert [c.value for c in region_codes() if verhoeff(c.value) != 0] == []
     assert verhoeff("24915003") != 0
+
+
+def test_levels_reach_segments_reports_and_tables(tmp_path: Path) -> None:
+    """By name and by code, a rib with its side."""
+    places = {
+        "vertebra L3": ("36470004", None),
+        "rib left 7": ("24915002", "7771000"),
+        "near rib right 12": ("43993008", "24028007"),
+        "left femur": ("71341001", "7771000"),
+        "sacrum": ("54735007", None),
+    }
+    boxes = tuple(Box(at=(2 + 4 * n, 12, 12), size=(2, 3, 3), fdg=7.0, region=name) for n, name in enumerate(places))
+    pair, analysis = make_case(tmp_path / "in", boxes)
+    write_case(tmp_path / "out", pair, analysis)
+    segments = dcmread(tmp_path / "out" / "seg-fdg.dcm").SegmentSequence
+    for segment, (name, (code, side)) in zip(segments, places.items(), strict=True):
+        region = segment.AnatomicRegionSequence[0]
+        assert name in segment.SegmentLabel
+        assert (region.CodeValue, region.CodingSchemeDesignator) == (code, "SCT")
+        sides = [item.CodeValue for item in region.get("AnatomicRegionModifierSequence", [])]
+        assert sides == ([side] if side else [])
+    report = dcmread(tmp_path / "out" / "sr-fdg.dcm")
+    assert finding_sites(report)[: len(places)] == list(places.values())  # organs of reference follow
+    rows = list(csv.DictReader((tmp_path / "out" / "lesions.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["region"] for row in rows] == list(places)
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert [lesion["region"] for lesion in results["lesions"]] == list(places)
+
+
+def finding_sites(dataset: Dataset) -> list[tuple[str, str | None]]:
+    """(code, laterality) of every finding site (363698007 SCT) of a group of the report, in its order."""
+    found = []
+    for item in dataset.get("ContentSequence", []):
+        concept = item.ConceptNameCodeSequence[0].CodeValue if "ConceptNameCodeSequence" in item else ""
+        if concept == "363698007":
+            sides = [x.ConceptCodeSequence[0].CodeValue for x in item.get("ContentSequence", [])]
+            found.append((item.ConceptCodeSequence[0].CodeValue, sides[0] if sides else None))
+        else:
+            found += finding_sites(item)
+    return found

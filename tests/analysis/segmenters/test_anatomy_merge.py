@@ -190,6 +190,7 @@ def test_bones_that_the_network_does_not_know_come_from_the_rules() -> None:
         bone=bone,
         model=MODEL,
         physiological=frozenset({"kidney_left", "ureter"}),
+        confidence={"skeleton": 0.9},
     )
     merged = merge(CtLabels(grid=PET, labels=ct_labels, names=names), rules, Tracer.PENTIXAFOR, MODEL)
     assert (merged.bone[shin] == 1.0).all()
@@ -204,10 +205,10 @@ def test_bones_that_the_network_does_not_know_come_from_the_rules() -> None:
         "kidney_cyst_left",
         "adrenal_gland_left",
         "adrenal_gland_right",
-        URINARY_TRACT,
     }
     fdg = merge(CtLabels(grid=PET, labels=ct_labels, names=names), rules, Tracer.FDG, MODEL)
-    assert fdg.physiological == {"kidney_left", "ureter", "kidney_cyst_left", URINARY_TRACT}
+    assert fdg.physiological == {"kidney_left", "ureter", "kidney_cyst_left"}
+    assert not fdg.confidence
 
 
 # True labels

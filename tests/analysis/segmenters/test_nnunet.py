@@ -248,6 +248,23 @@ def test_a_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> None:
     assert mark.exists()
 
 
+def test_what_is_no_checkpoint_is_told(tmp_path: Path) -> None:
+    settings = write_net(tmp_path)
+    for content in ([1, 2], {"network_weights": 3}):
+        torch.save(content, tmp_path / NAME / "fold_0" / "checkpoint_final.pth")
+        settings = sealed(tmp_path, look_into(tmp_path, NAME).card)
+        with pytest.raises(ModelUnavailable, match=r"checkpoint_final\.pth is no checkpoint of nnU-Net's"):
+            load_network(settings, NAME, Tracer.FDG)
+    (tmp_path / NAME / "fold_0" / "checkpoint_final.pth").write_bytes(b"no checkpoint")
+    settings = sealed(tmp_path, look_into(tmp_path, NAME).card)
+    with pytest.raises(ModelUnavailable, match="cannot be read as plain weights"):
+        load_network(settings, NAME, Tracer.FDG)
+    (tmp_path / NAME / "plans.json").write_text("[]")
+    settings = sealed(tmp_path, look_into(tmp_path, NAME).card)
+    with pytest.raises(ModelUnavailable, match=r"cannot be read|do not fit"):
+        load_network(settings, NAME, Tracer.FDG)
+
+
 def test_heads_of_training_are_dropped_only_where_the_sidecar_says_so(tmp_path: Path) -> None:
     settings = write_net(tmp_path)
     folder = tmp_path / NAME

@@ -364,7 +364,11 @@ def alive(pid: int) -> bool:
 
 def test_the_child_ends_where_its_parent_is_killed(tmp_path: Path) -> None:
     """The true child, which waits for a request that is a pipe nobody writes to."""
-    request = tmp_path / "request.json"
+    home = tmp_path / f"{child.HOME_PREFIX}x"
+    home.mkdir()
+    (tmp_path / "weights").mkdir()
+    (home / "link").symlink_to(tmp_path / "weights")
+    request = home / "request.json"
     os.mkfifo(request)
     code = (
         "import os, sys; from pathlib import Path; from analysis.segmenters.totalsegmentator_process import run_child\n"
@@ -379,3 +383,5 @@ def test_the_child_ends_where_its_parent_is_killed(tmp_path: Path) -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     wait_for(lambda: not alive(running.pid))
+    assert not home.exists()  # no CT is left
+    assert (tmp_path / "weights").is_dir()
