@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom import Dataset
 
-from analysis.values import Concordance, Lesion, PatientAnalysis, Tracer
+from analysis.values import Anatomy, Concordance, Lesion, PatientAnalysis, Tracer
 from dicom_io.borders import border_cells, border_columns, borders, thresholds
 from dicom_io.capture import write_fusion
 from dicom_io.derived import STANDARD_OBJECTS, Case, Kind, ObjectSettings, models, plain
@@ -160,14 +161,25 @@ def make_results(
         "verdict": analysis.verdict.value,
         "quality": plain(analysis.findings),
         "registration": registration,
+        "anatomy": {tracer.value: _anatomy(analysis.anatomy[tracer]) for tracer in Tracer},
         "objects": {name: _object(ds) for name, ds in objects.items()},
         "sites": [_site(case, index) for index in range(len(analysis.matches))],
         "lesions": [_lesion(case, x, objects) for tracer in Tracer for x in analysis.lesions[tracer].lesions],
         "not_run": {tracer.value: why for tracer, why in analysis.not_run.items()},
         "thresholds": thresholds(analysis),
-        "anatomy": {t.value: {"confidence": plain(analysis.anatomy[t].confidence)} for t in Tracer},
         "features": plain(analysis.features),
     }
+
+
+def _anatomy(anatomy: Anatomy) -> dict[str, Any]:
+    """What found the regions of one study; of each its volume and, where it can be told, its confidence."""
+    voxels = np.bincount(anatomy.regions.labels.ravel())
+    sizes = {name: int(voxels[label]) for label, name in anatomy.regions.names.items() if label < voxels.size and voxels[label]}
+    regions = {
+        name: {"volume_ml": count * anatomy.regions.grid.voxel_ml, "confidence": anatomy.confidence.get(name)}
+        for name, count in sizes.items()
+    }
+    return {"model": plain(anatomy.model), "confidence": plain(anatomy.confidence), "regions": plain(regions)}
 
 
 def _object(ds: Dataset) -> dict[str, str]:

@@ -66,6 +66,6 @@ def test_a_network_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
 
 def test_anatomy_is_found_by_rules_unless_totalsegmentator_is_demanded(tmp_path: Path) -> None:
     fault, sentence = lines(tmp_path)["anatomy"]
-    assert (fault, sentence.startswith("found by rules: no TotalSegmentator in")) == (False, True)
+    assert (fault, sentence.startswith("found by rules: no TotalSegmentator in ")) == (False, True)
     demanded = 'auto"\n[segmentation]\nanatomy = "totalsegmentator'
     assert lines(tmp_path, device=demanded)["anatomy"][0]
