@@ -116,12 +116,14 @@ def make_objects(
     """File name without ending > object, and the still picture as PNG."""
     with ThreadPoolExecutor(1) as pool:
         fusion = pool.submit(write_fusion, pair, analysis)  # numpy's work, beside the objects, which are Python's
-        objects = _measured_objects(pair, analysis, settings)
+        objects = measured_objects(pair, analysis, settings)
         objects[Kind.FUSION.stem], picture = fusion.result()
     return objects, picture
 
 
-def _measured_objects(pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings) -> dict[str, Dataset]:
+def measured_objects(
+    pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings = STANDARD_OBJECTS
+) -> dict[str, Dataset]:
     """The segmentations and reports, in the order in which they refer to each other."""
     segs = {tracer: write_segs(pair, analysis, tracer, objects=settings) for tracer in Tracer}
     objects: dict[str, Dataset] = {}
