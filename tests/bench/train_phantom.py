@@ -4,8 +4,8 @@
     > the checkpoint without what only training needs > a model folder with its sidecar, and its Dice on unseen phantoms
 
 One network for both tracers; its channels are CT and SUV on the PET grid, made by the code that serves it later. It knows
-digital patients alone and is for tests and the demonstration. Training took 252 s of one core, preparing some 60; one seed gives one network on
-one machine with one number of threads.
+digital patients alone and is for tests and the demonstration. Training took 252 s of one core's time, and what goes before
+it about 60; one seed gives one network on one machine with one number of threads.
 """
 
 from __future__ import annotations
