@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom import Dataset
 
-from analysis.values import Concordance, Lesion, PatientAnalysis, Tracer
+from analysis.values import Anatomy, Concordance, Lesion, PatientAnalysis, Tracer
 from dicom_io.borders import border_cells, border_columns, borders, thresholds
 from dicom_io.capture import write_fusion
 from dicom_io.derived import STANDARD_OBJECTS, Case, Kind, ObjectSettings, models, plain
@@ -88,8 +89,12 @@ def write_case(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder)
-    made, picture = make_objects(pair, analysis, objects)
-    written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in made.items()]
+    with ThreadPoolExecutor(1) as pool:
+        fusion = pool.submit(write_fusion, pair, analysis)  # numpy's work, beside the other objects, which are Python's
+        made = measured_objects(pair, analysis, objects)
+        written = [_atomic(folder / f"{name}.dcm", _saver(ds)) for name, ds in made.items()]
+        made[Kind.FUSION.stem], picture = fusion.result()
+    written.append(_atomic(folder / f"{Kind.FUSION.stem}.dcm", _saver(made[Kind.FUSION.stem])))
     written.append(_atomic(folder / "fusion.png", lambda path: path.write_bytes(picture)))
     if nifti:
         written += _write_nifti(folder, analysis)
@@ -109,18 +114,9 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def make_objects(
+def measured_objects(
     pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings = STANDARD_OBJECTS
-) -> tuple[dict[str, Dataset], bytes]:
-    """File name without ending > object, and the still picture as PNG."""
-    with ThreadPoolExecutor(1) as pool:
-        fusion = pool.submit(write_fusion, pair, analysis)  # numpy's work, beside the objects, which are Python's
-        objects = _measured_objects(pair, analysis, settings)
-        objects[Kind.FUSION.stem], picture = fusion.result()
-    return objects, picture
-
-
-def _measured_objects(pair: DualTracerPair, analysis: PatientAnalysis, settings: ObjectSettings) -> dict[str, Dataset]:
+) -> dict[str, Dataset]:
     """The segmentations and reports, in the order in which they refer to each other."""
     segs = {tracer: write_segs(pair, analysis, tracer, objects=settings) for tracer in Tracer}
     objects: dict[str, Dataset] = {}
@@ -160,14 +156,25 @@ def make_results(
         "verdict": analysis.verdict.value,
         "quality": plain(analysis.findings),
         "registration": registration,
+        "anatomy": {tracer.value: _anatomy(analysis.anatomy[tracer]) for tracer in Tracer},
         "objects": {name: _object(ds) for name, ds in objects.items()},
         "sites": [_site(case, index) for index in range(len(analysis.matches))],
         "lesions": [_lesion(case, x, objects) for tracer in Tracer for x in analysis.lesions[tracer].lesions],
         "not_run": {tracer.value: why for tracer, why in analysis.not_run.items()},
         "thresholds": thresholds(analysis),
-        "anatomy": {t.value: {"confidence": plain(analysis.anatomy[t].confidence)} for t in Tracer},
         "features": plain(analysis.features),
     }
+
+
+def _anatomy(anatomy: Anatomy) -> dict[str, Any]:
+    """What found the regions of one study; of each its volume and, where it can be told, its confidence."""
+    voxels = np.bincount(anatomy.regions.labels.ravel())
+    sizes = {name: int(voxels[label]) for label, name in anatomy.regions.names.items() if label < voxels.size and voxels[label]}
+    regions = {
+        name: {"volume_ml": count * anatomy.regions.grid.voxel_ml, "confidence": anatomy.confidence.get(name)}
+        for name, count in sizes.items()
+    }
+    return {"model": plain(anatomy.model), "confidence": plain(anatomy.confidence), "regions": plain(regions)}
 
 
 def _object(ds: Dataset) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydicom import Dataset, dcmread
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, PositronEmissionTomographyImageStorage
 from pydicom.valuerep import PersonName
 
@@ -25,6 +26,9 @@ MAY_BE_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
+# What highdicom and we read of every slice; the rest is read of the first, as a header's many elements take their time.
+_OF_EVERY_SLICE = {Tag(x) for x in ("SOPClassUID", "SOPInstanceUID", "Modality", "SliceThickness", "SpacingBetweenSlices")}
+_GROUPS_OF_EVERY_SLICE = {0x0020, 0x0028}
 _KEPT_GROUPS = {0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038}
 
 
@@ -43,15 +47,17 @@ def name_as_stored(instance: Instance, keyword: str) -> DataElement:
     return DataElement(stored.tag, "PN", PersonName(stored.value, encodings))
 
 
-def source(instance: Instance) -> Dataset:
+def source(instance: Instance, *, place_alone: bool = False) -> Dataset:
     """The instance's header as highdicom wants it: no private elements, no character set, empty type 2 attributes added.
 
+    place_alone: of patient, study and acquisition nothing, as it is needed of one slice of a series only.
     Name and character set are put back by `finish`: highdicom writes unusual names into its warnings, which end in logs, and
     refuses some legal character sets, an empty first value for instance.
     """
     ds = Dataset()
     for tag in instance.header.keys():  # noqa: SIM118 - iterating a Dataset would decode every element
-        if tag.group in _KEPT_GROUPS and not tag.is_private:
+        kept = tag.group in _KEPT_GROUPS and not tag.is_private
+        if kept and not (place_alone and tag.group not in _GROUPS_OF_EVERY_SLICE and tag not in _OF_EVERY_SLICE):
             element = legal(instance.header, tag)
             if element is not None:
                 ds.add(element)
@@ -124,8 +130,9 @@ def _drop_incomplete_trial(ds: Dataset) -> None:
 
 
 def sources(series: Series) -> list[Dataset]:
-    """The headers of a series in slice order, each ready for highdicom; what is made of them goes to `refer_to_frames`."""
-    return [source(x) for x in series.instances]
+    """The headers of a series in slice order, ready for highdicom, the first one whole; what is made of them goes to
+    `refer_to_frames`."""
+    return [source(x, place_alone=k > 0) for k, x in enumerate(series.instances)]
 
 
 def references(series: Series) -> list[Dataset]:

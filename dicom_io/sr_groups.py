@@ -94,9 +94,10 @@ def _doubts(lesion: Lesion | None, match: LesionMatch) -> list[TextContentItem]:
     found = []
     if match.concordance is not Concordance.NOT_COMPARABLE and not match.certain:
         low, high = match.overlap_range
+        error = "" if match.error_mm is None else f" of {match.error_mm:.1f} mm there"
         found.append(
             f"Concordance is uncertain: the overlap is {match.overlap:.0%}, and {low:.0%} to {high:.0%} within the "
-            "registration error."
+            f"registration error{error}."
         )
     if lesion is not None and not lesion.site_certain and lesion.bone_range is not None:
         low, high = lesion.bone_range

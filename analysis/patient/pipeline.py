@@ -26,10 +26,11 @@ from analysis.segmenters.chosen import Equipment, Segmenters, choose
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.segmenters.totalsegmentator_settings import TotalSegmentatorSettings
-from analysis.values import Finding, PatientAnalysis, PetCt, Tracer
+from analysis.values import Anatomy, Finding, LesionSet, PatientAnalysis, PetCt, Tracer
 
 OF_THE_MACHINE = {"models": ("folder", "allow", "device", "threads"), "totalsegmentator": ("timeout_s", "cache_mb")}
 SOFTWARE = ("duet-node", "SimpleITK", "numpy", "scipy")
+OF_NETWORKS = ("torch", "nnunetv2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +122,19 @@ def analyse(
         features=features,
         findings=findings,
         settings=MappingProxyType(settings.kept() | beside.settings()),
-        software=software(),
+        software=software(trained=by_networks(anatomy, lesions)),
     )
 
 
 @cache
-def software() -> Mapping[str, str]:
-    """Name and version of what computes the numbers."""
-    return MappingProxyType({name: _version(name) for name in SOFTWARE})
+def software(*, trained: bool) -> Mapping[str, str]:
+    """Name and version of what computes the numbers; trained: networks among it."""
+    return MappingProxyType({name: _version(name) for name in (*SOFTWARE, *(OF_NETWORKS if trained else ()))})
+
+
+def by_networks(anatomy: Mapping[Tracer, Anatomy], lesions: Mapping[Tracer, LesionSet]) -> bool:
+    """Whether a network had a part in the result."""
+    return any(found[tracer].model.weights_sha256 for found in (anatomy, lesions) for tracer in Tracer)
 
 
 def _version(name: str) -> str:

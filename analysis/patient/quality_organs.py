@@ -24,11 +24,13 @@ ORGANS = {
 
 
 def organs(case: QualityCase, settings: QualitySettings) -> Iterator[Finding]:
-    """Which reference organs were found, their volumes, and the uptake and noise of liver and spleen."""
+    """Which reference organs were found, how surely, their volumes, and the uptake and noise of liver and spleen."""
     for tracer in Tracer:
         yield _found(tracer, case.anatomy[tracer], settings)
     for tracer in Tracer:
         yield from _volumes(tracer, case.anatomy[tracer], settings)
+    for tracer in Tracer:
+        yield from _confidence(tracer, case.anatomy[tracer], settings)
     for tracer in Tracer:
         yield _liver(case, tracer, settings)
         yield from _spleen(case, tracer, settings)
@@ -45,6 +47,24 @@ def _found(tracer: Tracer, anatomy: Anatomy, settings: QualitySettings) -> Findi
         message=f"Not found in the {tracer} study: {', '.join(missing)}."
         if missing
         else f"The reference organs of the {tracer} study were found.",
+    )
+
+
+def _confidence(tracer: Tracer, anatomy: Anatomy, settings: QualitySettings) -> Iterator[Finding]:
+    """The least confidence of all regions, and those below the limit; silent where the segmenter tells none."""
+    if not anatomy.confidence:
+        return
+    least = min(anatomy.confidence.values())
+    doubtful = sorted(name for name, value in anatomy.confidence.items() if value < settings.region_confidence)
+    names = ", ".join(name.replace("_", " ") for name in doubtful)
+    yield Finding(
+        name=f"{tracer} region confidence",
+        value=least,
+        limit=f">= {settings.region_confidence:g}",
+        verdict=Verdict.WARN if doubtful else Verdict.OK,
+        message=f"Found with little confidence in the {tracer} study: {names}: look whether they were found rightly."
+        if doubtful
+        else f"Every region of the {tracer} study was found with confidence.",
     )
 
 

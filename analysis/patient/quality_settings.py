@@ -23,6 +23,7 @@ class QualitySettings:
     Geometry: ct_coverage: the part of the PET's body that CT holds; truncation: the part of the slices whose body reaches
     the CT's edge; outline_dice: of the body on PET and on CT; slice_irregularity_mm: a PET slice beside its place.
     inside_organ: a lesion lies wholly in an organ from this part on. expected_organs: without them a warning.
+    region_confidence: a region found with less is named.
     In a batch: batch_z: largest robust z; batch_min: earlier cases needed; batch_floor: least scale, as part of the median.
     """
 
@@ -69,6 +70,7 @@ class QualitySettings:
     common_field: float = 0.80
     common_field_hold: float = 0.30
     expected_organs: tuple[str, ...] = ("liver", "spleen")
+    region_confidence: float = 0.4
     liver_ml: Range = (700.0, 3000.0)
     spleen_ml: Range = (50.0, 700.0)
     kidney_ml: Range = (60.0, 400.0)

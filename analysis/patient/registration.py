@@ -13,6 +13,7 @@ from analysis.errors import UnusableImage
 from analysis.grids import apply, resample
 from analysis.patient.registration_body import AIR_HU, CoarseCt, bone_mask, coarse_ct, distance_mm
 from analysis.patient.registration_deformable import DeformableSettings, deform, jacobian
+from analysis.patient.registration_error import calmed, error_map
 from analysis.patient.registration_rigid import align_rigid
 from analysis.values import AlignedPair, BoolArray, FloatArray, PetCt, RegistrationQuality, Tracer, Transform
 
@@ -29,7 +30,7 @@ class RegistrationSettings:
     starts: int = 3
     deformable: bool = True
     elastic: DeformableSettings = field(default_factory=DeformableSettings)
-    check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(4, 2), rounds=(8, 8)))
+    check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(8, 4, 2), rounds=(8, 6, 4)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,9 +57,10 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
     transform, quality = Transform(rigid=rigid), judged(scans, Transform(rigid=rigid))
     if chosen.deformable:
         elastic = _elastic(fixed, moving, rigid, chosen.elastic)
-        transform, quality = better(scans, transform, quality, elastic)
+        transform, quality = better(scans, transform, quality, calmed(fixed, scans.back, elastic))
+    error = error_map(fixed, moving, scans.back, transform)
     quality = replace(quality, seconds=round(time.monotonic() - begun, 2))
-    return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality)
+    return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality, error=error)
 
 
 def _elastic(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: DeformableSettings) -> Transform:
@@ -127,7 +129,7 @@ def dice(a: BoolArray, b: BoolArray) -> float:
 
 
 def _there_and_back_mm(scans: Scans, transform: Transform, where: BoolArray) -> float:
-    points = scans.fixed.grid.to_world(np.argwhere(where))
+    points = scans.fixed.grid.to_world(np.argwhere(where)[::5])
     returned = apply(scans.back, apply(transform, points))
     return float(np.sqrt(np.mean(np.sum((returned - points) ** 2, axis=1))))
 

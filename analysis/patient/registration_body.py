@@ -86,7 +86,9 @@ def body_mask(hu: FloatArray, step_mm: float) -> BoolArray:
 
 def trunk_mask(body: BoolArray, step_mm: float) -> BoolArray:
     """The body without arms: opened by a ball that is wider than an arm; the whole body where nothing is left."""
-    trunk = opening(body, 48.0, step_mm)
+    coarse = opening(block_means(body.astype(np.float32), 2) > 0.5, 48.0, 2 * step_mm)
+    k, j, i = body.shape
+    trunk = body & coarse.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)[:k, :j, :i]
     return trunk if trunk.sum() > 0.3 * body.sum() else body
 
 
@@ -99,7 +101,9 @@ def distance_mm(mask: BoolArray, step_mm: float) -> FloatArray:
     """Distance of every voxel to the mask, 0 inside it; infinite where the mask is empty."""
     if not mask.any():
         return np.full(mask.shape, np.inf, dtype=np.float32)
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=step_mm), dtype=np.float32)
+    # Maurer's distance is that of scipy's, in a fraction of the time.
+    inside_out = sitk.SignedMaurerDistanceMap(sitk.GetImageFromArray(mask.astype(np.uint8)), False, False, False)
+    return np.asarray(np.maximum(sitk.GetArrayFromImage(inside_out), 0.0) * np.float32(step_mm), dtype=np.float32)
 
 
 def opening(mask: BoolArray, radius_mm: float, step_mm: float) -> BoolArray:
@@ -175,6 +179,15 @@ def cropped(ct: CoarseCt, margin_mm: float) -> CoarseCt:
     hu = ct.hu[box]
     grid = Grid(shape=(hu.shape[0], hu.shape[1], hu.shape[2]), affine=affine)
     return CoarseCt(grid=grid, hu=hu, body=ct.body[box], trunk=ct.trunk[box], bone=ct.bone[box], seen=ct.seen[box])
+
+
+def whole_blocks(ct: CoarseCt, factor: int) -> CoarseCt:
+    """The CT with unseen air behind its far borders, so that its shape is a multiple of factor."""
+    pad = [(0, -size % factor) for size in ct.grid.shape]
+    hu = np.pad(ct.hu, pad, constant_values=AIR_HU)
+    grid = Grid(shape=(hu.shape[0], hu.shape[1], hu.shape[2]), affine=ct.grid.affine)
+    body, trunk, bone, seen = (np.pad(mask, pad) for mask in (ct.body, ct.trunk, ct.bone, ct.seen))
+    return CoarseCt(grid=grid, hu=hu, body=body, trunk=trunk, bone=bone, seen=seen)
 
 
 def contrast(hu: FloatArray) -> FloatArray:

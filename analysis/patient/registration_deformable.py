@@ -1,14 +1,13 @@
-"""The deformable stage: coarse to fine, the shift that explains the local differences of two CTs best.
+"""The deformable stage: from coarse to fine, the smoothest field that explains the differences of two CTs.
 
-At each voxel the step v is the least-squares solution of `g . v = r` over a Gaussian neighbourhood (Lucas and Kanade
-1981; r: difference of the CTs, g: their mean gradient), which, unlike a demons step, has nearly its full length at
-once. The field is smoothed after each step. Nothing here is random, and no result depends on the number of threads.
+Gauss-Newton steps on robust squared differences of the contrast with the field's curvature as price, each solved as a whole
+(registration_solver). So a place without texture follows its surroundings and not zero, and a field is not shortened by
+smoothing. Nothing here is random, and no result depends on the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,35 +27,40 @@ from analysis.patient.registration_body import (
     rigid_shift,
     shrunk_grid,
     warp,
+    whole_blocks,
 )
+from analysis.patient.registration_solver import PAIRS, System, solved
 from analysis.values import FloatArray, Grid, Transform
 
 THICK_MM = 24.0
-PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+LEAST_FADE_MM = 64.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeformableSettings:
-    """How the deformable stage works; lengths in voxels of the level.
+    """How the deformable stage works.
 
-    factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level. window: sigma of the
-    neighbourhood that a step is fitted to. smoothing: sigma of the Gaussian that keeps the field smooth. stiffness: a
-    place moves on its own only if its texture exceeds this part of the mean. residual: differences beyond it (in
-    contrast units, about HU of soft tissue) count less and less: contrast medium, gas, implants.
+    factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level; finest: size of the field's
+    own voxel at least. smoothing: waves of the field shorter than 2 pi times so many of a level's voxels are smoothed away
+    where tissue has the mean texture, longer ones where it has less. ties: how strongly a place is drawn back to the
+    rigid result, in parts of the mean texture. residual: differences beyond it (in contrast units, about HU of soft tissue)
+    count less and less: contrast medium, gas, implants. solver: rounds of conjugate gradients in each step.
     """
 
-    factors: tuple[int, ...] = (4, 2, 1)
-    rounds: tuple[int, ...] = (8, 8, 6)
-    window: float = 3.0
-    smoothing: float = 3.0
-    stiffness: float = 0.1
+    factors: tuple[int, ...] = (8, 4, 2, 1)
+    rounds: tuple[int, ...] = (10, 8, 6, 4)
+    finest: int = 2
+    smoothing: float = 2.0
+    ties: float = 1e-4
     residual: float = 80.0
+    solver: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Level:
     """Both CTs at one level. base: (3, nk, nj, ni), the rigid shift R x + t - x in mm at every voxel of grid."""
 
+    factor: int
     grid: Grid
     fixed: FloatArray
     gradient: list[FloatArray]
@@ -71,18 +75,15 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
     Result: a grid around the fixed body and u on it, float32 (nk, nj, ni, 3) in mm (x, y, z), fading to zero at its
     borders.
     """
-    near = cropped(_comparable(fixed, moving, rigid), margin_mm=24.0)
-    field = np.zeros((3, 1, 1, 1), dtype=np.float32)
+    near = whole_blocks(cropped(_comparable(fixed, moving, rigid), margin_mm=24.0), settings.factors[0])
     before = settings.factors[0]
-    with ThreadPoolExecutor(2) as pool:
-        for factor, rounds in zip(settings.factors, settings.rounds, strict=True):
-            level = _level(near, moving, rigid, factor)
-            field = _carried(field, before, factor, level.grid.shape)
-            for _ in range(rounds):
-                field = _step(level, field, settings, pool)
-            before = factor
-    field = _carried(field, before, 1, near.grid.shape)
-    return _faded(near.grid, np.ascontiguousarray(np.moveaxis(field, 0, -1)))
+    field = np.zeros((3, *shrunk_grid(near.grid, before).shape), dtype=np.float32)
+    for factor, rounds in zip(settings.factors, settings.rounds, strict=True):
+        level, size = _level(near, moving, rigid, factor), max(factor, settings.finest)
+        field, before = _refined(field, before // size), size
+        for _ in range(rounds):
+            field = field + _step(level, field, size // factor, settings)
+    return _faded(near.grid, np.ascontiguousarray(np.moveaxis(_refined(field, before), 0, -1)))
 
 
 def jacobian(rigid: FloatArray, grid: Grid, field: FloatArray) -> FloatArray:
@@ -112,6 +113,7 @@ def _level(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, factor: int) ->
     body = block_means(fixed.body.astype(np.float32), factor) > 0.0
     weight = (ndimage.binary_dilation(body, iterations=2) & seen).astype(np.float32)
     return _Level(
+        factor=factor,
         grid=grid,
         fixed=values,
         gradient=list(np.gradient(values)),
@@ -121,49 +123,58 @@ def _level(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, factor: int) ->
     )
 
 
-def _step(level: _Level, field: FloatArray, settings: DeformableSettings, pool: ThreadPoolExecutor) -> FloatArray:
-    """The field (3, nk, nj, ni) in mm after one least-squares step and its smoothing."""
+def _step(level: _Level, field: FloatArray, coarser: int, settings: DeformableSettings) -> FloatArray:
+    """What one Gauss-Newton step adds to the field (3, nk, nj, ni; mm), whose voxels hold coarser ** 3 of the level's."""
     step_mm = level.grid.spacing[0]
-    warped = warp(level.moving, level.grid, level.base + field)
+    warped = warp(level.moving, level.grid, level.base + _refined(field, coarser))
     seen = warped > LOWEST_CONTRAST
     warped = np.where(seen, warped, level.fixed)
     residual = level.fixed - warped
     weight = level.weight * seen / np.maximum(1.0, np.abs(residual) / settings.residual)
     # The arrays' axes are (k, j, i), the field's components (x, y, z).
     mean = [(a + b) / (2 * step_mm) for a, b in zip(level.gradient, np.gradient(warped), strict=True)][::-1]
-    products = [weight * mean[a] * mean[b] for a, b in PAIRS] + [weight * residual * g for g in mean]
-    local = _smooth(products, settings.window, pool)
-    texture = float(sum(p[level.weight > 0].mean() for p in local[:3]) / 3)
-    shift = np.clip(_solved(local, settings.stiffness * texture + 1e-6), -step_mm, step_mm)
-    return np.stack(_smooth(field + shift, settings.smoothing, pool))
+    products = np.stack([block_means(weight * mean[a] * mean[b], coarser) for a, b in PAIRS])
+    weighted = weight * residual
+    system = System(
+        products=products,
+        right=np.stack([block_means(weighted * g, coarser) for g in mean]),
+        step_mm=step_mm * coarser,
+        texture=float(products[:3].sum(dtype=np.float64) / 3 / max(1.0, float((level.weight > 0).sum()) / coarser**3)),
+        smooth_mm=settings.smoothing * step_mm,
+        ties=settings.ties,
+    )
+    return np.clip(solved(system, field, settings.solver), -step_mm, step_mm)
 
 
-def _solved(local: Sequence[FloatArray], ridge: float) -> FloatArray:
-    """The 3 x 3 system of every voxel: six sums of gradient products (order of PAIRS), then three right sides."""
-    xx, yy, zz, xy, xz, yz, bx, by, bz = local
-    xx, yy, zz = xx + ridge, yy + ridge, zz + ridge
-    cxx, cxy, cxz = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
-    cyy, cyz, czz = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
-    det = xx * cxx + xy * cxy + xz * cxz
-    solution = (cxx * bx + cxy * by + cxz * bz, cxy * bx + cyy * by + cyz * bz, cxz * bx + cyz * by + czz * bz)
-    return np.stack(solution) / det
+def _refined(field: FloatArray, factor: int) -> FloatArray:
+    """The field (3, nk, nj, ni) on voxels half as large, and half again, until there are factor ** 3 in one; cubic."""
+    while factor > 1:
+        for axis in (1, 2, 3):
+            field = _halved(field, axis)
+        factor //= 2
+    return field
 
 
-def _smooth(arrays: Sequence[FloatArray] | FloatArray, sigma: float, pool: ThreadPoolExecutor) -> list[FloatArray]:
-    return list(pool.map(lambda a: ndimage.gaussian_filter(a, sigma, mode="nearest", truncate=3.0), arrays))
+def _halved(field: FloatArray, axis: int) -> FloatArray:
+    """Twice as many samples along an axis, at a quarter of a voxel on either side of each (Catmull and Rom's spline)."""
+    n = field.shape[axis]
+    pad = [(2, 2) if a == axis else (0, 0) for a in range(4)]
+    wide = np.pad(field, pad, mode="edge")
+    parts = [np.take(wide, range(s, s + n), axis=axis) for s in range(5)]
+    weights = [np.float32(w) for w in (-0.0234375, 0.2265625, 0.8671875, -0.0703125)]
+    low = sum(w * p for w, p in zip(weights, parts[:4], strict=True))
+    high = sum(w * p for w, p in zip(weights[::-1], parts[1:], strict=True))
+    shape = tuple(2 * n if a == axis else size for a, size in enumerate(field.shape))
+    return np.stack([low, high], axis=axis + 1).reshape(shape)
 
 
-def _carried(field: FloatArray, before: int, factor: int, shape: tuple[int, int, int]) -> FloatArray:
-    """A coarser level's field at the voxels of the next one."""
-    if before == factor and field.shape[1:] == shape:
-        return field
-    along = [((np.arange(n) + 0.5) * factor / before - 0.5) for n in shape]
-    index = np.stack(np.meshgrid(*along, indexing="ij"))
-    return np.stack([ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in field])
+def _faded(grid: Grid, field: FloatArray) -> tuple[Grid, FloatArray]:
+    """The field on a wider grid, where it falls to zero smoothly: beyond the CT nothing is known of the deformation.
 
-
-def _faded(grid: Grid, field: FloatArray, voxels: int = 16) -> tuple[Grid, FloatArray]:
-    """The field on a wider grid, where it falls to zero smoothly: beyond the CT nothing is known of the deformation."""
+    The farther it has to fall, the wider the border, so that it does not fold there.
+    """
+    ends = max(float(np.abs(np.take(field, [0, -1], axis=axis)).max()) for axis in range(3))
+    voxels = math.ceil(max(LEAST_FADE_MM, 2.5 * ends) / grid.spacing[0])
     wide = np.pad(field, [(voxels, voxels)] * 3 + [(0, 0)], mode="edge")
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(voxels) / voxels)
     for axis in range(3):

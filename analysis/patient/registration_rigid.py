@@ -6,6 +6,8 @@ even with one thread; this gives the same transform bit for bit, and takes a fif
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import fft
 from scipy.spatial.transform import Rotation
@@ -26,6 +28,8 @@ from analysis.values import FloatArray, Grid, Transform
 
 # Differences beyond this (contrast units, about HU of soft tissue) count less: arms, gas, contrast medium.
 WORST = 80.0
+# Part of the smaller trunk that must lie in the other for a shift to be thought of.
+LEAST_SHARE = 0.15
 
 
 def align_rigid(fixed: CoarseCt, moving: CoarseCt, *, starts: int) -> FloatArray:
@@ -33,21 +37,21 @@ def align_rigid(fixed: CoarseCt, moving: CoarseCt, *, starts: int) -> FloatArray
 
     Raises UnusableImage where the scans have no part in common.
     """
-    best: FloatArray = np.eye(4)
-    score = -np.inf
+    begun = []
     for shift in shifts(fixed, moving, starts):
         start = np.eye(4)
         start[:3, 3] = shift
         matrix = _fitted(fixed, moving, start, factor=4, rounds=20)
-        matrix = _fitted(fixed, moving, matrix, factor=2, rounds=20)
-        agreement = similarity(fixed, moving, matrix)
-        if agreement > score:
-            best, score = matrix, agreement
-    if not np.isfinite(score):
+        begun.append((similarity(fixed, moving, matrix), matrix))
+    best = max((score for score, _ in begun), default=-np.inf)
+    if not np.isfinite(best):
         raise UnusableImage(
             "The FDG and the PentixaFor CT share no part of the body: check that both scans cover the same region."
         )
-    return _fitted(fixed, moving, best, factor=1, rounds=8)
+    # Only what is nearly as good as the best may yet overtake it.
+    hopeful = [_fitted(fixed, moving, matrix, factor=2, rounds=20) for score, matrix in begun if score > 0.9 * best]
+    chosen = hopeful[0] if len(hopeful) == 1 else max(hopeful, key=lambda matrix: similarity(fixed, moving, matrix))
+    return _fitted(fixed, moving, chosen, factor=1, rounds=4)
 
 
 def shifts(fixed: CoarseCt, moving: CoarseCt, count: int, *, step_mm: float = 12.0) -> list[FloatArray]:
@@ -58,15 +62,15 @@ def shifts(fixed: CoarseCt, moving: CoarseCt, count: int, *, step_mm: float = 12
     """
     f, m = _shrunk(fixed, step_mm), _shrunk(moving, step_mm)
     correlation = _masked_correlation(f, m)
-    origin = m[0].affine[:3, 3] - f[0].affine[:3, 3]
+    origin = m.grid.affine[:3, 3] - f.grid.affine[:3, 3]
     found: list[FloatArray] = []
     correlation = np.nan_to_num(correlation, nan=-1.0)
     least = max(0.0, 0.8 * float(correlation.max()))
     while len(found) < count and float(correlation.max()) > least:
         peak = np.unravel_index(int(correlation.argmax()), correlation.shape)
         # Entry n belongs to the moving grid's index being the fixed grid's index plus n - (fixed size - 1).
-        offset = np.array(peak) - (np.array(f[0].shape) - 1)
-        found.append(origin + offset[::-1] * f[0].spacing[0])
+        offset = np.array(peak) - (np.array(f.grid.shape) - 1)
+        found.append(origin + offset[::-1] * f.grid.spacing[0])
         near = tuple(slice(max(0, p - 4), p + 5) for p in peak)
         correlation[near] = -1.0
     return found
@@ -86,17 +90,26 @@ def similarity(fixed: CoarseCt, moving: CoarseCt, matrix: FloatArray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) * min(1.0, float(common.sum()) / (0.5 * smaller))
 
 
-def _shrunk(ct: CoarseCt, step_mm: float) -> tuple[Grid, FloatArray, FloatArray]:
-    """Grid, values and mask of what was measured, averaged to about step_mm by whole voxels."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shrunk:
+    """A CT averaged to some centimetre: contrast, what was measured (1 or 0), how much of a voxel is trunk (0..1)."""
+
+    grid: Grid
+    values: FloatArray
+    seen: FloatArray
+    trunk: FloatArray
+
+
+def _shrunk(ct: CoarseCt, step_mm: float) -> _Shrunk:
     n = max(1, round(step_mm / ct.step_mm))
-    seen = block_means(ct.seen.astype(np.float32), n) > 0.5
-    return shrunk_grid(ct.grid, n), block_means(contrast(ct.hu), n), seen.astype(np.float32)
+    seen = (block_means(ct.seen.astype(np.float32), n) > 0.5).astype(np.float64)
+    trunk = block_means(ct.trunk.astype(np.float32), n).astype(np.float64)
+    return _Shrunk(grid=shrunk_grid(ct.grid, n), values=block_means(contrast(ct.hu), n) * seen, seen=seen, trunk=trunk)
 
 
-def _masked_correlation(fixed: tuple[Grid, FloatArray, FloatArray], moving: tuple[Grid, FloatArray, FloatArray]) -> FloatArray:
-    """Normalised correlation at every whole-voxel shift (Padfield 2012); NaN where too little is common."""
-    f_mask, m_mask = fixed[2].astype(np.float64), moving[2].astype(np.float64)
-    f, m = fixed[1] * f_mask, moving[1] * m_mask
+def _masked_correlation(fixed: _Shrunk, moving: _Shrunk) -> FloatArray:
+    """Normalised correlation at every whole-voxel shift (Padfield 2012); NaN where the trunks have too little in common."""
+    f, f_mask, m, m_mask = fixed.values, fixed.seen, moving.values, moving.seen
     shape = np.array(f.shape) + np.array(m.shape) - 1
     fast = [fft.next_fast_len(int(n), real=True) for n in shape]
 
@@ -104,17 +117,18 @@ def _masked_correlation(fixed: tuple[Grid, FloatArray, FloatArray], moving: tupl
         product = fft.rfftn(a[::-1, ::-1, ::-1], fast) * fft.rfftn(b, fast)
         return np.asarray(fft.irfftn(product, fast)[tuple(slice(n) for n in shape)])
 
-    n = np.round(cross(f_mask, m_mask))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        f_sum, m_sum = cross(f, m_mask), cross(f_mask, m)
-        top = cross(f, m) - f_sum * m_sum / n
-        f_var = cross(f * f, m_mask) - f_sum**2 / n
-        m_var = cross(f_mask, m * m) - m_sum**2 / n
-        result = top / np.sqrt(f_var * m_var)
-    smaller = min(f_mask.sum(), m_mask.sum())
-    result[(n < 0.2 * smaller) | (f_var < 1e-3 * f_var.max()) | (m_var < 1e-3 * m_var.max())] = np.nan
-    # Little in common agrees by chance more easily.
-    return np.asarray(result * np.minimum(1.0, n / (0.5 * smaller)))
+    n = np.maximum(1.0, np.round(cross(f_mask, m_mask)))
+    f_sum, m_sum = cross(f, m_mask), cross(f_mask, m)
+    top = cross(f, m) - f_sum * m_sum / n
+    f_var = cross(f * f, m_mask) - f_sum**2 / n
+    m_var = cross(f_mask, m * m) - m_sum**2 / n
+    # What is even carries no place: its correlation is rounding.
+    floor = n * 1e-2 * max(float(f.var()), float(m.var()))
+    result = np.where((f_var > floor) & (m_var > floor), top / np.sqrt(np.maximum(f_var * m_var, 1.0)), np.nan)
+    # Air agrees with air anywhere, so it is the trunks that must meet; little in common agrees by chance more easily.
+    share = cross(fixed.trunk, moving.trunk) / min(fixed.trunk.sum(), moving.trunk.sum())
+    result[share < LEAST_SHARE] = np.nan
+    return np.asarray(result * np.minimum(1.0, share / 0.5))
 
 
 def _fitted(fixed: CoarseCt, moving: CoarseCt, start: FloatArray, factor: int, rounds: int) -> FloatArray:

@@ -22,6 +22,7 @@ from analysis.values import Anatomy, BoolArray, FloatArray, Grid, LabelArray, Mo
 RULES_VERSION = "1"
 AGREEMENT = "share of the fixed, liver and blood pool thresholds under which it still is a lesion; no probability"
 WARM = ("liver", "spleen")
+BONE_REACH_MM = 4.0  # a top of uptake so near to bone is no spill of urine: a rib is thinner than a PET voxel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class RuleLesions:
             return candidate, regions
         organs = anatomy.regions.mask(*anatomy.physiological)
         excreting = anatomy.regions.mask(*EXCRETION)
-        spill = dilate(grid, excreting, self.settings.margin_mm) & (anatomy.bone < 0.5)
+        spill = dilate(grid, excreting, self.settings.margin_mm) & ~dilate(grid, anatomy.bone >= 0.3, BONE_REACH_MM)
         box = crop_to(grid, candidate, 2 * max(grid.spacing))
         basin = basins(suv[box])
         hill = hills(basin, candidate[box])

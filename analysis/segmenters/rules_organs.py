@@ -42,8 +42,8 @@ def find_brain(scene: Scene) -> BoolArray:
     """Soft tissue enclosed by the skull: what a ring of bone holds in axial slices, at least 150 ml and 30 mm thick."""
     grid = scene.ct.grid
     ring = closing(grid, scene.ct.skeleton, 6.0)
-    inside = fill_slices(ring) & ~scene.ct.skeleton & (scene.ct.hu > -20) & (scene.ct.hu < 110)
-    core = largest(opening(grid, inside, 15.0))
+    inside = fill_slices(ring) & ~scene.ct.skeleton & (scene.ct.smooth > -20) & (scene.ct.smooth < 110)
+    core = largest(opening(grid, closing(grid, inside, 3.0), 15.0))
     if core.sum() * grid.voxel_ml < 150.0:
         return np.zeros_like(core)
     return dilate(grid, core, 12.0) & inside

@@ -52,7 +52,7 @@ class Scene:
         return every & some & ~self.ct.skeleton & self.ct.body
 
     def relative(self, mask: BoolArray) -> FloatArray | None:
-        """The highest uptake of both tracers as part of each tracer's median in the mask; None where no PET tells it from flesh."""
+        """The higher uptake of both tracers as part of each one's median in the mask; None where no PET tells it from flesh."""
         most: FloatArray | None = None
         for suv in self.suv.values():
             here, flesh = np.isfinite(suv) & mask, np.isfinite(suv) & self.soft

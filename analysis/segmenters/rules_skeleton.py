@@ -33,6 +33,9 @@ HARD_HU = 220.0  # cortical bone
 EVEN_HU = 100.0  # what may be full of contrast
 
 
+Places = FloatArray | LabelArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bony:
     """A CT as the rules for bone see it. smooth: hu, less noisy; column: see rough_column; mineral: see there."""
@@ -122,7 +125,7 @@ def loose(ct: Bony, bone: BoolArray) -> BoolArray:
     return np.asarray(gone[labels])
 
 
-def beside(grid: Grid, column: FloatArray, k: FloatArray, j: FloatArray, i: FloatArray) -> tuple[FloatArray, FloatArray]:
+def beside(grid: Grid, column: FloatArray, k: Places, j: Places, i: Places) -> tuple[FloatArray, FloatArray]:
     """How far (mm) voxels lie to the left and to the back of the column in their slice."""
     row = np.rint(k).astype(int)
     x = grid.affine[0, 3] + grid.affine[0, 2] * i - column[row, 0]
@@ -156,7 +159,7 @@ def find_contrast(ct: Bony) -> BoolArray:
 
 
 def doubt(grid: Grid, hu: FloatArray, cores: LabelArray, column: FloatArray | None) -> FloatArray:
-    """(n + 1,) the score of bone below which a core is contrast: none in the column, most before it, little where faint and small."""
+    """(n + 1,) score of bone below which a core is contrast: 0 in the column, most before it, little where faint and small."""
     numbers = np.arange(int(cores.max()) + 1)
     level = np.asarray(ndimage.mean(hu, cores, numbers))
     volume = np.bincount(cores.ravel()) * grid.voxel_ml

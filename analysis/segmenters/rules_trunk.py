@@ -55,13 +55,13 @@ def find_aorta(scene: Scene) -> BoolArray:
     Of all ways down, a step of a voxel a slice, the one that is deepest in soft tissue, best filled with contrast or blood.
     """
     out = np.zeros(scene.ct.grid.shape, dtype=bool)
-    rows, crest = scene.ct.body.any(axis=(1, 2)), pelvis_top(scene)
+    rows, crest = np.asarray(scene.ct.body.any(axis=(1, 2))), pelvis_top(scene)
     lungs = scene.reach(scene.ct.lungs)
     height = scene.height[:, 0, 0]
     if lungs is not None:
-        rows = rows & (height < lungs[0] + 0.6 * (lungs[1] - lungs[0]))
+        rows = rows & np.asarray(height < lungs[0] + 0.6 * (lungs[1] - lungs[0]))
     if crest is not None:
-        rows = rows & (height > crest - 5.0)
+        rows = rows & np.asarray(height > crest - 5.0)
     zone = scene.box((-14.0, 46.0), (-70.0, 2.0)) & rows[:, None, None]
     if (lungs is None and crest is None) or rows.sum() < 20 or not zone.any():
         return out
@@ -80,7 +80,7 @@ def find_aorta(scene: Scene) -> BoolArray:
 
 
 def brightness(scene: Scene, box: tuple[slice, slice, slice]) -> FloatArray:
-    """How much denser or hotter than flesh, 0 to 1: contrast or blood. 40 HU above flesh count 0.5, as does thrice its uptake."""
+    """How much denser or hotter than flesh, 0 to 1, by contrast or blood: 40 HU more count 0.5, as does thrice the uptake."""
     flesh = scene.soft[box]
     hu = ndimage.gaussian_filter(scene.ct.hu[box], 1.0)
     level = float(np.median(hu[flesh])) if flesh.any() else 50.0

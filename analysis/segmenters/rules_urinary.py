@@ -8,7 +8,18 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from analysis.grids import to_image
-from analysis.segmenters.morphology import closing, components, crop_to, dilate, distance_to, largest, opening, part, touching
+from analysis.segmenters.morphology import (
+    closing,
+    components,
+    crop_to,
+    dilate,
+    distance_to,
+    erode,
+    largest,
+    opening,
+    part,
+    touching,
+)
 from analysis.segmenters.rules_scene import Scene, hottest
 from analysis.values import BoolArray, Grid, LabelArray
 
@@ -33,7 +44,7 @@ def kidney(scene: Scene, hot: BoolArray, crest: float | None, side: int) -> Bool
     if not found.any():
         found = hottest(scene, closing(grid, hot & zone, 8.0), 4.0)
     poles = found | beyond_the_poles(scene, found, hot & zone)
-    return closing(grid, poles, 9.0) & ~scene.ct.skeleton if found.any() else found
+    return closing(grid, poles, 9.0) & scene.soft & ~dilate(grid, scene.ct.skeleton, 3.5) if found.any() else found
 
 
 def beyond_the_poles(scene: Scene, found: BoolArray, hot: BoolArray) -> BoolArray:
@@ -105,7 +116,11 @@ def pelvis_top(scene: Scene) -> float | None:
 
 
 def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArray:
-    """The greatest cluster in front of the sacrum, between the hip bones, that is hot on both tracers."""
+    """The greatest cluster in front of the sacrum, between the hips, hot on both tracers, as far as it is one on CT.
+
+    On CT it is as dense as within; a lesion beside it seldom is, and lies in fat or muscle.
+    """
+    grid = scene.ct.grid
     if crest is None:
         return np.zeros_like(urine)
     hot = urine & (scene.height < crest - 20.0) & (np.abs(scene.right_left) < 90.0)
@@ -113,7 +128,14 @@ def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArr
     cluster = hottest(scene, hot & zone, 8.0)
     if not cluster.any() and not urine.any():
         return bladder_without_pet(scene, zone)
-    return closing(scene.ct.grid, touching(hot, cluster), 6.0) & ~scene.ct.skeleton if cluster.any() else cluster
+    if not cluster.any():
+        return cluster
+    whole = closing(grid, touching(hot, cluster), 6.0) & ~scene.ct.skeleton
+    inner = erode(grid, cluster, 6.0) if erode(grid, cluster, 6.0).any() else cluster
+    smooth = ndimage.gaussian_filter(scene.ct.smooth, 1.0)
+    alike = whole & scene.soft & (np.abs(smooth - float(np.median(smooth[inner]))) < 25.0)
+    core = largest(opening(grid, alike, 5.0))
+    return dilate(grid, core, 4.0) & whole if core.sum() > 0.3 * whole.sum() else whole
 
 
 def bladder_without_pet(scene: Scene, zone: BoolArray) -> BoolArray:

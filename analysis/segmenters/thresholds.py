@@ -49,10 +49,10 @@ class ThresholdSettings:
 def references(study: PetCt, anatomy: Anatomy, settings: MeasurementSettings) -> dict[str, float]:
     """Mean and standard deviation of SUV in the liver's sphere and in the aorta, by name; NaN where they were not found.
 
-    Voxels above 1.5 times their organ's median are left out with their neighbours, since lesions are not known yet.
+    In the liver voxels above 1.5 times its median are left out with their neighbours, since lesions are not known yet.
     """
     liver = liver_sphere(study, anatomy, hot(study, anatomy.regions.mask("liver")), settings)
-    pool = study.pet.values[blood_pool(anatomy, hot(study, anatomy.regions.mask("aorta")))]
+    pool = study.pet.values[blood_pool(anatomy, np.zeros(study.pet.grid.shape, dtype=np.int32))]
     if pool.size * study.pet.grid.voxel_ml < settings.min_blood_pool_ml:
         pool = pool[:0]
     return {

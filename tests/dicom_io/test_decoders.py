@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from pydicom import Dataset
@@ -50,8 +48,7 @@ def test_a_stream_that_stops_early_is_an_error(syntax: UID) -> None:
     """CharLS 2.4 never came back from a JPEG-LS stream that was cut off."""
     ds, _ = compressed(syntax, 12, signed=False)
     ds.PixelData = ds.PixelData[:-400] + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
-    with warnings.catch_warnings(), pytest.raises((RuntimeError, ValueError, EOFError)):
-        warnings.simplefilter("ignore")
+    with pytest.raises((RuntimeError, ValueError, EOFError)):
         pixel_array(ds, decoding_plugin=plugin_for(syntax))
 
 

@@ -14,7 +14,7 @@ import srtree
 from factories import FEW, Box, Patient, make_case, many
 from pydicom import Dataset, dcmread
 
-from analysis.values import PatientAnalysis, Tracer
+from analysis.values import Concordance, PatientAnalysis, Tracer
 from dicom_io.seg import write_segs
 from dicom_io.sr import write_pair_sr, write_tracer_sr
 from dicom_io.studies import DualTracerPair
@@ -197,3 +197,16 @@ def test_dcmtk_reads_the_tree(few: Case, tmp_path: Path, program: Callable[[str]
     told = subprocess.run([program("dsrdump"), "-Ee", path], capture_output=True, text=True, check=True)
     assert "Comprehensive 3D SR" in told.stdout
     assert "E:" not in told.stderr
+
+
+def test_every_compared_site_bears_its_range_and_an_uncertain_one_says_so_in_words(few: Case) -> None:
+    pair, analysis = few
+    matches = tuple(replace(m, error_mm=2.5 if m.certain else 6.25) for m in analysis.matches)
+    groups = srtree.groups(pair_sr((pair, replace(analysis, matches=matches))))
+    for match in matches:
+        low = groups[match.name].value("Lowest overlap within the registration error")
+        compared = match.concordance is not Concordance.NOT_COMPARABLE
+        assert low == (pytest.approx(match.overlap_range[0]) if compared else None)
+        words = [text for text in groups[match.name].texts.get("Comment", []) if text.startswith("Concordance is uncertain")]
+        assert len(words) == (0 if match.certain else 1)
+        assert all("5% to 90% within the registration error of 6.2 mm there" in text for text in words)

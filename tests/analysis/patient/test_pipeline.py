@@ -193,9 +193,12 @@ def test_what_is_known_beside_the_images_stands_with_the_result(monkeypatch: pyt
 
 def test_settings_and_software_are_kept(result: PatientAnalysis) -> None:
     assert result.settings["measurement"]["min_overlap"] == 0.10
-    assert set(result.settings) == {"registration", "segmentation", "measurement", "quality"}
+    steps = {"registration", "segmentation", "measurement", "quality"}
+    assert set(result.settings) == steps | {"models", "totalsegmentator"}
+    assert not {"folder", "allow", "device", "threads"} & set(result.settings["models"])
     assert set(result.software) == {"duet-node", "SimpleITK", "numpy", "scipy"}
     assert "unknown" not in result.software.values()
+    assert set(pipeline.software(trained=True)) == {*result.software, "torch", "nnunetv2"}
 
 
 def test_progress_is_told_from_nothing_to_done(told: list[tuple[str, float]], result: PatientAnalysis) -> None:

@@ -1,0 +1,89 @@
+"""One step of the deformable stage: the smooth shift that explains what two CTs still differ by.
+
+Minimises, over shifts v on a grid, sum w (r - g . v)^2 + a |Laplacian(u + v)|^2 + k |u + v|^2 with u the field so far, r the
+difference of the CTs and g their mean gradient (Gauss-Newton with curvature as regulariser; Fischer and Modersitzki
+2003). Conjugate gradients, preconditioned by the same system for tissue that is the same everywhere, which the cosine
+transform solves at once. Nothing is random, and every sum has one order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from analysis.values import FloatArray
+
+# Order of the products of gradients: xx, yy, zz, xy, xz, yz.
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+AXES = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class System:
+    """The normal equations at every voxel of a grid with voxels of step_mm.
+
+    products: (6, nk, nj, ni), w g g' in the order of PAIRS; right: (3, nk, nj, ni), w r g; smooth_mm: what is shorter is
+    smoothed away where there is texture of `texture` (mean of w |g|^2 / 3); ties: how strongly, in parts of the texture, u is
+    drawn to zero.
+    """
+
+    products: FloatArray
+    right: FloatArray
+    step_mm: float
+    texture: float
+    smooth_mm: float
+    ties: float
+
+    def pull(self, v: FloatArray) -> FloatArray:
+        """(3, nk, nj, ni): sum over w g (g . v)."""
+        xx, yy, zz, xy, xz, yz = self.products
+        x, y, z = v
+        return np.stack([xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z])
+
+    @property
+    def stiffness(self) -> FloatArray:
+        """(nk, nj, ni): what the regulariser multiplies the cosine transform of a field by."""
+        shape = self.products.shape[1:]
+        waves = [((2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n)) / self.step_mm**2).astype(np.float32) for n in shape]
+        laplacian = waves[0][:, None, None] + waves[1][None, :, None] + waves[2][None, None, :]
+        return np.asarray(self.texture * (self.smooth_mm**4 * laplacian**2 + self.ties), dtype=np.float32)
+
+
+def solved(system: System, field: FloatArray, rounds: int) -> FloatArray:
+    """The shift v (3, nk, nj, ni) in mm after so many rounds of conjugate gradients; field: u, float32 of the same shape."""
+    stiffness = system.stiffness
+    inverse = 1.0 / (stiffness + np.float32(system.texture))
+    found = np.zeros_like(field)
+    rest = system.right - _waved(stiffness * _waves(field))
+    spectrum = inverse * _waves(rest)
+    step = _waved(spectrum)
+    path = step
+    power = _dot(rest, step)
+    for _ in range(rounds):
+        if power <= 0:
+            break
+        image = system.pull(path) + _waved(stiffness * spectrum)
+        length = np.float32(power / _dot(path, image))
+        found += length * path
+        rest -= length * image
+        fresh = inverse * _waves(rest)
+        step = _waved(fresh)
+        before, power = power, _dot(rest, step)
+        ratio = np.float32(power / before)
+        path = step + ratio * path
+        spectrum = fresh + ratio * spectrum
+    return found
+
+
+def _waves(values: FloatArray) -> FloatArray:
+    return np.asarray(fft.dctn(values, axes=AXES, norm="ortho", workers=2))
+
+
+def _waved(values: FloatArray) -> FloatArray:
+    return np.asarray(fft.idctn(values, axes=AXES, norm="ortho", workers=2))
+
+
+def _dot(a: FloatArray, b: FloatArray) -> float:
+    return float(np.sum(a * b, dtype=np.float64))
