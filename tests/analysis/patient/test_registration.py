@@ -286,4 +286,4 @@ def _bent_by(truth: Bend, points: FloatArray) -> FloatArray:
 def test_settings_of_the_deformable_stage_are_kept_apart_for_the_check() -> None:
     settings = RegistrationSettings()
     assert settings.elastic == DeformableSettings()
-    assert settings.check.factors == (4, 2)
+    assert settings.check.factors == (8, 4, 2)
