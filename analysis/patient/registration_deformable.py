@@ -46,7 +46,8 @@ class DeformableSettings:
     own voxel at least. smoothing: waves of the field shorter than 2 pi times so many of a level's voxels are smoothed away
     where tissue has the mean texture, longer ones where it has less. ties: how strongly a place is drawn back to the
     rigid result, in parts of the mean texture; hold: the same for body that the other scan does not hold there.
-    residual: differences beyond it (in contrast units, about HU of soft tissue) count less and less: contrast medium, gas, implants. solver: rounds of conjugate gradients in each step.
+    residual: differences beyond it (in contrast units, about HU of soft tissue) count less and less: contrast medium,
+    gas, implants. solver: rounds of conjugate gradients in each step.
     """
 
     factors: tuple[int, ...] = (8, 4, 2, 1)
@@ -86,7 +87,7 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
     comparable = _comparable(fixed, moving, rigid)
     near = whole_blocks(cropped(comparable, margin_mm=24.0), settings.factors[0])
     before = settings.factors[0]
-    field = np.zeros((3, *shrunk_grid(near.grid, before).shape), dtype=np.float32)
+    field: FloatArray = np.zeros((3, *shrunk_grid(near.grid, before).shape), dtype=np.float32)
     for factor, rounds in zip(settings.factors, settings.rounds, strict=True):
         level, size = _level(near, moving, rigid, factor), max(factor, settings.finest)
         field, before = _refined(field, before // size), size
