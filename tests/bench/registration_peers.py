@@ -1,4 +1,4 @@
-"""The registrations that a researcher would pick instead, each with its makers' usual parameters, on two threads.
+"""The registrations that a researcher would pick instead, each with its makers' usual parameters, on at most two threads.
 
 A method takes a case's two CTs and gives the transform from fixed to moving points, LPS mm. Nothing here knows the truth.
 """
@@ -23,6 +23,7 @@ from analysis.patient.registration import align
 from analysis.values import Body, ErrorMap, FloatArray, Grid, PetCt, Tracer, Transform, Unit, Volume
 
 THREADS = 2
+LONGEST_S = 600
 SHOWN_HU = (-200.0, 800.0)
 
 
@@ -65,7 +66,7 @@ def elastix(fixed: Volume, moving: Volume) -> Found:
         affines = {"fixed_affine": fixed.grid.affine, "moving_affine": moving.grid.affine}
         np.savez(source, fixed=fixed.values, moving=moving.values, **affines)
         script = Path(__file__).with_name("registration_elastix.py")
-        subprocess.run([sys.executable, script, source, target], check=True, capture_output=True)
+        subprocess.run([sys.executable, script, source, target], check=True, capture_output=True, timeout=LONGEST_S)
         with np.load(target) as found:
             shift, (wall, cpu) = found["shift"], found["seconds"]
     return Found(there=_by_field(fixed.grid, shift), seconds=float(wall), cpu_seconds=float(cpu))
