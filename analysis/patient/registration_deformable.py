@@ -34,6 +34,8 @@ from analysis.values import FloatArray, Grid, Transform
 
 THICK_MM = 24.0
 LEAST_FADE_MM = 64.0
+# Space that shrinks to less than this part of itself is smoothed out.
+LEAST_GROWTH = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,9 @@ class DeformableSettings:
     factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level; finest: size of the field's
     own voxel at least. smoothing: waves of the field shorter than 2 pi times so many of a level's voxels are smoothed away
     where tissue has the mean texture, longer ones where it has less. ties: how strongly a place is drawn back to the
-    rigid result, in parts of the mean texture. residual: differences beyond it (in contrast units, about HU of soft tissue)
-    count less and less: contrast medium, gas, implants. solver: rounds of conjugate gradients in each step.
+    rigid result, in parts of the mean texture; hold: the same for body that the other scan does not hold there.
+    residual: differences beyond it (in contrast units, about HU of soft tissue) count less and less: contrast medium,
+    gas, implants. solver: rounds of conjugate gradients in each step.
     """
 
     factors: tuple[int, ...] = (8, 4, 2, 1)
@@ -52,19 +55,25 @@ class DeformableSettings:
     finest: int = 2
     smoothing: float = 2.0
     ties: float = 1e-4
+    hold: float = 0.1
     residual: float = 80.0
     solver: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Level:
-    """Both CTs at one level. base: (3, nk, nj, ni), the rigid shift R x + t - x in mm at every voxel of grid."""
+    """Both CTs at one level.
+
+    weight: 1 where they are compared; apart: how much of a voxel is body that cannot be. base: (3, nk, nj, ni), the rigid
+    shift R x + t - x in mm at every voxel of grid.
+    """
 
     factor: int
     grid: Grid
     fixed: FloatArray
     gradient: list[FloatArray]
     weight: FloatArray
+    apart: FloatArray
     moving: sitk.Image
     base: FloatArray
 
@@ -75,15 +84,17 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
     Result: a grid around the fixed body and u on it, float32 (nk, nj, ni, 3) in mm (x, y, z), fading to zero at its
     borders.
     """
-    near = whole_blocks(cropped(_comparable(fixed, moving, rigid), margin_mm=24.0), settings.factors[0])
+    comparable = _comparable(fixed, moving, rigid)
+    near = whole_blocks(cropped(comparable, margin_mm=24.0), settings.factors[0])
     before = settings.factors[0]
-    field = np.zeros((3, *shrunk_grid(near.grid, before).shape), dtype=np.float32)
+    field: FloatArray = np.zeros((3, *shrunk_grid(near.grid, before).shape), dtype=np.float32)
     for factor, rounds in zip(settings.factors, settings.rounds, strict=True):
         level, size = _level(near, moving, rigid, factor), max(factor, settings.finest)
         field, before = _refined(field, before // size), size
         for _ in range(rounds):
             field = field + _step(level, field, size // factor, settings)
-    return _faded(near.grid, np.ascontiguousarray(np.moveaxis(_refined(field, before), 0, -1)))
+    grid, whole = _faded(near.grid, np.ascontiguousarray(np.moveaxis(_refined(field, before), 0, -1)))
+    return grid, _unfolded(rigid, grid, whole)
 
 
 def jacobian(rigid: FloatArray, grid: Grid, field: FloatArray) -> FloatArray:
@@ -92,6 +103,21 @@ def jacobian(rigid: FloatArray, grid: Grid, field: FloatArray) -> FloatArray:
     j = [[rigid[c, a] + axes[c][2 - a] for a in range(3)] for c in range(3)]
     minor = [j[1][a] * j[2][b] - j[1][b] * j[2][a] for a, b in ((1, 2), (0, 2), (0, 1))]
     return np.asarray(j[0][0] * minor[0] - j[0][1] * minor[1] + j[0][2] * minor[2])
+
+
+def _unfolded(rigid: FloatArray, grid: Grid, field: FloatArray, rounds: int = 4) -> FloatArray:
+    """The field smoothed where it folds, or nearly does, and nowhere else; what still folds is left to the caller."""
+    for sigma in (3.0,) * rounds:
+        tight = jacobian(rigid, grid, field) < LEAST_GROWTH
+        if not tight.any():
+            break
+        around = distance_mm(tight, 1.0)
+        share = np.clip(2.0 - around / (2.0 * sigma), 0.0, 1.0)[..., None]
+        smooth = np.stack(
+            [ndimage.gaussian_filter(field[..., c], sigma, mode="nearest", truncate=3.0) for c in range(3)], axis=-1
+        )
+        field = np.asarray(share * smooth + (1.0 - share) * field, dtype=np.float32)
+    return field
 
 
 def _comparable(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray) -> CoarseCt:
@@ -112,12 +138,14 @@ def _level(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, factor: int) ->
     seen = block_means(fixed.seen.astype(np.float32), factor) > 0.9
     body = block_means(fixed.body.astype(np.float32), factor) > 0.0
     weight = (ndimage.binary_dilation(body, iterations=2) & seen).astype(np.float32)
+    apart = block_means((fixed.body & ~fixed.seen).astype(np.float32), factor)
     return _Level(
         factor=factor,
         grid=grid,
         fixed=values,
         gradient=list(np.gradient(values)),
         weight=weight,
+        apart=apart,
         moving=to_image(*contrast_image(moving, factor)),
         base=rigid_shift(grid, rigid),
     )
@@ -135,11 +163,17 @@ def _step(level: _Level, field: FloatArray, coarser: int, settings: DeformableSe
     mean = [(a + b) / (2 * step_mm) for a, b in zip(level.gradient, np.gradient(warped), strict=True)][::-1]
     products = np.stack([block_means(weight * mean[a] * mean[b], coarser) for a, b in PAIRS])
     weighted = weight * residual
+    right = np.stack([block_means(weighted * g, coarser) for g in mean])
+    texture = float(products[:3].sum(dtype=np.float64) / 3 / max(1.0, float((level.weight > 0).sum()) / coarser**3))
+    # Body that has no counterpart, such as arms that lie elsewhere, follows the rigid result and draws its surroundings to it.
+    held = np.float32(settings.hold * texture) * block_means(level.apart, coarser)
+    products[:3] += held
+    right -= held * field
     system = System(
         products=products,
-        right=np.stack([block_means(weighted * g, coarser) for g in mean]),
+        right=right,
         step_mm=step_mm * coarser,
-        texture=float(products[:3].sum(dtype=np.float64) / 3 / max(1.0, float((level.weight > 0).sum()) / coarser**3)),
+        texture=texture,
         smooth_mm=settings.smoothing * step_mm,
         ties=settings.ties,
     )

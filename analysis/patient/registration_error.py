@@ -16,7 +16,7 @@ from analysis.values import BoolArray, ErrorMap, FloatArray, Grid, Transform
 NEAR_MM = 16.0
 # The error that is told is so many times the root mean square of what there-and-back and bone disagree by, and not below
 # a part of a voxel: with these two thirds of the true errors are smaller (tests/bench/bench_registration.py).
-SCALE = 1.0
+SCALE = 0.75
 LEAST_VOXELS = 0.15
 
 
@@ -81,8 +81,10 @@ def _outward(values: FloatArray, inside: BoolArray) -> FloatArray:
 
 
 def _bone_gaps(fixed: CoarseCt, moving: CoarseCt, transform: Transform, grid: Grid, inside: BoolArray) -> FloatArray:
-    """Mean square, over bone surface nearby, of what it lies apart from the other scan's beyond half a voxel; 0 far from bone."""
-    hu = resample(moving.grid, np.where(moving.seen, moving.hu, np.float32(UNSEEN)), fixed.grid, transform=transform, outside=UNSEEN)
+    """Mean square, over bone surface nearby, of the gap to the other scan's beyond half a voxel; 0 far from bone."""
+    hu = resample(
+        moving.grid, np.where(moving.seen, moving.hu, np.float32(UNSEEN)), fixed.grid, transform=transform, outside=UNSEEN
+    )
     common = (hu > UNSEEN / 4) & fixed.seen
     inner = ndimage.binary_erosion(common, iterations=2)
     surfaces = [bone & ~ndimage.binary_erosion(bone) & common for bone in (fixed.bone, hu > BONE_HU)]

@@ -6,7 +6,7 @@ scan has a grid and a noise of its own. Nothing of a case is known to what it ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +96,9 @@ def deformed_case(name: str, torso: Volume, seed: int, reach_mm: float) -> Case:
     where = centres(fixed_grid)
     body = _body(torso)
     true = truth(where)
-    inside = ndimage.map_coordinates(body.astype(np.float32), torso.grid.to_index(true).T.T.transpose(3, 0, 1, 2), order=1) > 0.5
+    inside = (
+        ndimage.map_coordinates(body.astype(np.float32), torso.grid.to_index(true).T.T.transpose(3, 0, 1, 2), order=1) > 0.5
+    )
     hu = _sampled(soft, true)
     return Case(
         name=name,
@@ -109,7 +111,7 @@ def deformed_case(name: str, torso: Volume, seed: int, reach_mm: float) -> Case:
 
 
 def random_map(rng: np.random.Generator, reach_mm: float, middle: FloatArray, extent: FloatArray) -> Map:
-    """Some centimetres and degrees, and eight waves that add up to reach_mm somewhere; as short as they may be without folds."""
+    """Some centimetres and degrees, and eight waves that reach reach_mm somewhere; as short as they may be without folds."""
     turn = Rotation.from_euler("xyz", rng.uniform(-5, 5, 3), degrees=True).as_matrix()
     shift = rng.uniform([-30, -25, -50], [30, 25, 50])
     rigid = np.eye(4)
@@ -140,7 +142,7 @@ def growth(truth: Map, points: FloatArray) -> FloatArray:
 
 
 def phantom_case(name: str, fdg: DigitalPatient, pentixafor: DigitalPatient) -> Case:
-    """A digital patient's FDG CT and the PentixaFor CT of the same patient, maybe with the arms elsewhere; arms do not count."""
+    """A digital patient's FDG CT and PentixaFor CT, maybe with the arms elsewhere in one of them; arms do not count."""
     organs, grid = pentixafor.ct_organs[Tracer.PENTIXAFOR], pentixafor.pentixafor.ct.grid
     left_out = [n for n, region in organs.names.items() if region.startswith(("humerus", "arm", "forearm", "hand"))]
     where = (organs.labels > 0) & ~np.isin(organs.labels, left_out)
@@ -150,7 +152,12 @@ def phantom_case(name: str, fdg: DigitalPatient, pentixafor: DigitalPatient) -> 
     held = fdg.fdg.ct.grid.contains(true)
     hu = pentixafor.pentixafor.ct.values[where]
     return Case(
-        name=name, fixed=pentixafor.pentixafor.ct, moving=fdg.fdg.ct, points=points[held], true=true[held], bone=(hu > 200.0)[held]
+        name=name,
+        fixed=pentixafor.pentixafor.ct,
+        moving=fdg.fdg.ct,
+        points=points[held],
+        true=true[held],
+        bone=(hu > 200.0)[held],
     )
 
 
@@ -195,7 +202,9 @@ def _noisy(grid: Grid, hu: FloatArray, rng: np.random.Generator) -> Volume:
 def _body(ct: Volume) -> BoolArray:
     """The patient without the table: the largest thing in a CT that is denser than air, its cavities filled slice by slice."""
     radius = max(1, round(6.0 / ct.grid.spacing[1]))
-    dense = ndimage.binary_opening(ct.values > -300.0, ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), radius)[None])
+    dense = ndimage.binary_opening(
+        ct.values > -300.0, ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), radius)[None]
+    )
     labels, _ = ndimage.label(dense)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

@@ -32,9 +32,7 @@ def main(source: str, target: str) -> None:
         maps.AddParameterMap(maps.GetDefaultParameterMap(name))
     began, spent = time.perf_counter(), time.process_time()
     # With more threads than one, itk-elastix 0.25.4 ends in a segmentation fault.
-    _, found = itk.elastix_registration_method(
-        fixed, moving, parameter_object=maps, number_of_threads=1, log_to_console=False
-    )
+    _, found = itk.elastix_registration_method(fixed, moving, parameter_object=maps, number_of_threads=1, log_to_console=False)
     seconds = time.perf_counter() - began, time.process_time() - spent
     shift = itk.array_from_image(itk.transformix_deformation_field(moving, found))
     np.savez(target, shift=shift.astype(np.float32), seconds=np.array(seconds))

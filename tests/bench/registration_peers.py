@@ -1,38 +1,57 @@
-"""The registrations that a researcher would pick instead, each with its makers' usual parameters, on two threads.
+"""The registrations that a researcher would pick instead, each with its makers' usual parameters, on at most two threads.
 
-A method takes a case's two CTs and gives a function from fixed to moving points, LPS mm. Nothing here knows the truth.
+A method takes a case's two CTs and gives the transform from fixed to moving points, LPS mm. Nothing here knows the truth.
 """
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-import itk
 import numpy as np
 import SimpleITK as sitk
 from picsl_greedy import Greedy3D
 
-from analysis.grids import apply, to_image
-from analysis.patient.registration import RegistrationSettings, align
-from analysis.values import Body, FloatArray, Grid, PetCt, Tracer, Transform, Unit, Volume
+from analysis.grids import to_image
+from analysis.patient.registration import align
+from analysis.values import Body, ErrorMap, FloatArray, Grid, PetCt, Tracer, Transform, Unit, Volume
 
-Points = Callable[[FloatArray], FloatArray]
 THREADS = 2
+LONGEST_S = 600
 SHOWN_HU = (-200.0, 800.0)
 
 
-def duet(fixed: Volume, moving: Volume) -> Points:
-    return _duet(fixed, moving, RegistrationSettings())
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """A transform and what it took; error: what the method itself says of the error at a point, where it says anything."""
+
+    there: Transform
+    seconds: float
+    cpu_seconds: float
+    error: ErrorMap | None = None
 
 
-def duet_rigid(fixed: Volume, moving: Volume) -> Points:
-    return _duet(fixed, moving, RegistrationSettings(deformable=False))
+def timed(method: Callable[[Volume, Volume], Transform], fixed: Volume, moving: Volume) -> Found:
+    """A method that runs in this process."""
+    began, spent = time.perf_counter(), time.process_time()
+    there = method(fixed, moving)
+    return Found(there=there, seconds=time.perf_counter() - began, cpu_seconds=time.process_time() - spent)
 
 
-def _duet(fixed: Volume, moving: Volume, settings: RegistrationSettings) -> Points:
-    transform = align(_study(Tracer.FDG, moving), _study(Tracer.PENTIXAFOR, fixed), settings).transform
-    return lambda points: apply(transform, points)
+def duet(fixed: Volume, moving: Volume) -> tuple[Found, Found]:
+    """What duet delivers, and its rigid part alone (whose time is not told apart)."""
+    began, spent = time.perf_counter(), time.process_time()
+    pair = align(_study(Tracer.FDG, moving), _study(Tracer.PENTIXAFOR, fixed))
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - spent
+    rigid = Transform(rigid=pair.transform.rigid)
+    whole = Found(there=pair.transform, seconds=seconds, cpu_seconds=cpu_seconds, error=pair.error)
+    return whole, Found(there=rigid, seconds=float("nan"), cpu_seconds=float("nan"))
 
 
 def _study(tracer: Tracer, ct: Volume) -> PetCt:
@@ -40,77 +59,44 @@ def _study(tracer: Tracer, ct: Volume) -> PetCt:
     return PetCt(tracer=tracer, pet=pet, ct=ct, body=Body(weight_kg=70.0))
 
 
-def elastix(fixed: Volume, moving: Volume) -> Points:
-    """itk-elastix with its default parameter maps "rigid" and "bspline"."""
-    maps = itk.ParameterObject.New()
-    for name in ("rigid", "bspline"):
-        maps.AddParameterMap(maps.GetDefaultParameterMap(name))
-    return _elastix(fixed, moving, maps)
+def elastix(fixed: Volume, moving: Volume) -> Found:
+    """itk-elastix with its default parameter maps "rigid" and "bspline", in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "case.npz", Path(folder) / "field.npz"
+        affines = {"fixed_affine": fixed.grid.affine, "moving_affine": moving.grid.affine}
+        np.savez(source, fixed=fixed.values, moving=moving.values, **affines)
+        script = Path(__file__).with_name("registration_elastix.py")
+        subprocess.run([sys.executable, script, source, target], check=True, capture_output=True, timeout=LONGEST_S)
+        with np.load(target) as found:
+            shift, (wall, cpu) = found["shift"], found["seconds"]
+    return Found(there=_by_field(fixed.grid, shift), seconds=float(wall), cpu_seconds=float(cpu))
 
 
-def elastix_ct(fixed: Volume, moving: Volume) -> Points:
-    """itk-elastix as its model zoo has it for CT of the trunk: more samples and iterations, 16 mm grid, bending penalty."""
-    maps = itk.ParameterObject.New()
-    maps.AddParameterMap(maps.GetDefaultParameterMap("rigid"))
-    bspline = maps.GetDefaultParameterMap("bspline", 4, 16.0)
-    bspline["Metric"] = ["AdvancedMattesMutualInformation", "TransformBendingEnergyPenalty"]
-    bspline["Metric0Weight"], bspline["Metric1Weight"] = ["1.0"], ["50.0"]
-    bspline["MaximumNumberOfIterations"], bspline["NumberOfSpatialSamples"] = ["500"], ["5000"]
-    maps.AddParameterMap(bspline)
-    return _elastix(fixed, moving, maps)
-
-
-def _elastix(fixed: Volume, moving: Volume, maps: itk.ParameterObject) -> Points:
-    images = [_itk_image(ct) for ct in (fixed, moving)]
-    registration = itk.ElastixRegistrationMethod.New(images[0], images[1])
-    registration.SetParameterObject(maps)
-    registration.SetNumberOfThreads(THREADS)
-    registration.SetLogToConsole(False)
-    registration.UpdateLargestPossibleRegion()
-    found = registration.GetTransformParameterObject()
-
-    def there(points: FloatArray) -> FloatArray:
-        field = itk.transformix_deformation_field(images[1], found)
-        shift = itk.array_from_image(field)
-        return _by_field(fixed.grid, shift, points)
-
-    return there
-
-
-def _itk_image(ct: Volume) -> itk.Image:
-    image = itk.image_from_array(np.ascontiguousarray(ct.values, dtype=np.float32))
-    axes = ct.grid.affine[:3, :3][:, ::-1]
-    spacing = np.linalg.norm(axes, axis=0)
-    image.SetOrigin([float(x) for x in ct.grid.affine[:3, 3]])
-    image.SetSpacing([float(x) for x in spacing])
-    image.SetDirection(itk.matrix_from_array(axes / spacing))
-    return image
-
-
-def _by_field(grid: Grid, shift: FloatArray, points: FloatArray) -> FloatArray:
+def _by_field(grid: Grid, shift: FloatArray) -> Transform:
     """points + shift there; shift: (nk, nj, ni, 3) in mm on the fixed grid."""
-    still = Transform(rigid=np.eye(4), grid=grid, displacement=np.ascontiguousarray(shift, dtype=np.float32))
-    return apply(still, points)
+    return Transform(rigid=np.eye(4), grid=grid, displacement=np.ascontiguousarray(shift, dtype=np.float32))
 
 
-def greedy(fixed: Volume, moving: Volume) -> Points:
+def greedy(fixed: Volume, moving: Volume) -> Transform:
     """picsl-greedy: moments, rigid, then its diffeomorphic registration, each with patch correlation (NCC 2x2x2, 4x4x4)."""
     tool = Greedy3D()
     images = {"fixed": _clamped(fixed), "moving": _clamped(moving), "rigid": None, "warp": None, "both": None}
     said = io.StringIO()
     common = f"-d 3 -threads {THREADS} -i fixed moving"
     tool.execute(f"{common} -a -dof 6 -moments 1 -m NCC 4x4x4 -n 100x50x10 -o rigid", out=said, err=said, **images)
-    tool.execute(f"{common} -it rigid -m NCC 2x2x2 -n 100x50x10 -s 2vox 0.5vox -o warp", out=said, err=said, rigid=tool["rigid"])
+    tool.execute(
+        f"{common} -it rigid -m NCC 2x2x2 -n 100x50x10 -s 2vox 0.5vox -o warp", out=said, err=said, rigid=tool["rigid"]
+    )
     tool.execute(f"-d 3 -threads {THREADS} -rf fixed -r warp rigid -rc both", out=said, err=said)
     shift = sitk.GetArrayFromImage(tool["both"])
-    return lambda points: _by_field(fixed.grid, shift, points)
+    return _by_field(fixed.grid, shift)
 
 
 def _clamped(ct: Volume) -> sitk.Image:
     return to_image(ct.grid, np.clip(ct.values, *SHOWN_HU).astype(np.float32))
 
 
-def demons(fixed: Volume, moving: Volume) -> Points:
+def demons(fixed: Volume, moving: Volume) -> Transform:
     """SimpleITK's multi-resolution demons (its notebook 66), after its rigid registration."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(THREADS)
     images = [_clamped(ct) for ct in (fixed, moving)]
@@ -118,8 +104,12 @@ def demons(fixed: Volume, moving: Volume) -> Points:
     resampled = sitk.Resample(images[1], images[0], rigid, sitk.sitkLinear, SHOWN_HU[0])
     registration = sitk.ImageRegistrationMethod()
     field = sitk.TransformToDisplacementField(
-        sitk.Transform(3, sitk.sitkIdentity), sitk.sitkVectorFloat64, images[0].GetSize(), images[0].GetOrigin(),
-        images[0].GetSpacing(), images[0].GetDirection(),
+        sitk.Transform(3, sitk.sitkIdentity),
+        sitk.sitkVectorFloat64,
+        images[0].GetSize(),
+        images[0].GetOrigin(),
+        images[0].GetSpacing(),
+        images[0].GetDirection(),
     )
     start = sitk.DisplacementFieldTransform(field)
     start.SetSmoothingGaussianOnUpdate(varianceForUpdateField=0.0, varianceForTotalField=2.0)
@@ -135,7 +125,7 @@ def demons(fixed: Volume, moving: Volume) -> Points:
     return _sitk_points(sitk.CompositeTransform([rigid, registration.Execute(images[0], resampled)]), fixed.grid)
 
 
-def bspline_mi(fixed: Volume, moving: Volume) -> Points:
+def bspline_mi(fixed: Volume, moving: Volume) -> Transform:
     """SimpleITK's B-spline example (ImageRegistrationMethodBSpline3) with Mattes mutual information, after its rigid one."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(THREADS)
     images = [_clamped(ct) for ct in (fixed, moving)]
@@ -159,9 +149,7 @@ def bspline_mi(fixed: Volume, moving: Volume) -> Points:
 def _sitk_rigid(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     """Moments, then Mattes mutual information at three resolutions with seeded samples."""
     kind = sitk.CenteredTransformInitializerFilter.MOMENTS
-    start = sitk.CenteredTransformInitializer(
-        fixed - SHOWN_HU[0], moving - SHOWN_HU[0], sitk.Euler3DTransform(), kind
-    )
+    start = sitk.CenteredTransformInitializer(fixed - SHOWN_HU[0], moving - SHOWN_HU[0], sitk.Euler3DTransform(), kind)
     registration = sitk.ImageRegistrationMethod()
     registration.SetMetricAsMattesMutualInformation(50)
     registration.SetMetricSamplingStrategy(registration.RANDOM)
@@ -175,10 +163,10 @@ def _sitk_rigid(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     return registration.Execute(fixed, moving)
 
 
-def _sitk_points(transform: sitk.Transform, grid: Grid) -> Points:
+def _sitk_points(transform: sitk.Transform, grid: Grid) -> Transform:
     like = to_image(grid, np.empty(grid.shape, np.uint8))
     field = sitk.TransformToDisplacementField(
         transform, sitk.sitkVectorFloat64, like.GetSize(), like.GetOrigin(), like.GetSpacing(), like.GetDirection()
     )
     shift = sitk.GetArrayFromImage(field)
-    return lambda points: _by_field(grid, shift, points)
+    return _by_field(grid, shift)
