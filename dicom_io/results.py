@@ -28,6 +28,7 @@ from dicom_io.nifti import write_nifti
 from dicom_io.seg import segment_of, write_segs
 from dicom_io.sr import write_pair_sr, write_tracer_sr
 from dicom_io.studies import DualTracerPair
+from dicom_io.writing import save
 
 LESION_COLUMNS = (
     "id",
@@ -284,7 +285,7 @@ def _write_nifti(folder: Path, analysis: PatientAnalysis) -> list[Path]:
 
 
 def _saver(ds: Dataset) -> Callable[[Path], object]:
-    return lambda path: ds.save_as(path, enforce_file_format=True)
+    return lambda path: save(ds, path)
 
 
 def _text(content: str) -> Callable[[Path], object]:

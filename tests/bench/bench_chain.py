@@ -66,11 +66,25 @@ def images(study: PetCt, folder: Path) -> tuple[Path, Path]:
     return ct, given
 
 
+SITE = """from analysis.segmenters.totalsegmentator_child import bear_other_torchvision
+
+bear_other_torchvision()
+"""
+
+
 def environment(home: Path) -> dict[str, str]:
-    """Offline, statistics off, as many threads as there are processors: as duet runs it."""
+    """Offline and with statistics off, as duet runs it.
+
+    nnU-Net imports all its trainers, and with them torchvision, which fails beside a torch for processors where it was
+    built for CUDA; the tools get the same remedy as duet's own child.
+    """
     (home / "config.json").write_text(json.dumps({"totalseg_id": "x", "send_usage_stats": False, "prediction_counter": 0}))
+    site = home / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE)
     names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-    return {"TOTALSEG_HOME_DIR": str(home)} | {name: str(home / "nnunet" / "results") for name in names}
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH", ""))))
+    return {"TOTALSEG_HOME_DIR": str(home), "PYTHONPATH": path} | {name: str(home / "nnunet" / "results") for name in names}
 
 
 def chain(folder: Path, series: Path, network: Path, around: Mapping[str, str]) -> list[Step]:
