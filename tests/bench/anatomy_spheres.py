@@ -96,6 +96,6 @@ def swallowed(subject: Subject, seed: int = 1, each: int = 2) -> Iterator[tuple[
     hot = AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=pair.transform, quality=pair.quality)
     anatomy = RuleAnatomy().segment_anatomy(hot)
     for tracer in Tracer:
-        mask = RuleLesions().segment_lesions(hot.study(tracer), anatomy[tracer])
+        mask = RuleLesions().segment_lesions(hot.study(tracer), anatomy[tracer]).mask
         for sphere, (box, core) in zip(spheres, there, strict=True):
             yield tracer, sphere, float(mask[box][core].mean())

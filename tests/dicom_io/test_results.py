@@ -75,6 +75,10 @@ def test_results_have_the_shape_of_the_design(written: Written) -> None:
     assert results["pair"]["gap_days"] == 2
     assert {"software", "settings", "registration", "quality", "lesions", "features"} <= set(results)
     assert (results["not_run"], set(results["anatomy"])) == ({}, {"FDG", "PentixaFor"})
+    for told in results["anatomy"].values():
+        assert {"model", "confidence", "regions"} == set(told)
+        assert told["regions"]
+        assert all(set(each) == {"volume_ml", "confidence"} and each["volume_ml"] > 0 for each in told["regions"].values())
     assert results["quality"][1] == {
         "name": "registration",
         "value": 0.6,

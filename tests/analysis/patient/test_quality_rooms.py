@@ -281,3 +281,13 @@ def test_models(model: Model, verdict: Verdict, word: str) -> None:
     lesions = {t: LesionSet(tracer=t, labelmap=x.labelmap, lesions=(), model=model) for t, x in case.lesions.items()}
     found = told(models, replace(case, lesions=lesions))["FDG lesion model"]
     assert (found.verdict, word in found.message) == (verdict, True)
+
+
+@pytest.mark.parametrize(("confidence", "verdict"), [(0.4, OK), (0.39, WARN)])
+def test_a_region_found_with_little_confidence_is_named(confidence: float, verdict: Verdict) -> None:
+    usual = body_case()
+    told_of = {t: replace(a, confidence={"liver": 0.9, "kidney_left": confidence}) for t, a in usual.anatomy.items()}
+    found = told(organs, replace(usual, anatomy=told_of))["FDG region confidence"]
+    assert (found.verdict, found.value) == (verdict, confidence)
+    assert ("kidney left" in found.message) == (verdict is WARN)
+    assert "liver" not in found.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from analysis.grids import centres
 from analysis.segmenters import morphology as m
@@ -55,3 +56,19 @@ def test_an_empty_mask_stays_empty() -> None:
 def test_components_are_kept_by_their_volume(ml: float, kept: int) -> None:
     mask = ball(15.0, (-14.0, 0.0, 0.0)) | ball(11.0, (20.0, 0.0, 0.0))
     assert len(m.components(m.larger_than(GRID, mask, ml))[1]) == kept
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_holes_of_slices_are_those_that_scipy_fills(axis: int) -> None:
+    mask = ndimage.gaussian_filter(np.random.default_rng(2).standard_normal(GRID.shape), 1.5) > -0.05
+    mask[:4] = False
+    slices = [ndimage.binary_fill_holes(each) for each in np.moveaxis(mask, axis, 0)]
+    assert (m.fill_slices(mask, axis) == np.moveaxis(np.stack(slices), 0, axis)).all()
+
+
+def test_dilating_on_unequal_spacing_agrees_with_scipys_distances() -> None:
+    grid = Grid(shape=(20, 30, 41), affine=np.array([[0, 0, 1.7, 0], [0, 2.3, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 1]]))
+    mask = np.random.default_rng(3).random(grid.shape) > 0.995
+    distance = ndimage.distance_transform_edt(~mask, sampling=grid.spacing)
+    for radius_mm in (0.5, 4.0, 11.0):
+        assert (m.dilate(grid, mask, radius_mm) == (distance <= radius_mm)).all()

@@ -104,6 +104,12 @@ def regrown(truth: Labelmap) -> np.ndarray:
     return dilate(truth.grid, truth.labels > 0, 9.0).astype(int)
 
 
+def test_regions_of_a_usual_patient_are_found_with_confidence(anatomy: Mapping[Tracer, Anatomy]) -> None:
+    told = anatomy[Tracer.FDG].confidence
+    assert {"liver", "spleen", "kidney_left", "kidney_right", "urinary_bladder", "brain", "heart", "skeleton"} <= set(told)
+    assert min(told.values()) >= 0.4
+
+
 def test_what_made_it_is_said(anatomy: Mapping[Tracer, Anatomy]) -> None:
     assert all(a.model == ANATOMY for a in anatomy.values())
     assert "rules, no weights" in ANATOMY.name
