@@ -196,13 +196,16 @@ def phantom(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where everything goes.")] = Path("duet-demo"),
+    network: Annotated[
+        bool, typer.Option("--network", help="Lesions by the network that was trained on digital patients.")
+    ] = False,
 ) -> None:
     """All of it on this machine in a few minutes: phantoms, a stand-in archive, the node, what came back."""
     from service.demo import run_demo
     from service.render import progress_bar
 
     with progress_bar() as tell:
-        pictures = run_demo(out, progress=tell)
+        pictures = run_demo(out, progress=tell, network=network)
     typer.echo("The archive has received everything. Pictures to open:")
     for picture in pictures:
         typer.echo(f"  {picture}")

@@ -27,6 +27,7 @@ from service.sockets import PROMPT
 from service.tables import JobState, StudyState
 
 PATIENTS = 2
+NETWORK = "duet-phantom-lesions"  # trained on digital patients, so that it may be shown on them
 OBJECTS = 6  # of a pair: two SEG, three SR, the fusion picture
 TIMEOUT_S = 900.0
 
@@ -59,8 +60,8 @@ class Archive:
         return 0x0000
 
 
-def run_demo(out: Path, *, progress: Progress) -> list[Path]:
-    """Everything below `out`; returns the pictures to open. Raises Rejected."""
+def run_demo(out: Path, *, progress: Progress, network: bool = False) -> list[Path]:
+    """Everything below `out`; returns the pictures to open. network: lesions by the shipped network. Raises Rejected."""
     if out.exists() and any(out.iterdir()):
         raise BadSettings(f"The folder {out} is not empty; name another one with --out, or remove it.")
     out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def run_demo(out: Path, *, progress: Progress) -> list[Path]:
         out / "phantoms", PATIENTS, 1, progress=lambda m, f: progress(f"Making digital patients: {m}", 0.15 * f)
     )
     archive = Archive(out / "archive")
-    config = _write_config(out, node_port, archive_port)
+    config = _write_config(out, node_port, archive_port, NETWORK if network else "")
     node = Destination(name="node", url=f"dicom://DUET@127.0.0.1:{node_port}")
     with archive.open(archive_port), _running_node(config, out):
         _wait_for_door(node)
@@ -78,7 +79,7 @@ def run_demo(out: Path, *, progress: Progress) -> list[Path]:
         return _collect(out)
 
 
-def _write_config(out: Path, node_port: int, archive_port: int) -> Path:
+def _write_config(out: Path, node_port: int, archive_port: int, network: str = "") -> Path:
     config = out / "duet.toml"
     config.write_text(
         f"""# Written by `duet demo`.
@@ -93,10 +94,27 @@ silence_s = 2
 [[destination]]
 name = "archive"
 url = "dicom://ARCHIVE@127.0.0.1:{archive_port}"
-""",
+{_network_sections(network) if network else ""}""",
         encoding="utf-8",
     )
     return config
+
+
+def _network_sections(name: str) -> str:
+    """The sections of duet.toml that let a shipped network find both tracers' lesions."""
+    from analysis.segmenters.catalogue import SHIPPED
+    from analysis.segmenters.model_files import look_into
+
+    allow = ",\n  ".join(f'"{digest}"' for digest in look_into(SHIPPED, name).to_allow.values())
+    return f"""[models]
+folder = "{SHIPPED}"
+allow = [
+  {allow},
+]
+[segmentation]
+fdg_network = "{name}"
+pentixafor_network = "{name}"
+"""
 
 
 @contextmanager

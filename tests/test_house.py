@@ -41,6 +41,7 @@ COMMANDS = (
     "suv",
     "show",
     "conformance",
+    "models",
     "retrieve",
     "cohort",
     "phantom",
