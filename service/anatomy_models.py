@@ -17,6 +17,9 @@ def anatomy_overview(settings: Settings) -> Iterator[str]:
     models = models_of(settings)
     wanted = settings.section("totalsegmentator", TotalSegmentatorSettings)
     yield f"TotalSegmentator, for organs and bones at {wanted.resolution_mm:g} mm, in {models.folder / HOME}:"
+    if not (models.folder / HOME).is_dir():
+        yield "  not there; rules find organs and bones. Its weights go there as TotalSegmentator itself lays them out."
+        return
     try:
         sums, package = weight_sums(models, wanted), package_version()
     except ModelUnavailable as error:

@@ -74,7 +74,7 @@ def widened(mask: BoolArray, width: int) -> BoolArray:
     out = mask
     done = 0
     while done < width:
-        step = min(width - done, 2 * done + 1)
+        step = min(width - done, done + 1)  # not more: at an edge only one side is there to build on
         wider = out.copy()
         wider[..., step:] |= out[..., :-step]
         wider[..., :-step] |= out[..., step:]

@@ -20,6 +20,8 @@ def test_from_nothing_to_weights_that_may_be_loaded(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
     text = f'[models]\nfolder = "{tmp_path}"\nallow = [\nSUMS]\n[totalsegmentator]\nresolution_mm = 6\n'
     file.write_text(text.replace("SUMS", ""), encoding="utf-8")
+    assert "not there; rules find organs and bones" in " ".join(anatomy_overview(load(file)))
+    (tmp_path / "totalsegmentator").mkdir()
     assert "cannot read" in " ".join(anatomy_overview(load(file)))
     assert anatomy_in_use(load(file)).startswith("found by rules: no TotalSegmentator in")
     file.write_text(text.replace("SUMS", "") + '[segmentation]\nanatomy = "totalsegmentator"\n', encoding="utf-8")
