@@ -29,7 +29,7 @@ from dicom_io.headers import group, read_folder
 from dicom_io.tracers import recognise
 from dicom_io.volumes import load
 
-RESOLUTION_MM, MODE = 3.0, "--fast"
+RESOLUTION_MM, MODE = 6.0, "--fastest"
 HALF = 0.5
 NET = Net(patch=(64, 64, 64))
 Step = tuple[str, Cost]

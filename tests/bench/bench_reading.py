@@ -68,7 +68,7 @@ def by_simpleitk(folder: Path) -> np.ndarray:
     """The stock way: the series reader, whose GDCM decodes and rescales."""
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    return sitk.GetArrayViewFromImage(reader.Execute())
+    return sitk.GetArrayFromImage(reader.Execute())
 
 
 def child(reader: str, out: str, *given: str) -> None:
