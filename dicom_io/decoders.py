@@ -11,7 +11,12 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels.decoders import JPEG2000Decoder, JPEG2000LosslessDecoder, JPEGLSLosslessDecoder, JPEGLSNearLosslessDecoder
+from pydicom.pixels.decoders import (  # type: ignore[attr-defined]
+    JPEG2000Decoder,
+    JPEG2000LosslessDecoder,
+    JPEGLSLosslessDecoder,
+    JPEGLSNearLosslessDecoder,
+)
 from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless
 
