@@ -24,7 +24,9 @@ from analysis.values import AlignedPair, Anatomy, BoolArray, Grid, Labelmap, Mod
 
 ANATOMY = Model(name="duet anatomy (rules, no weights)", version="2")
 EXCRETION = frozenset({"kidney_left", "kidney_right", "ureter", "urinary_bladder", URINARY_TRACT})
-PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | {"brain", "heart", "pharynx"}, Tracer.PENTIXAFOR: EXCRETION | {"pharynx"}}
+# Of the gut only what glows as a tube on FDG bears these names.
+GUT = frozenset({"esophagus", "small_bowel"})
+PHYSIOLOGICAL = {Tracer.FDG: EXCRETION | GUT | {"brain", "heart", "pharynx"}, Tracer.PENTIXAFOR: EXCRETION | {"pharynx"}}
 OUTSIDE = -1e6  # SUV of no patient: marks what a PET does not reach
 
 
