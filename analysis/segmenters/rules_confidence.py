@@ -19,7 +19,7 @@ from math import prod
 
 import numpy as np
 
-from analysis.segmenters.morphology import erode
+from analysis.segmenters.morphology import dilate, erode
 from analysis.segmenters.rules_scene import HOT, Scene
 from analysis.segmenters.rules_skeleton import DENSE_HU
 from analysis.values import BoolArray, Tracer
@@ -86,7 +86,8 @@ def _even(scene: Scene, mask: BoolArray) -> float:
 def _of_skeleton(scene: Scene) -> float:
     share = float(scene.ct.skeleton.sum() / max(scene.ct.body.sum(), 1))
     place = 1.0 if scene.ct.spine is not None else 0.5
-    alike = (scene.ct.hu > DENSE_HU * scene.ct.mineral) & scene.ct.body & ~scene.ct.skeleton
+    alike = (scene.ct.hu > DENSE_HU * scene.ct.mineral) & scene.ct.body
+    alike &= ~dilate(scene.ct.grid, scene.ct.skeleton, 4.5)
     clear = float(np.interp(alike.sum() / scene.ct.skeleton.sum(), [0.05, 0.5], [1.0, 0.7]))
     return float(np.interp(share, [0.02, 0.05, 0.2, 0.4], [0.0, 1.0, 1.0, 0.0])) * place * scene.ct.mineral * clear
 

@@ -18,18 +18,21 @@ from analysis.segmenters.morphology import (
     box_of,
     closing,
     components,
+    crop_to,
     erode,
     fill_slices,
     larger_than,
     opening,
     part,
     shifted,
+    swollen,
     touching,
 )
 from analysis.values import BoolArray, FloatArray, Grid, LabelArray
 
 DENSE_HU = 120.0  # cancellous bone, and soft tissue full of contrast
 HARD_HU = 220.0  # cortical bone
+EDGE_SHARE = 0.25  # of the densest neighbour; half is where an edge lies, but a rib's own marrow may hold less
 EVEN_HU = 100.0  # what may be full of contrast
 
 
@@ -49,7 +52,9 @@ class Bony:
 
     @property
     def dense(self) -> BoolArray:
-        return np.asarray((self.hu > DENSE_HU * self.mineral) & self.body)
+        """What may be bone. Beside cortex, what holds less than a quarter of its density is its edge, blurred by the scanner."""
+        edge = self.hu < EDGE_SHARE * ndimage.maximum_filter(self.hu, 3)
+        return np.asarray((self.hu > DENSE_HU * self.mineral) & self.body & ~edge)
 
     @property
     def hard(self) -> BoolArray:
@@ -81,12 +86,23 @@ def filled(grid: Grid, bone: BoolArray, hu: FloatArray, body: BoolArray) -> Bool
     """Bone with what lies within it: marrow, also fatty or destroyed, by the bone seen around it.
 
     A voxel is within where at least 14 of 18 directions (the axes and their diagonals) meet bone within 24 mm, or where a
-    shell closed by 4 mm holds it in a slice and it is not wider than 32 mm, as a brain is.
+    shell closed by 4 mm holds it in a slice and it is not wider than 32 mm, nor than 40 mm in that slice, as a brain is.
     """
     shell = closing(grid, bone, 4.0)
-    held = (fill_slices(shell, 0) | fill_slices(shell, 1) | fill_slices(shell, 2)) & ~bone
+    held = np.logical_or.reduce([narrow(grid, fill_slices(shell, axis) & ~bone, axis, 20.0) for axis in range(3)])
     inside = (shell | (held & ~opening(grid, held, 16.0)) | (surrounded(grid, bone, 24.0) >= 14)) & (hu > -150) & body
     return bone | inside
+
+
+def narrow(grid: Grid, mask: BoolArray, axis: int, radius_mm: float) -> BoolArray:
+    """The mask without what a disc of that radius fits into, in each slice along an axis."""
+    out = mask.copy()
+    box = crop_to(grid, mask, max(grid.spacing))
+    steps = [1e6 if a == axis else step for a, step in enumerate(grid.spacing)]
+    spacing = (steps[0], steps[1], steps[2])
+    thick = ~swollen(~mask[box], spacing, radius_mm)
+    out[box] &= ~swollen(thick, spacing, radius_mm)
+    return out
 
 
 def surrounded(grid: Grid, bone: BoolArray, reach_mm: float) -> LabelArray:
