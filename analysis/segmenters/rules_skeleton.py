@@ -52,7 +52,7 @@ class Bony:
 
     @property
     def dense(self) -> BoolArray:
-        """What may be bone. Beside cortex, what holds less than a quarter of its density is its edge, blurred by the scanner."""
+        """What may be bone: what holds less than a quarter of its densest neighbour is the blurred edge of cortex."""
         edge = self.hu < EDGE_SHARE * ndimage.maximum_filter(self.hu, 3)
         return np.asarray((self.hu > DENSE_HU * self.mineral) & self.body & ~edge)
 
@@ -89,7 +89,7 @@ def filled(grid: Grid, bone: BoolArray, hu: FloatArray, body: BoolArray) -> Bool
     shell closed by 4 mm holds it in a slice and it is not wider than 32 mm, nor than 40 mm in that slice, as a brain is.
     """
     shell = closing(grid, bone, 4.0)
-    held = np.logical_or.reduce([narrow(grid, fill_slices(shell, axis) & ~bone, axis, 20.0) for axis in range(3)])
+    held: BoolArray = np.logical_or.reduce([narrow(grid, fill_slices(shell, axis) & ~bone, axis, 20.0) for axis in range(3)])
     inside = (shell | (held & ~opening(grid, held, 16.0)) | (surrounded(grid, bone, 24.0) >= 14)) & (hu > -150) & body
     return bone | inside
 

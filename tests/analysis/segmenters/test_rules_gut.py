@@ -12,7 +12,7 @@ from analysis.values import BoolArray, Grid, Tracer
 
 MM = 3.0
 GRID = Grid(shape=(50, 60, 60), affine=np.vstack([np.column_stack([MM * np.eye(3)[::-1], [-90.0, -120.0, 0.0]]), [0, 0, 0, 1]]))
-POINTS = GRID.to_world(np.stack(np.indices(GRID.shape), axis=-1).reshape(-1, 3)).reshape(*GRID.shape, 3)
+POINTS = GRID.to_world(np.argwhere(np.ones(GRID.shape, dtype=bool))).reshape(*GRID.shape, 3)
 X, Y, Z = POINTS[..., 0], POINTS[..., 1], POINTS[..., 2]
 
 
