@@ -142,9 +142,9 @@ def _require_one_kind(series: Series) -> None:
             )
 
 
-def _close(found: npt.ArrayLike, wanted: npt.ArrayLike, **tolerance: float) -> bool:
+def _close(found: npt.ArrayLike, wanted: npt.ArrayLike, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
     """As np.allclose, which is asked only where the two are not the same."""
-    return np.array_equal(found, wanted) or bool(np.allclose(found, wanted, **tolerance))
+    return np.array_equal(found, wanted) or bool(np.allclose(found, wanted, rtol=rtol, atol=atol))
 
 
 def _number(instance: Instance) -> str:
