@@ -14,9 +14,8 @@ from analysis.values import BoolArray, ErrorMap, FloatArray, Grid, Transform
 
 # An error and a deformation are judged over neighbourhoods of this sigma.
 NEAR_MM = 16.0
-# The error that is told is so many times the root mean square of what there-and-back and bone disagree by, and not below
-# a part of a voxel: with these two thirds of the true errors are smaller (tests/bench/bench_registration.py).
-SCALE = 0.75
+# The error that is told is the root mean square of what there-and-back and bone disagree by, and not below a part of a
+# voxel; how many of the true errors are smaller is measured in tests/bench/bench_registration.py.
 LEAST_VOXELS = 0.15
 
 
@@ -48,7 +47,7 @@ def error_map(fixed: CoarseCt, moving: CoarseCt, back: Transform, transform: Tra
     there_and_back = _nearby(grid, inside, _squared(apply(back, apply(transform, points)) - points))
     square = there_and_back + _bone_gaps(fixed, moving, transform, grid, inside)
     least = LEAST_VOXELS * fixed.step_mm
-    mm = SCALE * np.sqrt(_outward(square, inside) + least**2)
+    mm = np.sqrt(_outward(square, inside) + least**2)
     return ErrorMap(grid=shrunk_grid(grid, 2), mm=block_means(mm.astype(np.float32), 2))
 
 
