@@ -147,11 +147,14 @@ def fill_slices(mask: BoolArray, axis: int = 0) -> BoolArray:
 
 def box_of(mask: BoolArray) -> tuple[slice, slice, slice]:
     """The index box of the mask; the whole grid where it is empty."""
-    rows = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    if not rows[0].size:
-        return slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2])
-    k, j, i = (slice(int(r[0]), int(r[-1]) + 1) for r in rows)
-    return k, j, i
+    k = _span(np.array([plane.any() for plane in mask], dtype=bool))
+    flat = np.logical_or.reduce(mask[k], axis=0)
+    return k, _span(flat.any(axis=1)), _span(flat.any(axis=0))
+
+
+def _span(line: BoolArray) -> slice:
+    places = np.flatnonzero(line)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, line.size)
 
 
 def crop_to(grid: Grid, mask: BoolArray, margin_mm: float = 0.0) -> tuple[slice, slice, slice]:

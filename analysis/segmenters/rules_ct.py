@@ -15,6 +15,7 @@ from scipy import ndimage
 from analysis.errors import UnusableImage
 from analysis.grids import resample
 from analysis.segmenters.morphology import (
+    box_of,
     closing,
     components,
     crop_to,
@@ -77,7 +78,12 @@ def read_ct(ct: Volume) -> CtStructures:
 
 
 def working_copy(ct: Volume) -> tuple[Grid, FloatArray]:
-    """The CT on an upright grid (i to the left, j to the back, k to the head) of about 3 mm, fine detail averaged."""
+    """The CT where the patient may be, on an upright grid (i to the left, j to the back, k to the head) of about 3 mm.
+
+    Fine detail is averaged.
+    """
+    box = rough_box(ct)
+    ct = Volume(grid=part(ct.grid, box), values=ct.values[box], unit=ct.unit)
     corners = ct.grid.to_world(np.array(list(product(*[(-0.5, n - 0.5) for n in ct.grid.shape]))))
     low, high = corners.min(axis=0), corners.max(axis=0)
     shape = np.maximum(1, np.floor((high - low) / WORKING_MM)).astype(int)
@@ -86,6 +92,18 @@ def working_copy(ct: Volume) -> tuple[Grid, FloatArray]:
     affine[:3, 3] = low + WORKING_MM / 2
     grid = Grid(shape=(int(shape[2]), int(shape[1]), int(shape[0])), affine=affine)
     return grid, np.clip(averaged(ct, grid), -1024.0, 3000.0)
+
+
+def rough_box(ct: Volume) -> tuple[slice, slice, slice]:
+    """The index box of what is denser than air, asked every 8 mm or so and taken 16 mm wider; the whole where nothing is."""
+    every = [max(1, int(8.0 / s)) for s in ct.grid.spacing]
+    sparse = largest(ct.values[tuple(slice(None, None, n) for n in every)] > -400)
+    margin = [int(16.0 / s) + n for s, n in zip(ct.grid.spacing, every, strict=True)]
+    k, j, i = (
+        slice(max(0, s.start * e - m), min(n, (s.stop - 1) * e + m + 1)) if sparse.any() else slice(0, n)
+        for s, e, m, n in zip(box_of(sparse), every, margin, ct.grid.shape, strict=True)
+    )
+    return k, j, i
 
 
 def averaged(ct: Volume, grid: Grid) -> FloatArray:

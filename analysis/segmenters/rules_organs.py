@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from analysis.segmenters.morphology import closing, dilate, fill_slices, largest, opening
+from analysis.segmenters.rules_gut import find_loops, find_oesophagus
 from analysis.segmenters.rules_scene import HOT, URINE, Scene
 from analysis.segmenters.rules_trunk import find_aorta, find_heart, find_liver, find_spleen
 from analysis.segmenters.rules_urinary import find_bladder, find_ureters, kidney, pelvis_top
@@ -21,6 +22,7 @@ def find_organs(scene: Scene) -> dict[str, BoolArray]:
     heart = find_heart(scene)
     liver = find_liver(scene, left | right | heart, crest)
     middle = scene.right_left > 0
+    bowel = find_bowel(scene, left | right | bladder | liver)
     return {
         "kidney_left": left,
         "kidney_right": right,
@@ -30,9 +32,11 @@ def find_organs(scene: Scene) -> dict[str, BoolArray]:
         "spleen": find_spleen(scene, left | right, liver),
         "liver": liver,
         "heart": heart,
+        "esophagus": find_oesophagus(scene),
         "aorta": find_aorta(scene),
         "pharynx": find_pharynx(scene),
-        "bowel": find_bowel(scene, left | right | bladder | liver),
+        "small_bowel": find_loops(scene, bowel, left | right | bladder | liver),
+        "bowel": bowel,
         "lung_left": scene.ct.lungs & middle,
         "lung_right": scene.ct.lungs & ~middle,
     }

@@ -46,7 +46,7 @@ class Scene:
         every = np.ones(self.ct.grid.shape, dtype=bool)
         some = np.zeros(self.ct.grid.shape, dtype=bool)
         for tracer, suv in self.suv.items():
-            above = np.nan_to_num(suv) > limits[tracer]
+            above = suv > limits[tracer]  # NaN is not
             every &= ~np.isfinite(suv) | dilate(self.ct.grid, above, MISREGISTRATION_MM)
             some |= above
         return every & some & ~self.ct.skeleton & self.ct.body
@@ -104,7 +104,8 @@ def hottest(scene: Scene, mask: BoolArray, least_ml: float) -> BoolArray:
     labels, sizes = components(mask)
     if not sizes.size or sizes.max() * scene.ct.grid.voxel_ml < least_ml:
         return np.zeros_like(mask)
-    uptake = sum(np.nan_to_num(suv) / HOT[tracer] for tracer, suv in scene.suv.items())
-    total = ndimage.sum_labels(uptake, labels, np.arange(1, sizes.size + 1))
+    where = labels > 0
+    uptake = sum(np.nan_to_num(suv[where]) / HOT[tracer] for tracer, suv in scene.suv.items())
+    total = np.bincount(labels[where], weights=uptake, minlength=sizes.size + 1)[1:]
     total = np.where(sizes * scene.ct.grid.voxel_ml >= least_ml, total, -1.0)
     return np.asarray(labels == int(np.argmax(total)) + 1)

@@ -111,13 +111,13 @@ def best_way(merit: FloatArray) -> list[tuple[int, int]]:
 def find_liver(scene: Scene, other: BoolArray, crest: float | None) -> BoolArray:
     """The largest even organ at the right below the lungs: within 40 HU of its own median, at least 30 mm thick."""
     grid = scene.ct.grid
-    smooth = ndimage.gaussian_filter(scene.ct.hu, 1.5)
-    soft = (smooth > 15) & (smooth < 220) & scene.soft & ~other
     bottom = scene.lungs_bottom()
-    if bottom is not None:
-        soft = soft & (scene.height < bottom + 130.0)
-    if crest is not None:
-        soft = soft & (scene.height > crest - 20.0)
+    rows = scene.height < (np.inf if bottom is None else bottom + 130.0)
+    rows = rows & (scene.height > (-np.inf if crest is None else crest - 20.0))
+    box = box_of(scene.soft & rows)
+    smooth = np.full(grid.shape, -1024.0, dtype=np.float32)
+    smooth[box] = ndimage.gaussian_filter(scene.ct.hu[box], 1.5, truncate=3.0)
+    soft = (smooth > 15) & (smooth < 220) & scene.soft & ~other & rows
     core = largest(opening(grid, soft & ~scene.ct.lungs, 15.0) & (scene.right_left < -20.0))
     if core.sum() * grid.voxel_ml < 150.0:
         return np.zeros_like(core)

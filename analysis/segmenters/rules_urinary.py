@@ -132,7 +132,8 @@ def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArr
         return cluster
     whole = closing(grid, touching(hot, cluster), 6.0) & ~scene.ct.skeleton
     inner = erode(grid, cluster, 6.0) if erode(grid, cluster, 6.0).any() else cluster
-    smooth = ndimage.gaussian_filter(scene.ct.smooth, 1.0)
+    smooth, box = np.zeros(grid.shape, dtype=np.float32), crop_to(grid, whole, 12.0)
+    smooth[box] = ndimage.gaussian_filter(scene.ct.smooth[box], 1.0)
     alike = whole & scene.soft & (np.abs(smooth - float(np.median(smooth[inner]))) < 25.0)
     core = largest(opening(grid, alike, 5.0))
     return dilate(grid, core, 4.0) & whole if core.sum() > 0.3 * whole.sum() else whole

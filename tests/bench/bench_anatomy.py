@@ -82,7 +82,7 @@ def found_of(subject: Subject, anatomy: Anatomy, region: str) -> BoolArray:
 def rows(subject: Subject, variant: str) -> Iterator[Row]:
     """Each region that is there, or was found without being there."""
     changed = VARIANTS[variant](subject)
-    anatomy = RuleAnatomy().segment_anatomy(changed.pair())[Tracer.FDG]
+    anatomy = RuleAnatomy().of_study(changed.pair(), Tracer.FDG)
     for region in REGIONS:
         true, found = truth_of(changed, region), found_of(changed, anatomy, region)
         ml = changed.grid.voxel_ml
