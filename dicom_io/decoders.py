@@ -11,13 +11,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels.decoders import (  # type: ignore[attr-defined]
-    JPEG2000Decoder,
-    JPEG2000LosslessDecoder,
-    JPEGLSLosslessDecoder,
-    JPEGLSNearLosslessDecoder,
-)
-from pydicom.pixels.decoders.base import Decoder, DecodeRunner
+from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
 from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless
 
 NAME = "duet"
@@ -58,7 +52,7 @@ def _offer(decoder: Decoder, decode: Callable[[bytes, DecodeRunner], bytes]) -> 
         decoder.add_plugin(NAME, (__name__, decode.__name__))
 
 
-for _decoder in (JPEGLSLosslessDecoder, JPEGLSNearLosslessDecoder):
-    _offer(_decoder, decode_jpegls)
-for _decoder in (JPEG2000LosslessDecoder, JPEG2000Decoder):
-    _offer(_decoder, decode_jpeg2000)
+for _syntax in (JPEGLSLossless, JPEGLSNearLossless):
+    _offer(get_decoder(_syntax), decode_jpegls)
+for _syntax in (JPEG2000Lossless, JPEG2000):
+    _offer(get_decoder(_syntax), decode_jpeg2000)

@@ -26,6 +26,7 @@ from dicom_io.derived import (
     description,
     finish,
 )
+from dicom_io.seg_frames import fill, table
 from dicom_io.seg_padding import clear_marks, mark_empty_frames
 from dicom_io.sources import refer_to_frames, sources
 from dicom_io.studies import DualTracerPair
@@ -74,7 +75,8 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
     local = found.labelmap.labels - first
     inside = (local >= 1) & (local <= len(lesions))
     pixels = np.where(inside, local, 0).astype(np.uint8 if len(lesions) <= MOST_SEGMENTS else np.uint16)
-    marks = mark_empty_frames(pixels) if case.objects.seg is SegForm.BINARY else []
+    binary = case.objects.seg is SegForm.BINARY
+    marks = mark_empty_frames(pixels) if binary else []
     kind, study = Kind.seg(tracer), case.pair.study(tracer)
     common = description(case, kind, [study], part)
     parts = _parts(len(found.lesions), case.objects)
@@ -82,7 +84,7 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
         common["series_description"] = ascii_text(f"duet {tracer} lesions, part {part} of {parts}, {RESEARCH}")
     ds = highdicom.seg.Segmentation(
         images,
-        pixels,
+        table(pixels, images) if binary else pixels,
         highdicom.seg.SegmentationTypeValues(case.objects.seg.upper()),
         [_segment(case, lesion) for lesion in lesions],
         content_label="LESIONS",
@@ -92,7 +94,9 @@ def _write_part(case: Case, tracer: Tracer, part: int, images: list[Dataset]) ->
         pixel_measures=_pixel_measures(found.labelmap.grid),
         **common,
     )
-    clear_marks(ds, marks, images)
+    if binary:
+        fill(ds, pixels, images)
+        clear_marks(ds, marks, images)
     _background_last(ds)
     _settle_dimensions(ds, case.uid("dimensions", kind.stem, str(part)))
     refer_to_frames(ds, study.pet)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from analysis.values import BoolArray
+from dicom_io.seg_frames import place, present
 
 # Label, slice, row, column: a voxel that is set while the frames are written, and cleared afterwards.
 Mark = tuple[int, int, int, int]
@@ -26,10 +27,10 @@ def mark_empty_frames(labels: npt.NDArray[Any]) -> list[Mark]:
 
     The slices lie beside the first lesions. None where the length suits already or no slice is left.
     """
-    present = _present(labels)
-    frames = int(present[:, 1:].sum())
+    found = present(labels)
+    frames = int(found[:, 1:].sum())
     marks: list[Mark] = []
-    places = _free_slices(present)
+    places = _free_slices(found)
     while not _suits(frames + len(marks), labels[0].size):
         place = next(places, None)
         if place is None:
@@ -47,13 +48,13 @@ def clear_marks(ds: Dataset, marks: Sequence[Mark], images: Sequence[Dataset]) -
     """Takes the marked voxels out of a BINARY SEG whose slices were `images`, so that their frames are empty."""
     if not marks:
         return
-    wanted = {(label, _place(images[k])): (j, i) for label, k, j, i in marks}
+    wanted = {(label, place(images[k])): (j, i) for label, k, j, i in marks}
     data = bytearray(ds.PixelData)
     shared = ds.SharedFunctionalGroupsSequence[0]  # the segment of all frames, where there is but one
     for number, item in enumerate(ds.PerFrameFunctionalGroupsSequence):
         group = item.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
         label = int(group[0].ReferencedSegmentNumber)
-        voxel = wanted.get((label, _place(item.PlanePositionSequence[0])))
+        voxel = wanted.get((label, place(item.PlanePositionSequence[0])))
         if voxel is not None:
             bit = (number * ds.Rows + voxel[0]) * ds.Columns + voxel[1]
             data[bit // 8] &= ~(1 << bit % 8)
@@ -66,19 +67,9 @@ def _suits(frames: int, voxels: int) -> bool:
     return frames < 2 or odd == (voxels % 8 != 0)
 
 
-def _present(labels: npt.NDArray[Any]) -> BoolArray:
-    """[k, label]: whether the slice holds a voxel of the label."""
-    most = int(labels.max(initial=0)) + 1
-    return np.array([np.bincount(plane.ravel(), minlength=most) > 0 for plane in labels])
-
-
 def _free_slices(present: BoolArray) -> Iterator[tuple[int, int]]:
     """Label and slice where that label has no voxel, the nearest slices of the first lesion first."""
     for label in range(1, present.shape[1]):
         taken, others = np.flatnonzero(present[:, label]), np.flatnonzero(~present[:, label])
         if len(taken):
             yield from ((label, int(k)) for k in sorted(others, key=lambda k: int(np.abs(taken - k).min())))
-
-
-def _place(image: Dataset) -> tuple[float, ...]:
-    return tuple(round(float(x), 4) for x in image.ImagePositionPatient)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import highdicom
 from highdicom.sr import (
-    ContainerContentItem,
-    ContentSequence,
     DeviceObserverIdentifyingAttributes,
     MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
-    RelationshipTypeValues,
+    TrackingIdentifier,
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes as standard
@@ -39,7 +37,8 @@ from dicom_io.derived import (
     new_object,
 )
 from dicom_io.sources import references
-from dicom_io.sr_groups import Group, feature_groups, finding_group, lesion_group, site_group, text_item, total_groups
+from dicom_io.sr_groups import feature_groups, finding_group, lesion_group, site_group, total_groups
+from dicom_io.sr_items import container, like, text
 from dicom_io.sr_text import legible
 from dicom_io.studies import DualTracerPair, TracerStudy
 
@@ -57,7 +56,7 @@ def write_tracer_sr(
     """The report of one tracer, in its own study; segs: all that write_segs gave, empty without lesions."""
     case = Case(pair=pair, analysis=analysis, objects=objects)
     lesions = analysis.lesions[tracer].lesions
-    groups: list[Group] = [lesion_group(case, lesion, segs) for lesion in lesions]
+    groups: list[Dataset] = [lesion_group(case, lesion, segs) for lesion in lesions]
     groups += [*total_groups(case, [tracer]), *feature_groups(case, tracer)]
     texts = [count_sentence(analysis.lesions[tracer]), *_site_sentence(analysis.lesions[tracer])]
     if len(segs) > 1:
@@ -75,7 +74,7 @@ def write_pair_sr(
     """The report of both tracers, in the PentixaFor study: sites of disease, features, quality of the data."""
     case = Case(pair=pair, analysis=analysis, objects=objects)
     order = [Tracer.PENTIXAFOR, Tracer.FDG]
-    groups: list[Group] = [site_group(case, match) for match in analysis.matches]
+    groups: list[Dataset] = [site_group(case, match) for match in analysis.matches]
     groups += total_groups(case, Tracer)
     groups += [group for tracer in Tracer for group in feature_groups(case, tracer)]
     groups += [finding_group(case, finding) for finding in analysis.findings]
@@ -125,27 +124,33 @@ def _quality_sentence(analysis: PatientAnalysis) -> list[str]:
 
 
 def _document(
-    case: Case, kind: Kind, tracers: Sequence[Tracer], segs: Sequence[Dataset], groups: Sequence[Group], texts: Sequence[str]
+    case: Case, kind: Kind, tracers: Sequence[Tracer], segs: Sequence[Dataset], groups: Sequence[Dataset], texts: Sequence[str]
 ) -> Dataset:
     """The SR of these groups and sentences, in the study of the first tracer.
 
     The document's frame is written here, since highdicom's class copies the whole content several times.
     """
-    report = MeasurementReport(
-        _observers(case, tracers),
-        [codes.PROCEDURES[t] for t in tracers],
-        imaging_measurements=groups,
-        title=codes.PET_MEASUREMENT_REPORT,
-    )
-    report[0].ContentSequence.append(_statements(texts))
-    legible(report[0])
+    report = _report(_observers(case, tracers), tracers, groups, texts)
+    legible(report)
     ds = new_object(case, kind, tracers, STORAGE[case.objects.sr], "SR")
     ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
     ds.PerformedProcedureCodeSequence = []
     ds.ReferencedPerformedProcedureStepSequence = []
-    ds.update(report[0])
+    ds.update(report)
     _refer(ds, [case.pair.study(t) for t in tracers], segs)
     return ds
+
+
+def _report(
+    observers: ObservationContext, tracers: Sequence[Tracer], groups: Sequence[Dataset], texts: Sequence[str]
+) -> Dataset:
+    """The tree (TID 1500): highdicom's, made with a group that stands for all, and ours in its place."""
+    stand_in = MeasurementsAndQualitativeEvaluations(TrackingIdentifier(uid="1.2.3", identifier="-"))
+    procedures = [codes.PROCEDURES[t] for t in tracers]
+    report = MeasurementReport(observers, procedures, imaging_measurements=[stand_in], title=codes.PET_MEASUREMENT_REPORT)[0]
+    *context, measurements = report.ContentSequence
+    content = [*context, like(measurements, ContentSequence=groups), _statements(texts)]
+    return like(report, ContentSequence=content)
 
 
 def _refer(ds: Dataset, studies: Sequence[TracerStudy], segs: Sequence[Dataset]) -> None:
@@ -196,9 +201,7 @@ def _observers(case: Case, tracers: Sequence[Tracer]) -> ObservationContext:
     return context
 
 
-def _statements(texts: Sequence[str]) -> highdicom.sr.ContainerContentItem:
+def _statements(texts: Sequence[str]) -> Dataset:
     """The sentences that every reader must see, the intended use first."""
-    container = ContainerContentItem(codes.QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS)
-    items = [text_item(codes.INTENDED_USE, RESEARCH_SENTENCE), *(text_item(codes.LESION_TOTAL, text) for text in texts)]
-    container.ContentSequence = ContentSequence(items)
-    return container
+    items = [text(codes.INTENDED_USE, RESEARCH_SENTENCE), *(text(codes.LESION_TOTAL, sentence) for sentence in texts)]
+    return container(codes.QUALITATIVE_EVALUATIONS, items)

@@ -6,29 +6,15 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-import highdicom
-from highdicom.sr import (
-    AlgorithmIdentification,
-    FindingSite,
-    Measurement,
-    MeasurementsAndQualitativeEvaluations,
-    QualitativeEvaluation,
-    ReferencedSegment,
-    RelationshipTypeValues,
-    SourceSeriesForSegmentation,
-    TextContentItem,
-    TrackingIdentifier,
-    VolumetricROIMeasurementsAndQualitativeEvaluations,
-)
+from highdicom.sr import ReferencedSegment, SourceSeriesForSegmentation
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from analysis.values import Concordance, Finding, Lesion, LesionMatch, Model, Site, Tracer
+from analysis.values import Concordance, Finding, Lesion, LesionMatch, Site, Tracer
 from dicom_io import codes
 from dicom_io.derived import Case, ascii_text
 from dicom_io.seg import segment_of
-
-Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+from dicom_io.sr_items import algorithm, evaluation, finding_site, group, number, text
 
 # Measure in a feature's name > concept, unit, derivation
 _MEASURES: Mapping[str, tuple[Code, Code, Code | None]] = {
@@ -47,49 +33,44 @@ _SUBSET = re.compile(r"^(?P<measure>\w+)\[(?P<subset>(FDG|CXCR4) (extra)?medulla
 
 def measured(
     name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None
-) -> list[Measurement]:
+) -> list[Dataset]:
     """One measurement; none where the value is undefined, since NaN is not written."""
     if not math.isfinite(value):
         return []
-    sites = [FindingSite(site)] if site is not None else None
     method = codes.SUVBW_METHOD if name == codes.SUVBW else None
-    return [Measurement(name, float(value), unit, derivation=derivation, method=method, finding_sites=sites)]
+    return [number(name, float(value), unit, derivation=derivation, method=method, site=site)]
 
 
-def text_item(name: Code, value: str) -> TextContentItem:
-    return TextContentItem(name=name, value=ascii_text(value, 1024), relationship_type=RelationshipTypeValues.CONTAINS)
-
-
-def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Group:
+def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Dataset:
     """One lesion with its segment, place, SUV, volume, burden and class."""
     match = case.analysis.match_of(lesion)
-    part, number = segment_of(lesion, case.objects)
+    part, segment = segment_of(lesion, case.objects)
     seg = segs[part]
     series = case.pair.study(lesion.tracer).pet.series_instance_uid
     region, side = codes.region_code(lesion.region, lesion.site)
-    group = VolumetricROIMeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(uid=case.tracking_uid(lesion), identifier=lesion.id),
-        referenced_segment=ReferencedSegment(
-            seg.SOPClassUID, seg.SOPInstanceUID, number, source_series=SourceSeriesForSegmentation(series)
-        ),
-        finding_category=codes.ABNORMAL_STRUCTURE,
-        finding_type=codes.LESION,
-        finding_sites=[FindingSite(region, laterality=side)],
-        algorithm_id=_algorithm(case.analysis.lesions[lesion.tracer].model),
-        measurements=_lesion_measurements(lesion, match),
-        qualitative_evaluations=[*_evaluations(lesion.site, match), _site_certainty(lesion)],
-    )
-    texts = [text_item(codes.DISEASE_SITE, f"{match.name}, {lesion.region}")]
+    model = case.analysis.lesions[lesion.tracer].model
+    source = SourceSeriesForSegmentation(series)
+    texts = [text(codes.DISEASE_SITE, f"{match.name}, {lesion.region}")]
     if lesion.confidence is not None and case.analysis.lesions[lesion.tracer].confidence:
-        texts.append(text_item(codes.CONFIDENCE, case.analysis.lesions[lesion.tracer].confidence))
-    return _with_texts(group, [*texts, *_doubts(lesion, match)])
+        texts.append(text(codes.CONFIDENCE, case.analysis.lesions[lesion.tracer].confidence))
+    content = [
+        finding_site(region, side),
+        *algorithm(model),
+        *_lesion_measurements(lesion, match),
+        *_evaluations(lesion.site, match),
+        _site_certainty(lesion),
+        *ReferencedSegment(seg.SOPClassUID, seg.SOPInstanceUID, segment, source_series=source),
+        *texts,
+        *_doubts(lesion, match),
+    ]
+    return group("1411", (case.tracking_uid(lesion), lesion.id), (codes.ABNORMAL_STRUCTURE, codes.LESION), content)
 
 
-def _site_certainty(lesion: Lesion) -> QualitativeEvaluation:
-    return QualitativeEvaluation(codes.SITE_CERTAINTY, codes.SITE_CERTAINTIES[lesion.site_certain])
+def _site_certainty(lesion: Lesion) -> Dataset:
+    return evaluation(codes.SITE_CERTAINTY, codes.SITE_CERTAINTIES[lesion.site_certain])
 
 
-def _doubts(lesion: Lesion | None, match: LesionMatch) -> list[TextContentItem]:
+def _doubts(lesion: Lesion | None, match: LesionMatch) -> list[Dataset]:
     """What is uncertain, in sentences with its range."""
     found = []
     if match.concordance is not Concordance.NOT_COMPARABLE and not match.certain:
@@ -105,10 +86,10 @@ def _doubts(lesion: Lesion | None, match: LesionMatch) -> list[TextContentItem]:
             f"The site is uncertain: {lesion.bone_fraction:.0%} of the lesion lies in bone, and {low:.0%} to {high:.0%} "
             "where CT and PET lie a little apart."
         )
-    return [text_item(codes.COMMENT, sentence) for sentence in found]
+    return [text(codes.COMMENT, sentence) for sentence in found]
 
 
-def _lesion_measurements(lesion: Lesion, match: LesionMatch) -> list[Measurement]:
+def _lesion_measurements(lesion: Lesion, match: LesionMatch) -> list[Dataset]:
     burden = codes.BURDENS[lesion.tracer]
     return [
         *measured(codes.SUVBW, lesion.suv_mean, codes.SUV, codes.MEAN),
@@ -123,14 +104,14 @@ def _lesion_measurements(lesion: Lesion, match: LesionMatch) -> list[Measurement
     ]
 
 
-def _bone_range(lesion: Lesion) -> list[Measurement]:
+def _bone_range(lesion: Lesion) -> list[Dataset]:
     if lesion.site_certain or lesion.bone_range is None:
         return []
     low, high = lesion.bone_range
     return [*measured(codes.BONE_LOW, low, codes.RATIO), *measured(codes.BONE_HIGH, high, codes.RATIO)]
 
 
-def _overlap(match: LesionMatch, *, whole: bool = False) -> list[Measurement]:
+def _overlap(match: LesionMatch, *, whole: bool = False) -> list[Dataset]:
     """The overlap, with its range where the class is uncertain; whole: with its range in any case."""
     if match.concordance is Concordance.NOT_COMPARABLE:
         return []
@@ -141,67 +122,55 @@ def _overlap(match: LesionMatch, *, whole: bool = False) -> list[Measurement]:
     return [*found, *measured(codes.OVERLAP_LOW, low, codes.RATIO), *measured(codes.OVERLAP_HIGH, high, codes.RATIO)]
 
 
-def _evaluations(site: Site | None, match: LesionMatch) -> list[QualitativeEvaluation]:
-    found = [QualitativeEvaluation(codes.SITE, codes.SITES[site])] if site is not None else []
-    found.append(QualitativeEvaluation(codes.CONCORDANCE, codes.CONCORDANCES[match.concordance]))
+def _evaluations(site: Site | None, match: LesionMatch) -> list[Dataset]:
+    found = [evaluation(codes.SITE, codes.SITES[site])] if site is not None else []
+    found.append(evaluation(codes.CONCORDANCE, codes.CONCORDANCES[match.concordance]))
     if match.concordance is not Concordance.NOT_COMPARABLE:
-        found.append(QualitativeEvaluation(codes.CERTAINTY, codes.CERTAINTIES[match.certain]))
+        found.append(evaluation(codes.CERTAINTY, codes.CERTAINTIES[match.certain]))
     return found
 
 
-def _algorithm(model: Model) -> AlgorithmIdentification:
-    return AlgorithmIdentification(
-        ascii_text(model.name),
-        ascii_text(model.version),
-        family=codes.ARTIFICIAL_INTELLIGENCE,
-        manufacturer=ascii_text(model.manufacturer),
-    )
-
-
-def site_group(case: Case, match: LesionMatch) -> Group:
+def site_group(case: Case, match: LesionMatch) -> Dataset:
     """One site of disease: which lesions of either tracer it holds, and whether they agree."""
     lesions = [case.analysis.lesions[t].lesions[label - 1] for t in Tracer for label in match.labels(t)]
     largest = max(lesions, key=lambda x: x.volume_ml)
     region, side = codes.region_code(largest.region, largest.site)
     counts = [
-        Measurement(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer
+        number(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer
     ]
     sites = {x.site for x in lesions}
-    group = MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(uid=case.uid("site", match.name), identifier=match.name),
-        finding_type=codes.DISEASE_SITE,
-        finding_sites=[FindingSite(region, laterality=side)],
-        measurements=[*_overlap(match, whole=True), *counts],
-        qualitative_evaluations=_evaluations(sites.pop() if len(sites) == 1 else None, match),
-    )
-    members = text_item(codes.MEMBERS, ", ".join(x.id for x in lesions))
-    return _with_texts(group, [members, *_doubts(None, match)])
+    content = [
+        finding_site(region, side),
+        *_overlap(match, whole=True),
+        *counts,
+        *_evaluations(sites.pop() if len(sites) == 1 else None, match),
+        text(codes.MEMBERS, ", ".join(x.id for x in lesions)),
+        *_doubts(None, match),
+    ]
+    return group("1501", (case.uid("site", match.name), match.name), (None, codes.DISEASE_SITE), content)
 
 
-def total_groups(case: Case, tracers: Iterable[Tracer]) -> list[Group]:
+def total_groups(case: Case, tracers: Iterable[Tracer]) -> list[Dataset]:
     """The totals of each tracer whose lesions were segmented."""
     return [total_group(case, tracer) for tracer in tracers if not case.analysis.lesions[tracer].not_run]
 
 
-def total_group(case: Case, tracer: Tracer) -> Group:
+def total_group(case: Case, tracer: Tracer) -> Dataset:
     """Number, volume, burden and highest SUV of all lesions of a tracer."""
     lesions = case.analysis.lesions[tracer].lesions
     highest = max((x.suv_max for x in lesions), default=math.nan)
     name = f"{tracer.bracket} all lesions"
-    return MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(uid=case.uid("total", tracer), identifier=name),
-        finding_type=codes.LESION,
-        measurements=[
-            *measured(codes.LESION_COUNT, float(len(lesions)), codes.LESIONS),
-            *measured(codes.METABOLIC_VOLUME, sum(x.volume_ml for x in lesions), codes.MILLILITRE, codes.TOTAL),
-            *measured(codes.BURDENS[tracer], sum(x.burden_g for x in lesions), codes.GRAM, codes.TOTAL),
-            *measured(codes.SUVBW, highest, codes.SUV, codes.MAXIMUM),
-        ],
-        qualitative_evaluations=[QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer])],
-    )
+    content = [
+        *measured(codes.LESION_COUNT, float(len(lesions)), codes.LESIONS),
+        *measured(codes.METABOLIC_VOLUME, sum(x.volume_ml for x in lesions), codes.MILLILITRE, codes.TOTAL),
+        *measured(codes.BURDENS[tracer], sum(x.burden_g for x in lesions), codes.GRAM, codes.TOTAL),
+        *measured(codes.SUVBW, highest, codes.SUV, codes.MAXIMUM),
+        evaluation(codes.TRACER, codes.TRACERS[tracer]),
+    ]
+    return group("1501", (case.uid("total", tracer), name), (None, codes.LESION), content)
 
 
-def feature_groups(case: Case, tracer: Tracer) -> list[Group]:
+def feature_groups(case: Case, tracer: Tracer) -> list[Dataset]:
     """The patient's features of one tracer: a group for each subset of lesions, and one for all others."""
     subsets: dict[str, dict[str, float]] = {}
     others: dict[str, float] = {}
@@ -217,34 +186,31 @@ def feature_groups(case: Case, tracer: Tracer) -> list[Group]:
     return [*groups, _other_group(case, tracer, others)] if others else groups
 
 
-def _subset_group(case: Case, subset: str, features: Mapping[str, float]) -> Group:
+def _subset_group(case: Case, subset: str, features: Mapping[str, float]) -> Dataset:
     bracket, site, kind = subset.split()
     tracer = next(t for t in Tracer if t.bracket == bracket)
-    group = MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(uid=case.uid("subset", subset), identifier=subset),
-        finding_type=codes.SUBSET,
-        measurements=[m for name, value in features.items() for m in _feature(name, value)],
-        qualitative_evaluations=[
-            QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer]),
-            QualitativeEvaluation(codes.SITE, codes.SITES[Site(site)]),
-            QualitativeEvaluation(codes.CONCORDANCE, codes.CONCORDANCES[Concordance(kind)]),
-        ],
-    )
-    return _with_texts(group, _undefined(features, _not_run(case) or "the subset holds no lesion"))
+    content = [
+        *(m for name, value in features.items() for m in _feature(name, value)),
+        evaluation(codes.TRACER, codes.TRACERS[tracer]),
+        evaluation(codes.SITE, codes.SITES[Site(site)]),
+        evaluation(codes.CONCORDANCE, codes.CONCORDANCES[Concordance(kind)]),
+        *_undefined(features, _not_run(case) or "the subset holds no lesion"),
+    ]
+    return group("1501", (case.uid("subset", subset), subset), (None, codes.SUBSET), content)
 
 
-def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> Group:
-    group = MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(uid=case.uid("features", tracer), identifier=f"{tracer.bracket} patient"),
-        finding_type=codes.FEATURES,
-        measurements=[m for name, value in features.items() for m in _feature(name, value)],
-        qualitative_evaluations=[QualitativeEvaluation(codes.TRACER, codes.TRACERS[tracer])],
-    )
+def _other_group(case: Case, tracer: Tracer, features: Mapping[str, float]) -> Dataset:
     missing = _not_run(case) if case.analysis.lesions[tracer].not_run else ""
-    return _with_texts(group, _undefined(features, missing or "what it needs was not found in the images"))
+    content = [
+        *(m for name, value in features.items() for m in _feature(name, value)),
+        evaluation(codes.TRACER, codes.TRACERS[tracer]),
+        *_undefined(features, missing or "what it needs was not found in the images"),
+    ]
+    name = f"{tracer.bracket} patient"
+    return group("1501", (case.uid("features", tracer), name), (None, codes.FEATURES), content)
 
 
-def _feature(name: str, value: float) -> list[Measurement]:
+def _feature(name: str, value: float) -> list[Dataset]:
     """A feature by its bracket name; a measure without a standard concept bears the whole name as its own code."""
     measure, _, inside = name.partition("[")
     words = inside.removesuffix("]").split(" ", 1)
@@ -261,31 +227,20 @@ def _not_run(case: Case) -> str:
     return f"lesions were not segmented on {' and '.join(names)}" if names else ""
 
 
-def _undefined(features: Mapping[str, float], reason: str) -> list[TextContentItem]:
+def _undefined(features: Mapping[str, float], reason: str) -> list[Dataset]:
     names = [name for name, value in features.items() if not math.isfinite(value)]
-    return [text_item(codes.UNDEFINED, f"{name} is undefined: {reason}.") for name in names]
+    return [text(codes.UNDEFINED, f"{name} is undefined: {reason}.") for name in names]
 
 
-def finding_group(case: Case, finding: Finding) -> Group:
+def finding_group(case: Case, finding: Finding) -> Dataset:
     """One quality check: verdict, value, limit and the sentence for the reader."""
     value = finding.value
-    number = measured(codes.FINDING_VALUE, float(value), codes.NO_UNITS) if isinstance(value, (int, float)) else []
-    group = MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(uid=case.uid("finding", finding.name), identifier=ascii_text(finding.name)),
-        finding_type=codes.QUALITY,
-        measurements=number,
-        qualitative_evaluations=[QualitativeEvaluation(codes.VERDICT, codes.VERDICTS[finding.verdict])],
-    )
-    texts = [text_item(codes.COMMENT, finding.message)]
+    numeric = measured(codes.FINDING_VALUE, float(value), codes.NO_UNITS) if isinstance(value, (int, float)) else []
+    verdict = evaluation(codes.VERDICT, codes.VERDICTS[finding.verdict])
+    content = [*numeric, verdict, text(codes.COMMENT, finding.message)]
     if isinstance(value, str):
-        texts.append(text_item(codes.FINDING_VALUE, value))
+        content.append(text(codes.FINDING_VALUE, value))
     if finding.limit:
-        texts.append(text_item(codes.QUALITY_LIMIT, finding.limit))
-    return _with_texts(group, texts)
-
-
-def _with_texts(group: Group, texts: Iterable[TextContentItem]) -> Group:
-    """Adds TEXT evaluations, which the templates allow and highdicom's constructors do not offer."""
-    content: highdicom.sr.ContentSequence = group[0].ContentSequence
-    content.extend(list(texts))
-    return group
+        content.append(text(codes.QUALITY_LIMIT, finding.limit))
+    tracking = case.uid("finding", finding.name), ascii_text(finding.name)
+    return group("1501", tracking, (None, codes.QUALITY), content)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from highdicom.sr import RelationshipTypeValues, TextContentItem
 from pydicom import Dataset
 from pydicom.valuerep import DS
 
 from dicom_io import codes
+from dicom_io.sr_items import text
 
 DIGITS = 6
 _SHOWN_DIGITS = 4
@@ -53,9 +53,8 @@ def _shorten(measured: Dataset) -> None:
         measured.NumericValue = DS(_digits(float(measured.FloatingPointValue), DIGITS))
 
 
-def _comment(numbers: list[Dataset]) -> TextContentItem:
-    text = "; ".join(spoken(item) for item in numbers)[:_LONGEST]
-    return TextContentItem(name=codes.COMMENT, value=text, relationship_type=RelationshipTypeValues.CONTAINS)
+def _comment(numbers: list[Dataset]) -> Dataset:
+    return text(codes.COMMENT, "; ".join(spoken(item) for item in numbers)[:_LONGEST])
 
 
 def spoken(item: Dataset) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from analysis.errors import UnusableImage
 from analysis.grids import apply, resample
-from analysis.patient.registration_body import AIR_HU, CoarseCt, bone_mask, coarse_ct, distance_mm
+from analysis.patient.registration_body import AIR_HU, CoarseCt, bone_mask, coarse_ct
 from analysis.patient.registration_deformable import DeformableSettings, deform, jacobian
 from analysis.patient.registration_error import calmed, error_map
 from analysis.patient.registration_rigid import align_rigid
@@ -53,10 +55,13 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
     fixed = coarse_ct(pentixafor.ct, Tracer.PENTIXAFOR, chosen.step_mm)
     moving = coarse_ct(fdg.ct, Tracer.FDG, chosen.step_mm)
     rigid = align_rigid(fixed, moving, starts=chosen.starts)
-    scans = Scans(fixed=fixed, moving=moving, back=_elastic(moving, fixed, np.linalg.inv(rigid), chosen.check))
+    # Neither pass knows of the other, so that both may run at once without a change of the result.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        back = beside.submit(_elastic, moving, fixed, np.linalg.inv(rigid), chosen.check)
+        elastic = _elastic(fixed, moving, rigid, chosen.elastic) if chosen.deformable else None
+        scans = Scans(fixed=fixed, moving=moving, back=back.result())
     transform, quality = Transform(rigid=rigid), judged(scans, Transform(rigid=rigid))
-    if chosen.deformable:
-        elastic = _elastic(fixed, moving, rigid, chosen.elastic)
+    if elastic is not None:
         transform, quality = better(scans, transform, quality, calmed(fixed, scans.back, elastic))
     error = error_map(fixed, moving, scans.back, transform)
     quality = replace(quality, seconds=round(time.monotonic() - begun, 2))
@@ -140,5 +145,10 @@ def _bone_gap_mm(fixed: CoarseCt, bone: BoolArray, common: BoolArray) -> float:
     a, b = (mask & ~ndimage.binary_erosion(mask) for mask in (fixed.bone & common, bone & common))
     if not a.any() or not b.any():
         return 0.0
-    gaps = np.concatenate([distance_mm(b, fixed.step_mm)[a & inner], distance_mm(a, fixed.step_mm)[b & inner]])
+    gaps = np.concatenate([_to_nearest(a & inner, b), _to_nearest(b & inner, a)]) * fixed.step_mm
     return float(np.sqrt(np.mean(gaps**2))) if gaps.size else 0.0
+
+
+def _to_nearest(these: BoolArray, others: BoolArray) -> FloatArray:
+    """Distance of each of these voxels to the nearest of the others, in voxels."""
+    return np.asarray(KDTree(np.argwhere(others)).query(np.argwhere(these))[0])

@@ -57,7 +57,7 @@ class DeformableSettings:
     ties: float = 1e-4
     hold: float = 0.1
     residual: float = 80.0
-    solver: int = 16
+    solver: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -51,7 +51,7 @@ def align_rigid(fixed: CoarseCt, moving: CoarseCt, *, starts: int) -> FloatArray
     # Only what is nearly as good as the best may yet overtake it.
     hopeful = [_fitted(fixed, moving, matrix, factor=2, rounds=20) for score, matrix in begun if score > 0.9 * best]
     chosen = hopeful[0] if len(hopeful) == 1 else max(hopeful, key=lambda matrix: similarity(fixed, moving, matrix))
-    return _fitted(fixed, moving, chosen, factor=1, rounds=4)
+    return _fitted(fixed, moving, chosen, factor=1, rounds=2)
 
 
 def shifts(fixed: CoarseCt, moving: CoarseCt, count: int, *, step_mm: float = 12.0) -> list[FloatArray]:

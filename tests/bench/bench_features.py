@@ -22,7 +22,7 @@ from analysis.patient.measures import MeasurementSettings, peak_kernel
 from analysis.values import Labelmap, Lesion, LesionSet, PetCt, Tracer
 
 LIMIT_S, FASTER = 1.0, 20.0
-EVERY = 10  # pyradiomics takes seconds a lesion
+EVERY = 30  # pyradiomics takes seconds a lesion
 SETTINGS = MeasurementSettings()
 Sets = dict[Tracer, LesionSet]
 

@@ -6,8 +6,8 @@ scan has a grid and a noise of its own. Nothing of a case is known to what it ju
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,9 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 STEP_MM = 4.0
 NOISE_HU = 15.0
 REACHES_MM = (10.0, 17.0, 25.0, 32.0, 40.0)
+HARSH_MM = (17.0, 32.0)
+# What the best rigid transform leaves of a gentle deformation on average.
+GENTLE_MM = 3.5
 LEAST_JACOBIAN = 0.4
 
 
@@ -47,6 +50,9 @@ class Map:
         return np.cos((points - self.centre) @ self.wave.T + self.phase) @ self.amplitude
 
 
+Maker = Callable[[np.random.Generator, float, FloatArray, FloatArray], Map]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
     """fixed, moving: CTs in HU. points: (n, 3) of the fixed body that the moving scan holds; true: their places in it.
@@ -62,11 +68,13 @@ class Case:
     bone: BoolArray
 
 
-def real_cases(reaches_mm: tuple[float, ...] = REACHES_MM) -> Iterator[Case]:
-    """Both real torsos, each under a deformation of every reach; the seed is the place in the list."""
+def real_cases(gentle_mm: tuple[float, ...] = REACHES_MM, harsh_mm: tuple[float, ...] = HARSH_MM) -> Iterator[Case]:
+    """Both real torsos, under gentle deformations (shift and bend reach so far) and harsh ones (the bend alone does)."""
     for name, torso in (("GE torso", ge_torso()), ("TotalSegmentator torso", truth_torso())):
-        for seed, reach in enumerate(reaches_mm):
-            yield deformed_case(f"{name}, {reach:.0f} mm", torso, seed, reach)
+        for seed, reach in enumerate(gentle_mm):
+            yield deformed_case(f"{name}, gentle {reach:.0f} mm", torso, seed, reach, gentle_map)
+        for seed, reach in enumerate(harsh_mm):
+            yield deformed_case(f"{name}, harsh {reach:.0f} mm", torso, seed, reach, random_map)
 
 
 def ge_torso() -> Volume:
@@ -82,12 +90,12 @@ def truth_torso() -> Volume:
     return Volume(grid=grid_of(image), values=values, unit=Unit.HU)
 
 
-def deformed_case(name: str, torso: Volume, seed: int, reach_mm: float) -> Case:
+def deformed_case(name: str, torso: Volume, seed: int, reach_mm: float, make: Maker) -> Case:
     """The torso as moving scan, and as fixed scan through a random map; every second one lacks a part of the torso."""
     rng = np.random.default_rng([seed, int(reach_mm)])
     middle = torso.grid.to_world((np.array(torso.grid.shape) - 1) / 2)
     extent = np.array(torso.grid.shape)[::-1] * np.array(torso.grid.spacing)[::-1]
-    truth = random_map(rng, reach_mm, middle, extent)
+    truth = make(rng, reach_mm, middle, extent)
     moving_grid = _box(middle, extent, STEP_MM, np.eye(3))
     there = truth.centre
     size = extent * np.array([1.0, 1.0, 1.0 if seed % 2 == 0 else 0.7])
@@ -97,7 +105,7 @@ def deformed_case(name: str, torso: Volume, seed: int, reach_mm: float) -> Case:
     body = _body(torso)
     true = truth(where)
     inside = (
-        ndimage.map_coordinates(body.astype(np.float32), torso.grid.to_index(true).T.T.transpose(3, 0, 1, 2), order=1) > 0.5
+        ndimage.map_coordinates(body.astype(np.float32), np.moveaxis(torso.grid.to_index(true), -1, 0), order=1) > 0.5
     )
     hu = _sampled(soft, true)
     return Case(
@@ -133,6 +141,34 @@ def random_map(rng: np.random.Generator, reach_mm: float, middle: FloatArray, ex
         if growth(made, points).min() > LEAST_JACOBIAN:
             return made
     raise ArithmeticError("no such deformation without folds")
+
+
+def gentle_map(rng: np.random.Generator, reach_mm: float, middle: FloatArray, extent: FloatArray) -> Map:
+    """A turn, and three waves of 30 to 60 cm of which the best rigid transform leaves GENTLE_MM; reach_mm off at the most."""
+    turn = Rotation.from_euler("xyz", rng.uniform(-2, 2, 3), degrees=True).as_matrix()
+    direction, size, phase = rng.normal(size=(3, 3)), rng.normal(size=(3, 3)), rng.uniform(0, 2 * np.pi, 3)
+    wave = direction / np.linalg.norm(direction, axis=1, keepdims=True) * 2 * np.pi / rng.uniform(300.0, 600.0, 3)[:, None]
+    points = centres(_box(middle, extent, 16.0, np.eye(3))).reshape(-1, 3)
+    bent = Map(rigid=np.eye(4), centre=middle, amplitude=size, wave=wave, phase=phase)
+    for _ in range(3):
+        bent = replace(bent, amplitude=bent.amplitude * GENTLE_MM / _left_by_rigid(points, bent(points)).mean())
+    rigid = np.eye(4)
+    rigid[:3, :3], rigid[:3, 3] = turn, middle - turn @ middle
+    straight = replace(bent, rigid=rigid)
+    way = rng.normal(size=3)
+    way /= np.linalg.norm(way)
+    off = straight(points) - points
+    lengths = np.arange(0.0, 80.0, 0.5)
+    length = min(lengths, key=lambda mm: abs(float(np.linalg.norm(off + mm * way, axis=1).max()) - reach_mm))
+    rigid[:3, 3] += length * way
+    return replace(straight, rigid=rigid)
+
+
+def _left_by_rigid(points: FloatArray, true: FloatArray) -> FloatArray:
+    """(n,) mm between the true places and those that the best rigid transform gives (least squares; Kabsch 1976)."""
+    a, b = points - points.mean(axis=0), true - true.mean(axis=0)
+    turn, _ = Rotation.align_vectors(b, a)
+    return np.asarray(np.linalg.norm(turn.apply(a) - b, axis=1))
 
 
 def growth(truth: Map, points: FloatArray) -> FloatArray:

@@ -143,7 +143,7 @@ def test_any_number_of_lesions(tmp_path: Path, count: int, parts: list[int]) -> 
 
 def reference(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> tuple[str, int]:
     """The segment that the lesion's group of the report names."""
-    items = lesion_group(case, lesion, segs)[0].ContentSequence
+    items = lesion_group(case, lesion, segs).ContentSequence
     (found,) = [x.ReferencedSOPSequence[0] for x in items if x.ValueType == "IMAGE"]
     return found.ReferencedSOPInstanceUID, found.ReferencedSegmentNumber
 
