@@ -28,6 +28,7 @@ MAY_BE_EMPTY = (
 )
 # What highdicom and we read of every slice; the rest is read of the first, as a header's many elements take their time.
 _OF_EVERY_SLICE = {Tag(x) for x in ("SOPClassUID", "SOPInstanceUID", "Modality", "SliceThickness", "SpacingBetweenSlices")}
+_REFERENCE = [Tag(x) for x in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")]
 _GROUPS_OF_EVERY_SLICE = {0x0020, 0x0028}
 _KEPT_GROUPS = {0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038}
 
@@ -143,6 +144,6 @@ def references(series: Series) -> list[Dataset]:
 def reference(instance: Instance) -> Dataset:
     """What a reference to an instance needs."""
     ds = Dataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(ds, keyword, str(instance.header[keyword].value))
+    for tag in _REFERENCE:
+        ds.add(DataElement(tag, "UI", str(instance.header[tag].value)))
     return ds
