@@ -31,9 +31,7 @@ _ORGANS = {"spleen": codes.SPLEEN, "liver": codes.LIVER, "blood pool": codes.AOR
 _SUBSET = re.compile(r"^(?P<measure>\w+)\[(?P<subset>(FDG|CXCR4) (extra)?medullary (con|dis)cordant)\]$")
 
 
-def measured(
-    name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None
-) -> list[Dataset]:
+def measured(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> list[Dataset]:
     """One measurement; none where the value is undefined, since NaN is not written."""
     if not math.isfinite(value):
         return []
@@ -135,9 +133,7 @@ def site_group(case: Case, match: LesionMatch) -> Dataset:
     lesions = [case.analysis.lesions[t].lesions[label - 1] for t in Tracer for label in match.labels(t)]
     largest = max(lesions, key=lambda x: x.volume_ml)
     region, side = codes.region_code(largest.region, largest.site)
-    counts = [
-        number(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer
-    ]
+    counts = [number(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer]
     sites = {x.site for x in lesions}
     content = [
         finding_site(region, side),

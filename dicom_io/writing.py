@@ -38,7 +38,7 @@ def save(ds: Dataset, path: Path) -> None:
         stream.write(content)
 
 
-class _AmbiguousVr(Exception):
+class _AmbiguousVrError(Exception):
     """An item holds an element whose VR depends on others."""
 
 
@@ -49,12 +49,12 @@ def _content(ds: Dataset) -> bytes:
             correct_ambiguous_vr_element(element, ds, True, [ds])
     try:
         return _Encoder(strict=True).dataset(ds, default_encoding)
-    except _AmbiguousVr:
+    except _AmbiguousVrError:
         return _Encoder().dataset(correct_ambiguous_vr(ds, True), default_encoding)
 
 
 class _Encoder:
-    """Encodes one object. Short texts and items that were met before are looked up. strict: raises _AmbiguousVr."""
+    """Encodes one object. Short texts and items that were met before are looked up. strict: raises _AmbiguousVrError."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
@@ -79,7 +79,7 @@ class _Encoder:
         if element.VR == "SQ" and not element.is_undefined_length:
             return self._sequence(element, encodings)
         if self._strict and element.VR in AMBIGUOUS_VR:
-            raise _AmbiguousVr
+            raise _AmbiguousVrError
         value = element.value
         if not isinstance(value, str) or len(value) > _REPEATED_AT_MOST:
             return _encoded(element, encodings)
