@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydicom import Dataset, dcmread
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import CTImageStorage, PositronEmissionTomographyImageStorage
 from pydicom.valuerep import PersonName
 
@@ -26,9 +26,13 @@ MAY_BE_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
+_REFERENCE = [Tag(x) for x in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")]
 # What highdicom and we read of every slice; the rest is read of the first, as a header's many elements take their time.
-_OF_EVERY_SLICE = {Tag(x) for x in ("SOPClassUID", "SOPInstanceUID", "Modality", "SliceThickness", "SpacingBetweenSlices")}
-_GROUPS_OF_EVERY_SLICE = {0x0020, 0x0028}
+_PLACE = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_OF_EVERY_SLICE = [
+    *_REFERENCE,
+    *(Tag(x) for x in (*_PLACE, "Modality", "SliceThickness", "SpacingBetweenSlices", "SliceLocation", "InstanceNumber")),
+]
 _KEPT_GROUPS = {0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038}
 
 
@@ -47,20 +51,14 @@ def name_as_stored(instance: Instance, keyword: str) -> DataElement:
     return DataElement(stored.tag, "PN", PersonName(stored.value, encodings))
 
 
-def source(instance: Instance, *, place_alone: bool = False) -> Dataset:
+def source(instance: Instance) -> Dataset:
     """The instance's header as highdicom wants it: no private elements, no character set, empty type 2 attributes added.
 
-    place_alone: of patient, study and acquisition nothing, as it is needed of one slice of a series only.
     Name and character set are put back by `finish`: highdicom writes unusual names into its warnings, which end in logs, and
     refuses some legal character sets, an empty first value for instance.
     """
-    ds = Dataset()
-    for tag in instance.header.keys():  # noqa: SIM118 - iterating a Dataset would decode every element
-        kept = tag.group in _KEPT_GROUPS and not tag.is_private
-        if kept and not (place_alone and tag.group not in _GROUPS_OF_EVERY_SLICE and tag not in _OF_EVERY_SLICE):
-            element = legal(instance.header, tag)
-            if element is not None:
-                ds.add(element)
+    kept = [tag for tag in instance.header.keys() if tag.group in _KEPT_GROUPS and not tag.is_private]  # noqa: SIM118
+    ds = _legal(instance, kept)
     for keyword in MAY_BE_EMPTY:
         if keyword not in ds:
             setattr(ds, keyword, "")
@@ -68,10 +66,25 @@ def source(instance: Instance, *, place_alone: bool = False) -> Dataset:
     ds.PatientName = ""
     if ds.PatientSex not in ("", "F", "M", "O"):
         ds.PatientSex = ""
-    if not ds.get("FrameOfReferenceUID"):  # type 1 of our objects: a frame of the series' own
-        ds.FrameOfReferenceUID = stable_uid("frame of reference", str(ds.SeriesInstanceUID))
     if "SpecificCharacterSet" in ds:
         del ds.SpecificCharacterSet
+    return ds
+
+
+def _place(instance: Instance) -> Dataset:
+    """Of the header what says which slice it is and where it lies: of patient, study and acquisition nothing."""
+    return _legal(instance, [tag for tag in _OF_EVERY_SLICE if tag in instance.header.keys()])  # noqa: SIM118
+
+
+def _legal(instance: Instance, tags: Iterable[BaseTag]) -> Dataset:
+    """These elements, as far as they are legal, with a frame of reference; a frame of several has a UID of its own."""
+    ds = Dataset()
+    for tag in tags:
+        element = legal(instance.header, tag)
+        if element is not None:
+            ds.add(element)
+    if not ds.get("FrameOfReferenceUID"):  # type 1 of our objects: a frame of the series' own
+        ds.FrameOfReferenceUID = stable_uid("frame of reference", str(ds.SeriesInstanceUID))
     ds.file_meta = instance.header.file_meta
     if instance.frame is not None:
         ds.SOPInstanceUID = _frame_uid(instance)
@@ -132,7 +145,7 @@ def _drop_incomplete_trial(ds: Dataset) -> None:
 def sources(series: Series) -> list[Dataset]:
     """The headers of a series in slice order, ready for highdicom, the first one whole; what is made of them goes to
     `refer_to_frames`."""
-    return [source(x, place_alone=k > 0) for k, x in enumerate(series.instances)]
+    return [_place(x) if k else source(x) for k, x in enumerate(series.instances)]
 
 
 def references(series: Series) -> list[Dataset]:
@@ -143,6 +156,6 @@ def references(series: Series) -> list[Dataset]:
 def reference(instance: Instance) -> Dataset:
     """What a reference to an instance needs."""
     ds = Dataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(ds, keyword, str(instance.header[keyword].value))
+    for tag in _REFERENCE:
+        ds.add(DataElement(tag, "UI", str(instance.header[tag].value)))
     return ds

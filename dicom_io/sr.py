@@ -158,8 +158,7 @@ def _refer(ds: Dataset, studies: Sequence[TracerStudy], segs: Sequence[Dataset])
     images = [x for study in studies for series in (study.pet, study.ct) for x in references(series)]
     by_study: dict[str, dict[str, list[Dataset]]] = {}
     for given in [*images, *segs]:
-        item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = given.SOPClassUID, given.SOPInstanceUID
+        item = like(Dataset(), ReferencedSOPClassUID=given.SOPClassUID, ReferencedSOPInstanceUID=given.SOPInstanceUID)
         series = by_study.setdefault(str(given.StudyInstanceUID), {})
         series.setdefault(str(given.SeriesInstanceUID), []).append(item)
     evidence = [_study_item(study, series) for study, series in by_study.items()]

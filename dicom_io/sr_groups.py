@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from highdicom.sr import ReferencedSegment, SourceSeriesForSegmentation
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
@@ -14,7 +13,7 @@ from analysis.values import Concordance, Finding, Lesion, LesionMatch, Site, Tra
 from dicom_io import codes
 from dicom_io.derived import Case, ascii_text
 from dicom_io.seg import segment_of
-from dicom_io.sr_items import algorithm, evaluation, finding_site, group, number, text
+from dicom_io.sr_items import algorithm, evaluation, finding_site, group, number, segment, text
 
 # Measure in a feature's name > concept, unit, derivation
 _MEASURES: Mapping[str, tuple[Code, Code, Code | None]] = {
@@ -31,9 +30,7 @@ _ORGANS = {"spleen": codes.SPLEEN, "liver": codes.LIVER, "blood pool": codes.AOR
 _SUBSET = re.compile(r"^(?P<measure>\w+)\[(?P<subset>(FDG|CXCR4) (extra)?medullary (con|dis)cordant)\]$")
 
 
-def measured(
-    name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None
-) -> list[Dataset]:
+def measured(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> list[Dataset]:
     """One measurement; none where the value is undefined, since NaN is not written."""
     if not math.isfinite(value):
         return []
@@ -44,12 +41,10 @@ def measured(
 def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Dataset:
     """One lesion with its segment, place, SUV, volume, burden and class."""
     match = case.analysis.match_of(lesion)
-    part, segment = segment_of(lesion, case.objects)
-    seg = segs[part]
+    part, label = segment_of(lesion, case.objects)
     series = case.pair.study(lesion.tracer).pet.series_instance_uid
     region, side = codes.region_code(lesion.region, lesion.site)
     model = case.analysis.lesions[lesion.tracer].model
-    source = SourceSeriesForSegmentation(series)
     texts = [text(codes.DISEASE_SITE, f"{match.name}, {lesion.region}")]
     if lesion.confidence is not None and case.analysis.lesions[lesion.tracer].confidence:
         texts.append(text(codes.CONFIDENCE, case.analysis.lesions[lesion.tracer].confidence))
@@ -59,7 +54,7 @@ def lesion_group(case: Case, lesion: Lesion, segs: Sequence[Dataset]) -> Dataset
         *_lesion_measurements(lesion, match),
         *_evaluations(lesion.site, match),
         _site_certainty(lesion),
-        *ReferencedSegment(seg.SOPClassUID, seg.SOPInstanceUID, segment, source_series=source),
+        *segment(segs[part], label, series),
         *texts,
         *_doubts(lesion, match),
     ]
@@ -135,9 +130,7 @@ def site_group(case: Case, match: LesionMatch) -> Dataset:
     lesions = [case.analysis.lesions[t].lesions[label - 1] for t in Tracer for label in match.labels(t)]
     largest = max(lesions, key=lambda x: x.volume_ml)
     region, side = codes.region_code(largest.region, largest.site)
-    counts = [
-        number(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer
-    ]
+    counts = [number(codes.LESION_COUNT, float(len(match.labels(t))), codes.LESIONS, method=codes.TRACERS[t]) for t in Tracer]
     sites = {x.site for x in lesions}
     content = [
         finding_site(region, side),

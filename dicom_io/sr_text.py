@@ -6,7 +6,7 @@ that lies below it: three SUVs of a lesion look alike there, and a value has as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pydicom import Dataset
 from pydicom.valuerep import DS
@@ -32,20 +32,16 @@ def legible(report: Dataset) -> None:
 
     The exact value stays in FloatingPointValue (PS3.3 C.18.1), the sentence is a Comment (121106, DCM).
     """
-    for container in _containers(report):
-        container.ContinuityOfContent = "SEPARATE"
-        numbers = [item for item in container.get("ContentSequence", []) if item.ValueType == "NUM"]
-        for item in numbers:
-            _shorten(item.MeasuredValueSequence[0])
-        if any(_modifiers(item) for item in numbers):
-            container.ContentSequence.append(_comment(numbers))
-
-
-def _containers(item: Dataset) -> Iterator[Dataset]:
-    if item.ValueType == "CONTAINER":
-        yield item
-        for child in item.get("ContentSequence", []):
-            yield from _containers(child)
+    report.ContinuityOfContent = "SEPARATE"
+    children = [(item.ValueType, item) for item in report.get("ContentSequence", [])]
+    numbers = [item for value_type, item in children if value_type == "NUM"]
+    for item in numbers:
+        _shorten(item.MeasuredValueSequence[0])
+    if any(_modifiers(item) for item in numbers):
+        report.ContentSequence.append(_comment(numbers))
+    for value_type, item in children:
+        if value_type == "CONTAINER":
+            legible(item)
 
 
 def _shorten(measured: Dataset) -> None:

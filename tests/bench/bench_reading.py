@@ -23,6 +23,7 @@ from dicom_io.volumes import read_ct
 
 LIMIT_S = 6.0
 SYNTAXES = {"JPEG-LS": JPEGLSLossless, "JPEG 2000": JPEG2000Lossless, "RLE": RLELossless}
+FEWER = 60  # slices of a CT in the slow syntaxes
 READERS = ("duet", "SimpleITK")
 
 
@@ -43,19 +44,18 @@ def _rewrite(one: tuple[Path, Path, UID]) -> None:
 
 
 def folders(name: str, syntax: UID) -> tuple[Path, Path]:
-    """Both CTs of the full pair, 350 slices each, in one syntax."""
+    """Both CTs of the full pair, 350 slices each, in one syntax; but for the pair's own only the first slices."""
     found = [study / "ct" for study in full_pair(FULL).studies]
     if syntax == FULL.syntax:
         return found[0], found[1]
     made = [BUILD / "syntaxes" / name.replace(" ", "") / study for study in ("fdg", "pentixafor")]
     for source, target in zip(found, made, strict=True):
-        if len(list(target.glob("*.dcm"))) < len(list(source.glob("*.dcm"))):
+        paths = sorted(source.iterdir())[:FEWER]
+        if len(list(target.glob("*.dcm"))) != len(paths):
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
             with ProcessPoolExecutor(2) as pool:
-                list(
-                    pool.map(_rewrite, [(path, target / path.name, syntax) for path in sorted(source.iterdir())], chunksize=10)
-                )
+                list(pool.map(_rewrite, [(path, target / path.name, syntax) for path in paths], chunksize=10))
     return made[0], made[1]
 
 
@@ -109,8 +109,10 @@ def converted(given: tuple[Path, Path], scratch: Path) -> Cost | None:
 def rows(name: str, given: tuple[Path, Path], scratch: Path) -> list[Figure]:
     (ours, mine), (theirs, others) = (measured(reader, given, scratch) for reader in READERS)
     agree = all(np.array_equal(a, b) for a, b in zip(mine, others, strict=True))
-    met = ours.seconds <= LIMIT_S
-    what = f"700 slices in {name} to HU" + ("" if agree else " (voxels DIFFER from SimpleITK's)")
+    count = sum(len(list(folder.iterdir())) for folder in given)
+    limit = LIMIT_S * count / 700
+    met = ours.seconds <= limit
+    what = f"{count} slices in {name} to HU" + ("" if agree else " (voxels DIFFER from SimpleITK's)")
     found = [
         Figure(
             what=what,
@@ -118,7 +120,7 @@ def rows(name: str, given: tuple[Path, Path], scratch: Path) -> list[Figure]:
             unit="s",
             peer="SimpleITK ImageSeriesReader",
             theirs=theirs.seconds,
-            target=f"{LIMIT_S:g} s",
+            target=f"{limit:.2g} s",
             met=met and agree,
         ),
         Figure(
@@ -148,7 +150,7 @@ def main() -> int:
         for syntax_name, syntax in SYNTAXES.items():
             figures += rows(syntax_name, folders(syntax_name, syntax), Path(name))
     note = (
-        "Two CTs of 350 slices of 512 x 512 with 12 HU of noise; elapsed time in a process of its own, without the start of "
+        "Two CTs with slices of 512 x 512 and 12 HU of noise; elapsed time in a process of its own, without the start of "
         "Python; voxels are compared with SimpleITK's. JPEG 2000 is bound by OpenJPEG, which all three use."
     )
     keep("Reading compressed slices", figures, note)
