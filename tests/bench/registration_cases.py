@@ -104,9 +104,7 @@ def deformed_case(name: str, torso: Volume, seed: int, reach_mm: float, make: Ma
     where = centres(fixed_grid)
     body = _body(torso)
     true = truth(where)
-    inside = (
-        ndimage.map_coordinates(body.astype(np.float32), np.moveaxis(torso.grid.to_index(true), -1, 0), order=1) > 0.5
-    )
+    inside = ndimage.map_coordinates(body.astype(np.float32), np.moveaxis(torso.grid.to_index(true), -1, 0), order=1) > 0.5
     hu = _sampled(soft, true)
     return Case(
         name=name,

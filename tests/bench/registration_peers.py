@@ -23,7 +23,7 @@ from analysis.patient.registration import align
 from analysis.values import Body, ErrorMap, FloatArray, Grid, PetCt, Tracer, Transform, Unit, Volume
 
 THREADS = 2
-LONGEST_S = 600
+LONGEST_S = 120
 SHOWN_HU = (-200.0, 800.0)
 
 
@@ -60,7 +60,7 @@ def _study(tracer: Tracer, ct: Volume) -> PetCt:
 
 
 def elastix(fixed: Volume, moving: Volume) -> Found:
-    """itk-elastix with its default parameter maps "rigid" and "bspline", in a process of its own."""
+    """itk-elastix in a process of its own; registration_elastix.py says with which parameters."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "case.npz", Path(folder) / "field.npz"
         affines = {"fixed_affine": fixed.grid.affine, "moving_affine": moving.grid.affine}

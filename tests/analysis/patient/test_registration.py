@@ -17,6 +17,7 @@ from analysis.patient.registration_deformable import DeformableSettings, jacobia
 from analysis.patient.registration_rigid import shifts
 from analysis.values import AlignedPair, Body, FloatArray, Grid, PetCt, Tracer, Transform, Unit, Volume
 
+COARSE = RegistrationSettings(step_mm=6.0)
 STILL = Transform(rigid=np.eye(4))
 
 
@@ -139,7 +140,7 @@ def bent() -> tuple[AlignedPair, Bend]:
     """A pair under a shift of 38 mm, a turn of 2 degrees and a deformation of up to 10 mm."""
     truth = Bend(rigid=moved((15.0, -10.0, 33.0), degrees=2.0), reach=10.0)
     grid = box(-193.0, 127.0, (-15.0, 10.0), step=4.4)
-    return align(FDG, scan(Tracer.PENTIXAFOR, grid, truth, table=135.0)), truth
+    return align(FDG, scan(Tracer.PENTIXAFOR, grid, truth, table=135.0), COARSE), truth
 
 
 def test_finds_a_smooth_deformation(bent: tuple[AlignedPair, Bend]) -> None:
@@ -171,7 +172,7 @@ def test_the_field_does_not_fold_and_fades_at_its_border(bent: tuple[AlignedPair
 
 def test_the_same_images_give_the_same_transform(bent: tuple[AlignedPair, Bend]) -> None:
     first = bent[0]
-    again = align(first.fdg, first.pentixafor)
+    again = align(first.fdg, first.pentixafor, COARSE)
     assert again.transform.rigid.tobytes() == first.transform.rigid.tobytes()
     assert again.transform.displacement is not None
     assert first.transform.displacement is not None
@@ -189,7 +190,7 @@ def test_keeps_the_rigid_result_where_nothing_is_to_be_gained() -> None:
 
 
 def test_keeps_the_rigid_result_where_the_deformable_one_harms_or_folds() -> None:
-    fixed, moving = coarse_ct(FDG.ct, Tracer.PENTIXAFOR, 4.0), coarse_ct(FDG.ct, Tracer.FDG, 4.0)
+    fixed, moving = coarse_ct(FDG.ct, Tracer.PENTIXAFOR, 6.0), coarse_ct(FDG.ct, Tracer.FDG, 6.0)
     scans = Scans(fixed=fixed, moving=moving, back=STILL)
     before = judged(scans, STILL)
     z = centres(fixed.grid)[..., 2:]
