@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.tag import Tag
 from pydicom.valuerep import DS
 
 from dicom_io import codes
 from dicom_io.sr_items import text
 
 DIGITS = 6
+_CONTINUITY = Tag("ContinuityOfContent")
 _SHOWN_DIGITS = 4
 _LONGEST = 1024
 # What tells measurements of one concept apart. The method that SUVbw always has says nothing new.
@@ -32,7 +34,8 @@ def legible(report: Dataset) -> None:
 
     The exact value stays in FloatingPointValue (PS3.3 C.18.1), the sentence is a Comment (121106, DCM).
     """
-    report.ContinuityOfContent = "SEPARATE"
+    # An element of its own: a shared item's must not change with it (see sr_items).
+    report[_CONTINUITY] = DataElement(_CONTINUITY, "CS", "SEPARATE")
     children = [(item.ValueType, item) for item in report.get("ContentSequence", [])]
     numbers = [item for value_type, item in children if value_type == "NUM"]
     for item in numbers:

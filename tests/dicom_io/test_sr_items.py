@@ -9,6 +9,7 @@ from pydicom.sr.coding import Code
 from analysis.values import Model
 from dicom_io import codes
 from dicom_io.sr_items import algorithm, evaluation, finding_site, group, number, segment, text
+from dicom_io.sr_text import legible
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 MODEL = Model(name="net", version="3", manufacturer="somebody")
@@ -76,3 +77,11 @@ def test_items_of_one_concept_have_their_own_values() -> None:
     assert [text(codes.COMMENT, x).TextValue for x in "ab"] == ["a", "b"]
     other = Code(codes.COMMENT.value, codes.COMMENT.scheme_designator, "another meaning")
     assert text(other, "c").ConceptNameCodeSequence[0].CodeMeaning == "another meaning"
+
+
+def test_what_is_made_legible_leaves_the_shared_items_as_they_were() -> None:
+    before = ours("1501", None).to_json_dict()
+    shown = ours("1501", None)
+    legible(shown)
+    assert shown.ContinuityOfContent == "SEPARATE"
+    assert ours("1501", None).to_json_dict() == before
