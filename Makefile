@@ -51,7 +51,7 @@ demo: $(VENV)/.package
 	$(BIN)/duet demo --out duet-demo
 
 test: $(VENV)/.package $(VENV)/.dev peers
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

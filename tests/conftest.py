@@ -8,12 +8,15 @@ registry is another than all the rest comes from.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sysconfig
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -43,10 +46,12 @@ PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "itkimage2segimage": "dcmqi", "tid
 GROUPS = {"dcmqi": tuple(PYTHON_PEERS)}
 
 begun = pytest.StashKey[float]()
-missing_peers = pytest.StashKey[dict[str, int]]()
 left_running = pytest.StashKey[list[str]]()
 SCREENSHOTS = ROOT / "build" / "screenshots"
 NO_INPUTS = "inputs absent: ../shared/data"
+NO_PEER = re.compile(r"peer absent: ([^']+)")
+# These last longest. Whoever runs the files on two cores begins with them, or one core waits for the other at the end.
+LONGEST = ("test_journey.py", "test_reading_room.py", "test_fuzz.py", "test_release_node.py", "test_cli.py")
 
 
 def find_program(name: str) -> Path | None:
@@ -85,15 +90,22 @@ def absent(name: str) -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     """Peers called by bare name are the peers; without TCP_NODELAY dcmtk and Orthanc take 40 ms more for each instance."""
     config.stash[begun] = time.time()
-    config.stash[missing_peers] = {}
     os.environ["PATH"] = os.pathsep.join([*_outside_folders(), "/usr/sbin", str(SCRIPTS)])
     os.environ.setdefault("TCP_NODELAY", "1")
-    os.environ["DUET_TEST_RUN"] = uuid.uuid4().hex  # inherited by every process of this run, however far removed
+    os.environ["DUET_TEST_RUN"] = uuid.uuid4().hex  # inherited by all that its tests start, however far removed
     config.stash[left_running] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the order within a file stays."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """No server outlives the tests: what still runs is ended, by its own number, and named in the summary."""
+    shares = getattr(session.config, "workeroutput", None)
+    if shares is None and session.config.getoption("numprocesses", None):
+        return  # each worker has cleared up after itself
     for process in psutil.process_iter():
         try:
             ours = process.environ().get("DUET_TEST_RUN") == os.environ["DUET_TEST_RUN"] and process.pid != os.getpid()
@@ -103,6 +115,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
+    if shares is not None:
+        shares["left_running"] = session.config.stash[left_running]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker of pytest-xdist found still running is told by the summary of them all."""
+    node.config.stash[left_running].extend(getattr(node, "workeroutput", {}).get("left_running", ()))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -111,24 +131,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if name not in SYSTEM_PEERS | PYTHON_PEERS | GROUPS:
                 pytest.fail(f"unknown peer {name!r}: tests/conftest.py lists the known ones", pytrace=False)
             if absent(name):
-                _without(item.config, name)
+                _without(name)
 
 
-def _without(config: pytest.Config, name: str) -> None:
-    source = (SYSTEM_PEERS | PYTHON_PEERS).get(name, name)
-    counts = config.stash[missing_peers]
-    label = f"{name} (package {source})"
-    counts[label] = counts.get(label, 0) + 1
+def _without(name: str) -> None:
+    label = f"{name} (package {(SYSTEM_PEERS | PYTHON_PEERS).get(name, name)})"
     if os.environ.get("DUET_REQUIRE_PEERS", "") == "1" and name != "ohif":
         pytest.fail(f"peer absent: {label}, and DUET_REQUIRE_PEERS=1", pytrace=False)
     pytest.skip(f"peer absent: {label}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    without_inputs = sum(NO_INPUTS in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
-    if config.stash[missing_peers] or without_inputs:
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    without_inputs = sum(NO_INPUTS in why for why in skipped)
+    without_peers = Counter(found[1] for why in skipped if (found := NO_PEER.search(why)))
+    if without_peers or without_inputs:
         terminalreporter.section("not on this machine")
-    for label, count in sorted(config.stash[missing_peers].items()):
+    for label, count in sorted(without_peers.items()):
         terminalreporter.line(f"peer {label}: {count} test(s) not run")
     if without_inputs:
         terminalreporter.line(f"{NO_INPUTS}: {without_inputs} test(s) not run")

@@ -100,7 +100,8 @@ class Viewer:
         """What the viewer holds of the loaded segments: label, colour, visible, voxels, their centre in mm (LPS), and
         the statistics that it computes itself from the images: (value, unit) of max, mean, volume, lesionGlycolysis.
         """
-        for _ in range(15):  # OHIF measures what is loaded, and not again when the rest of the series has come
+        # OHIF measures what is loaded, and not again when the rest of the series, or what makes its values SUV, has come.
+        for _ in range(15):
             self.page.evaluate(_MEASURE)
             with contextlib.suppress(TimeoutError):
                 self.page.wait_for_function(_MEASURED, timeout=PATIENCE_MS / 15)
@@ -164,7 +165,8 @@ _VIEW = """
   const view = services.cornerstoneViewportService.getCornerstoneViewport(id);
 """
 _MEASURED = """() => services.segmentationService.getSegmentations().every(
-  each => Object.values(each.segments).every(segment => segment.cachedStats?.namedStats?.max))"""
+  each => Object.values(each.segments).every(
+    segment => (segment.cachedStats?.namedStats?.max?.unit ?? 'raw') !== 'raw'))"""
 _MEASURE = f"""async () => {{{_VIEW}
   await Promise.all(view.getImageIds().map(name => cornerstone.imageLoader.loadAndCacheImage(name)));
   const {{triggerSegmentationDataModified}} = cornerstoneTools.segmentation.triggerSegmentationEvents;
