@@ -162,8 +162,8 @@ def find_air(grid: Grid, hu: FloatArray, body: BoolArray) -> tuple[BoolArray, Bo
 def lung_bases(grid: Grid, hu: FloatArray, body: BoolArray, air: BoolArray) -> BoolArray:
     """Air that the field's top cuts as it cuts the sickles of lung round the domes of the diaphragm.
 
-    A base reaches down deepest at the back, so its centre lies behind the body's middle; it narrows downwards, where bowel is as
-    wide below; and it is even: more than half of it between -930 and -600 HU, while gas with stool is both emptier and denser.
+    A base reaches down deepest at the back, so its centre lies behind the body's middle; it narrows downwards, where
+    bowel is as wide; and it is even: most of it between -930 and -600 HU, while gas with stool is both emptier and denser.
     """
     out = np.zeros_like(air)
     top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
@@ -175,7 +175,7 @@ def lung_bases(grid: Grid, hu: FloatArray, body: BoolArray, air: BoolArray) -> B
             rows = base.sum(axis=(1, 2))
             narrows = sizes[n - 1] < NARROWING * rows[top] * np.count_nonzero(rows)
             behind = np.nonzero(base)[1].mean() > middle
-            even = np.mean((hu[base] > -930.0) & (hu[base] < -600.0)) > 0.5
+            even = np.mean((hu[base] > -930.0) & (hu[base] < -600.0)) > 0.7
             if sizes[n - 1] * grid.voxel_ml >= LEAST_BASE_ML and narrows and behind and even:
                 out |= base
     return out
