@@ -86,7 +86,9 @@ class RuleLesions:
         drop = physiological_hills(suv[box], hill, organs[box], spill[box]) | specks(suv[box], grid, hill, limit[box])
         mask = np.zeros(grid.shape, dtype=bool)
         mask[box] = ~drop[hill]
-        beside = lesions_beside(study.pet, anatomy, candidate & ~mask, limit)
+        apart = np.zeros(grid.shape, dtype=bool)
+        apart[box] = ~physiological_hills(suv[box], hill, organs[box], np.zeros_like(organs[box]))[hill]
+        beside = lesions_beside(study.pet, anatomy, candidate & ~mask, limit, apart)
         if study.tracer is Tracer.FDG:
             mask = mask & ~winding(grid, mask, anatomy.regions.mask(*BOWEL))
         regions[box] = whole_hills(basin, mask[box], candidate[box])

@@ -13,7 +13,9 @@ from analysis.segmenters.rules_ct import find_air, read_ct
 from analysis.values import BoolArray, FloatArray, Grid, Unit, Volume
 
 MM = 3.0
-GRID = Grid(shape=(40, 90, 90), affine=np.vstack([np.column_stack([MM * np.eye(3)[::-1], [-133.5, -133.5, 0.0]]), [0, 0, 0, 1]]))
+GRID = Grid(
+    shape=(40, 90, 90), affine=np.vstack([np.column_stack([MM * np.eye(3)[::-1], [-133.5, -133.5, 0.0]]), [0, 0, 0, 1]])
+)
 POINTS = centres(GRID)
 X, Y, Z = POINTS[..., 0], POINTS[..., 1], POINTS[..., 2]
 BODY = np.hypot(X, Y) < 125.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def anatomy(bladder: BoolArray = BLADDER, bone: BoolArray = NOWHERE, extra: Mapp
 def found(suv: Volume, known: Anatomy) -> BoolArray:
     """What is found where all that is hot was taken for the bladder's."""
     limit = np.full(GRID.shape, LIMIT, dtype=np.float32)
-    return lesions_beside(suv, known, suv.values > limit, limit)
+    return lesions_beside(suv, known, suv.values > limit, limit, NOWHERE)
 
 
 @pytest.mark.parametrize("level", [8.0, 15.0, 30.0])
@@ -83,13 +84,23 @@ def test_urine_where_the_bladder_was_not_found_is_no_lesion(hot: BoolArray, blad
     assert not found(suv, anatomy(bladder)).any()
 
 
-def test_in_bone_a_lesion_need_not_be_round_and_spill_is_none() -> None:
+def test_in_bone_what_is_hotter_than_the_organ_is_a_lesion_of_any_shape_and_spill_is_none() -> None:
     bone = (X > 36.0) & (X < 52.0)
     plaque = bone & (np.abs(Y) < 9.0) & (np.abs(Z) < 36.0)
-    assert not found(pet(), anatomy(bone=bone)).any()
-    assert not found(pet((plaque, 12.0)), anatomy()).any()
-    mask = found(pet((plaque, 12.0)), anatomy(bone=bone))
+    beside = np.asarray(ball(6.0, R))  # a bladder that was found 6 mm beside where PET has it, so that it reaches into bone
+    assert not found(pet((beside, 30.0)), anatomy(bone=bone)).any()
+    mask = found(pet((plaque, 50.0)), anatomy(bone=bone))
     assert (mask & plaque).sum() > 0.6 * plaque.sum()
+
+
+@pytest.mark.parametrize(("side", "bone", "lesion"), [(-1.0, False, True), (1.0, False, False), (1.0, True, True)])
+def test_at_the_hilum_of_a_kidney_a_ball_is_urine_unless_it_lies_in_bone(side: float, bone: bool, lesion: bool) -> None:
+    """The kidney is a right one, so its hilum looks to the patient's left, +x."""
+    focus = ball(41.0 * side, 10.0)
+    known = anatomy(bone=ball(46.0 * side, 12.0) if bone else NOWHERE)
+    kidney = replace(known.regions, names={1: "kidney_right"})
+    known = replace(known, regions=kidney, physiological=frozenset({"kidney_right"}))
+    assert found(pet((focus, 20.0)), known)[focus].any() == lesion
 
 
 def test_a_ball_of_hot_tissue_beside_a_ureter_is_left_to_the_ureter() -> None:
