@@ -168,6 +168,8 @@ def lung_bases(grid: Grid, hu: FloatArray, body: BoolArray, air: BoolArray) -> B
     out = np.zeros_like(air)
     top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
     middle = float(np.argwhere(body[top])[:, 0].mean())
+    if not air[top, int(middle) :].any():
+        return out
     for shape in (air, opening(grid, air, 6.0)):  # opened: where a thin wall joins it to gas in the stomach
         labels, sizes = components(shape)
         for n in np.unique(labels[top])[1:] if sizes.size else ():

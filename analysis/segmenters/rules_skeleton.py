@@ -241,20 +241,23 @@ def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray |
 def followed(grid: Grid, row: LabelArray, places: FloatArray) -> FloatArray:
     """(nk, 2) median of the bone that carries on the line from slice to slice, NaN where none does.
 
-    row (n,), places (n, 2) mm: the thick bone near the middle. Begun in the trunk, where the column stands alone: in the slices
-    where bone strays least to both sides. A hip or the skull lies off the line and does not bend it.
+    row (n,) rising, places (n, 2) mm: the thick bone near the middle. Begun in the trunk, where the column stands alone: in the
+    slices where bone strays least to both sides. A hip or the skull lies off the line and does not bend it.
     """
     line = np.full((grid.shape[0], 2), np.nan)
-    rows, long = np.unique(row), max(1, round(STEADY_MM / grid.spacing[0]))
-    middle = np.median(places[:, 0])
-    spread = {r: float(np.abs(places[row == r, 0] - middle).max()) for r in rows}
-    alone = [r for r in rows if spread[r] <= np.quantile(list(spread.values()), 0.3)]
+    rows, starts = np.unique(row, return_index=True)
+    slices = dict(zip(rows.tolist(), np.split(places, starts[1:]), strict=True))
+    middle, long = np.median(places[:, 0]), max(1, round(STEADY_MM / grid.spacing[0]))
+    spread = {r: float(np.abs(here[:, 0] - middle).max()) for r, here in slices.items()}
+    narrow_most = np.quantile(list(spread.values()), 0.3)
+    alone = [r for r in slices if spread[r] <= narrow_most]
     begin = int(np.median(alone))
-    start = np.median(places[np.isin(row, alone) & (np.abs(row - begin) * grid.spacing[0] < START_MM)], axis=0)
-    for way in (rows[rows >= begin], rows[rows < begin][::-1]):
+    column = [slices[r] for r in alone if abs(r - begin) * grid.spacing[0] < START_MM]
+    start = np.median(np.concatenate(column or list(slices.values())), axis=0)
+    for way in (rows[rows >= begin].tolist(), rows[rows < begin][::-1].tolist()):
         last, at = [start], begin
         for r in way:
-            here = places[row == r]
+            here = slices[r]
             expected = np.mean(last[-long:], axis=0)[0], np.mean(last[-5:], axis=0)[1]
             slack = STRAY_MM, STRAY_MM + min(0.3 * abs(r - at) * grid.spacing[0], 0.5 * STRAY_MM)
             here = here[(np.abs(here - expected) < slack).all(axis=1)]
