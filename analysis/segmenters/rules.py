@@ -16,6 +16,7 @@ from analysis.ports import LesionMap
 from analysis.segmenters.anatomy_names import BOWEL
 from analysis.segmenters.morphology import components, crop_to, dilate
 from analysis.segmenters.rules_anatomy import EXCRETION
+from analysis.segmenters.rules_spill import lesions_beside
 from analysis.segmenters.thresholds import Threshold, ThresholdSettings, absolute, defined, limits, references
 from analysis.values import Anatomy, BoolArray, FloatArray, Grid, LabelArray, Model, PetCt, Tracer
 
@@ -85,10 +86,15 @@ class RuleLesions:
         drop = physiological_hills(suv[box], hill, organs[box], spill[box]) | specks(suv[box], grid, hill, limit[box])
         mask = np.zeros(grid.shape, dtype=bool)
         mask[box] = ~drop[hill]
+        apart = np.zeros(grid.shape, dtype=bool)
+        apart[box] = ~physiological_hills(suv[box], hill, organs[box], np.zeros_like(organs[box]))[hill]
+        beside = lesions_beside(study.pet, anatomy, candidate & ~mask, limit, apart)
         if study.tracer is Tracer.FDG:
             mask = mask & ~winding(grid, mask, anatomy.regions.mask(*BOWEL))
         regions[box] = whole_hills(basin, mask[box], candidate[box])
-        return mask, regions
+        own = components(beside & ~mask)[0]
+        regions = np.where(own > 0, own + regions.max(), regions).astype(np.int32)
+        return mask | beside, regions
 
 
 def organ_limits(study: PetCt, anatomy: Anatomy, settings: RuleSettings) -> FloatArray:

@@ -98,12 +98,12 @@ def _mean(parts: list[float]) -> float:
 
 def _excretes(name: str) -> Callable[[Scene, Mapping[str, BoolArray]], float]:
     def share(scene: Scene, found: Mapping[str, BoolArray]) -> float:
-        """Of the tracers that reach it: half of the organ hot is as it should be."""
+        """Of the tracers that reach it and show anything hot at all: half of the organ hot is as it should be."""
         mask = found[name]
         parts = []
         for tracer, suv in scene.suv.items():
             here = suv[mask & np.isfinite(suv)]
-            if here.size:
+            if here.size and np.nanmax(suv) > HOT[tracer]:
                 parts.append(min(1.0, 2.0 * float((here > HOT[tracer]).mean())))
         return _mean(parts)
 

@@ -31,6 +31,8 @@ from analysis.segmenters.rules_skeleton import Bony, find_skeleton, find_spine, 
 from analysis.values import BoolArray, FloatArray, Grid, Volume
 
 WORKING_MM = 3.0
+LEAST_BASE_ML = 10.0
+NARROWING = 0.7  # mean section over the top's; a cone has a third, a tube 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,19 +147,40 @@ def find_body(grid: Grid, hu: FloatArray) -> BoolArray:
 def find_air(grid: Grid, hu: FloatArray, body: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Lungs with their vessels, and all other gas inside the body.
 
-    Lung is air wider than a trachea and of at least 300 ml, or, where the field's top cuts it, 12 mm wide and of 20 ml; half of
-    it is denser than -950 HU, as gas in bowel is not; what the top cuts lies behind the middle, where bowel seldom is.
+    Lung is air wider than a trachea and of at least 300 ml, and what the field's top cuts where it is a lung's base; half of it
+    is denser than -950 HU, as gas in bowel is not.
     """
     air = (hu < -400) & erode(grid, body, 3.0)
-    top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
     core = like_lung(grid, hu, opening(grid, air & (hu < -500), 12.0), 300.0)
-    labels, _ = components(opening(grid, air & (hu < -500), 6.0))
-    behind = np.arange(grid.shape[1])[None, :, None] > np.argwhere(body[top])[:, 0].mean()
-    core |= like_lung(grid, hu, np.isin(labels, np.unique(labels[top] * behind[0])[1:]) & behind, 20.0)
+    core |= lung_bases(grid, hu, body, air & (hu < -500))
     if not core.any():
         return core, air
     lungs = closing(grid, touching(air & dilate(grid, core, 20.0), core), 6.0) & body
     return lungs, air & ~lungs
+
+
+def lung_bases(grid: Grid, hu: FloatArray, body: BoolArray, air: BoolArray) -> BoolArray:
+    """Air that the field's top cuts as it cuts the sickles of lung round the domes of the diaphragm.
+
+    A base reaches down deepest at the back, so its centre lies behind the body's middle; it narrows downwards, where
+    bowel is as wide; and it is even: most of it between -930 and -600 HU, while gas with stool is both emptier and denser.
+    """
+    out = np.zeros_like(air)
+    top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
+    middle = float(np.argwhere(body[top])[:, 0].mean())
+    if not air[top, int(middle) :].any():
+        return out
+    for shape in (air, opening(grid, air, 6.0)):  # opened: where a thin wall joins it to gas in the stomach
+        labels, sizes = components(shape)
+        for n in np.unique(labels[top])[1:] if sizes.size else ():
+            base = labels == n
+            rows = base.sum(axis=(1, 2))
+            narrows = sizes[n - 1] < NARROWING * rows[top] * np.count_nonzero(rows)
+            behind = np.nonzero(base)[1].mean() > middle
+            even = np.mean((hu[base] > -930.0) & (hu[base] < -600.0)) > 0.7
+            if sizes[n - 1] * grid.voxel_ml >= LEAST_BASE_ML and narrows and behind and even:
+                out |= base
+    return out
 
 
 def like_lung(grid: Grid, hu: FloatArray, air: BoolArray, least_ml: float) -> BoolArray:

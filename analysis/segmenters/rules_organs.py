@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from analysis.segmenters.morphology import closing, dilate, fill_slices, largest, opening
-from analysis.segmenters.rules_gut import find_loops, find_oesophagus
+from analysis.segmenters.rules_gut import fdg_parts, find_loops, find_oesophagus
 from analysis.segmenters.rules_scene import HOT, URINE, Scene
 from analysis.segmenters.rules_trunk import find_aorta, find_heart, find_liver, find_spleen
 from analysis.segmenters.rules_urinary import find_bladder, find_ureters, kidney, pelvis_top
@@ -21,7 +21,7 @@ def find_organs(scene: Scene) -> dict[str, BoolArray]:
     bladder = find_bladder(scene, urine & ~left & ~right, crest)
     heart = find_heart(scene)
     liver = find_liver(scene, left | right | heart, crest)
-    middle = scene.right_left > 0
+    middle, glowing = scene.right_left > 0, fdg_parts(scene)
     bowel = find_bowel(scene, left | right | bladder | liver)
     return {
         "kidney_left": left,
@@ -32,10 +32,10 @@ def find_organs(scene: Scene) -> dict[str, BoolArray]:
         "spleen": find_spleen(scene, left | right, liver),
         "liver": liver,
         "heart": heart,
-        "esophagus": find_oesophagus(scene),
+        "esophagus": find_oesophagus(scene, glowing),
         "aorta": find_aorta(scene),
         "pharynx": find_pharynx(scene),
-        "small_bowel": find_loops(scene, bowel, left | right | bladder | liver),
+        "small_bowel": find_loops(scene, glowing, bowel, left | right | bladder | liver),
         "bowel": bowel,
         "lung_left": scene.ct.lungs & middle,
         "lung_right": scene.ct.lungs & ~middle,

@@ -34,6 +34,7 @@ DENSE_HU = 120.0  # cancellous bone, and soft tissue full of contrast
 HARD_HU = 220.0  # cortical bone
 EDGE_SHARE = 0.25  # of the densest neighbour; half is where an edge lies, but a rib's own marrow may hold less
 EVEN_HU = 100.0  # what may be full of contrast
+STRAY_MM, START_MM, STEADY_MM = 26.0, 40.0, 120.0  # half a vertebra; along the body: where the line begins, its way sideways
 
 
 Places = FloatArray | LabelArray
@@ -224,14 +225,9 @@ def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray |
     x, y, _ = grid.to_world(np.stack([k, j, i], axis=-1)).T
     middle = float(np.median(grid.to_world(np.argwhere(body))[:, 0]))
     near = np.abs(x - middle) < 60.0
-    line = np.full((grid.shape[0], 2), np.nan)
     if not near.any():
         return None
-    middle = float(np.median(x[near]))
-    near &= np.abs(x - middle) < 45.0
-    for row in np.unique(k[near]):
-        here = near & (k == row)
-        line[row] = np.median(x[here]), np.median(y[here])
+    line = followed(grid, k[near], np.stack([x[near], y[near]], axis=-1))
     known = np.flatnonzero(np.isfinite(line[:, 0]))
     if known.size < 3:
         return None
@@ -240,3 +236,32 @@ def find_spine(grid: Grid, skeleton: BoolArray, body: BoolArray) -> FloatArray |
     width = max(3, round(60.0 / grid.spacing[0]) | 1)
     steady = ndimage.median_filter(full, (width, 1), mode="nearest")
     return np.asarray(ndimage.gaussian_filter1d(steady, width / 4, axis=0, mode="nearest"))
+
+
+def followed(grid: Grid, row: LabelArray, places: FloatArray) -> FloatArray:
+    """(nk, 2) median of the bone that carries on the line from slice to slice, NaN where none does.
+
+    row (n,) rising, places (n, 2) mm: the thick bone near the middle. Begun in the trunk, where the column stands alone: in the
+    slices where bone strays least to both sides. A hip or the skull lies off the line and does not bend it.
+    """
+    line = np.full((grid.shape[0], 2), np.nan)
+    rows, starts = np.unique(row, return_index=True)
+    slices = dict(zip(rows.tolist(), np.split(places, starts[1:]), strict=True))
+    middle, long = np.median(places[:, 0]), max(1, round(STEADY_MM / grid.spacing[0]))
+    spread = {r: float(np.abs(here[:, 0] - middle).max()) for r, here in slices.items()}
+    narrow_most = np.quantile(list(spread.values()), 0.3)
+    alone = [r for r in slices if spread[r] <= narrow_most]
+    begin = int(np.median(alone))
+    column = [slices[r] for r in alone if abs(r - begin) * grid.spacing[0] < START_MM]
+    start = np.median(np.concatenate(column or list(slices.values())), axis=0)
+    for way in (rows[rows >= begin].tolist(), rows[rows < begin][::-1].tolist()):
+        last, at = [start], begin
+        for r in way:
+            here = slices[r]
+            expected = np.mean(last[-long:], axis=0)[0], np.mean(last[-5:], axis=0)[1]
+            slack = STRAY_MM, STRAY_MM + min(0.3 * abs(r - at) * grid.spacing[0], 0.5 * STRAY_MM)
+            here = here[(np.abs(here - expected) < slack).all(axis=1)]
+            if len(here) and abs(np.median(here[:, 0]) - expected[0]) < 0.5 * STRAY_MM:
+                line[r] = np.median(here, axis=0)
+                last, at = [*last, line[r]], r
+    return line

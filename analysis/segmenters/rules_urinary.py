@@ -135,7 +135,7 @@ def find_bladder(scene: Scene, urine: BoolArray, crest: float | None) -> BoolArr
     smooth, box = np.zeros(grid.shape, dtype=np.float32), crop_to(grid, whole, 12.0)
     smooth[box] = ndimage.gaussian_filter(scene.ct.smooth[box], 1.0)
     alike = whole & scene.soft & (np.abs(smooth - float(np.median(smooth[inner]))) < 25.0)
-    core = largest(opening(grid, alike, 5.0))
+    core = closing(grid, largest(opening(grid, alike, 5.0)), 12.0) & whole  # streaks between the hips divide it
     return dilate(grid, core, 4.0) & whole if core.sum() > 0.3 * whole.sum() else whole
 
 

@@ -69,8 +69,15 @@ def test_a_lone_kidney_is_less_certain_than_two_and_a_cold_one_is_not_believed()
     told = scene(np.full(GRID.shape, 40.0), dict.fromkeys(Tracer, hot))
     two = confidences(told, {"kidney_left": left, "kidney_right": right})
     assert confidences(told, {"kidney_left": left})["kidney_left"] == pytest.approx(0.5 * two["kidney_left"], abs=0.02)
-    cold = scene(np.full(GRID.shape, 40.0), dict.fromkeys(Tracer, np.full(GRID.shape, 0.5)))
+    elsewhere = np.where(ball(110.0) & ~ball(70.0), 4.0, 0.5)
+    cold = scene(np.full(GRID.shape, 40.0), dict.fromkeys(Tracer, elsewhere))
     assert confidences(cold, {"kidney_left": left, "kidney_right": right})["kidney_left"] == 0.0
+
+
+def test_a_pet_that_shows_nothing_hot_tells_nothing_of_the_bladder() -> None:
+    bladder = ball(35.0)
+    told = scene(np.full(GRID.shape, 8.0), dict.fromkeys(Tracer, np.full(GRID.shape, 1.0)))
+    assert confidences(told, {"urinary_bladder": bladder})["urinary_bladder"] == 0.6
 
 
 def test_what_was_not_found_has_no_confidence() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.segmenters.rules_ct import CtStructures
-from analysis.segmenters.rules_gut import find_loops, find_oesophagus, is_tube
+from analysis.segmenters.rules_gut import fdg_parts, find_loops, find_oesophagus, is_tube
 from analysis.segmenters.rules_scene import Scene, look
 from analysis.values import BoolArray, Grid, Tracer
 
@@ -51,16 +51,19 @@ def test_a_tube_is_long_and_thin(mask: BoolArray, tube: bool) -> None:
 
 def test_a_tube_in_front_of_the_spine_is_oesophagus_and_a_ball_or_what_lies_at_bone_is_not() -> None:
     along, lesion, plaque = rod(12, -40, 75, 10), ball(-15, -45, 20), rod(0, -19, 75, 10)
-    found = find_oesophagus(scene(along | lesion))
+    seen = scene(along | lesion)
+    found = find_oesophagus(seen, fdg_parts(seen))
     assert found[along].mean() > 0.9
     assert not found[lesion].any()
-    assert not find_oesophagus(scene(plaque)).any()
+    at_bone = scene(plaque)
+    assert not find_oesophagus(at_bone, fdg_parts(at_bone)).any()
 
 
 def test_a_tube_that_reaches_the_wall_of_bowel_is_a_loop() -> None:
     loop, lesion = rod(30, -70, 75, 10), ball(-15, -80, 20)
     wall = Z > 90.0
-    found = find_loops(scene(loop | lesion), wall, np.zeros(GRID.shape, dtype=bool))
+    seen = scene(loop | lesion)
+    found = find_loops(seen, fdg_parts(seen), wall, np.zeros(GRID.shape, dtype=bool))
     assert found[loop].mean() > 0.9
     assert not found[lesion].any()
-    assert not find_loops(scene(loop), Z > 300.0, wall).any()
+    assert not find_loops(seen, fdg_parts(seen), Z > 300.0, wall).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -93,3 +94,13 @@ def test_arterial_contrast_in_a_real_ct_does_not_become_bone(shared_data: Path) 
     assert 2 * (bones & found).sum() / (bones.sum() + found.sum()) >= 0.87
     aorta = np.isin(labels, (2, 3, 52))[where]
     assert (found & aorta).sum() < 0.1 * aorta.sum()
+
+
+def test_the_line_of_the_spine_does_not_turn_to_a_hip_below_the_sacrum(real_ct: Any) -> None:
+    """In the real CT the column's middle is the vertebrae's and the sacrum's by TotalSegmentator; below it stays there."""
+    ct = real_ct.ct
+    column = real_ct.grid.to_world(np.argwhere(np.isin(real_ct.labels, range(25, 51))))
+    rows = np.rint((column[:, 2] - ct.grid.affine[2, 3]) / ct.grid.spacing[0]).astype(int)
+    for row in range(rows.min(), rows.max() + 1):
+        assert abs(ct.spine[row, 0] - np.median(column[rows == row, 0])) < 12.0
+    assert np.abs(ct.spine[: rows.min(), 0] - ct.spine[rows.min() + 5, 0]).max(initial=0.0) < 10.0
