@@ -32,7 +32,7 @@ class RegistrationSettings:
     starts: int = 3
     deformable: bool = True
     elastic: DeformableSettings = field(default_factory=DeformableSettings)
-    check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(8, 4, 2), rounds=(8, 6, 4)))
+    check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(4, 2), rounds=(8, 6)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,6 +1,6 @@
 """The deformable stage: from coarse to fine, the smoothest field that explains the differences of two CTs.
 
-Gauss-Newton steps on robust squared differences of the contrast with the field's curvature as price, each solved as a whole
+Gauss-Newton steps on robust squared differences of the contrast, with a price on changes of curvature, each solved as a whole
 (registration_solver). So a place without texture follows its surroundings and not zero, and a field is not shortened by
 smoothing. Nothing here is random, and no result depends on the number of threads.
 """
@@ -29,7 +29,7 @@ from analysis.patient.registration_body import (
     warp,
     whole_blocks,
 )
-from analysis.patient.registration_solver import PAIRS, System, solved
+from analysis.patient.registration_solver import PAIRS, POWER, System, roughness, solved
 from analysis.values import FloatArray, Grid, Transform
 
 THICK_MM = 24.0
@@ -43,20 +43,26 @@ class DeformableSettings:
     """How the deformable stage works.
 
     factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level; finest: size of the field's
-    own voxel at least. smoothing: waves of the field shorter than 2 pi times so many of a level's voxels are smoothed away
-    where tissue has the mean texture, longer ones where it has less. ties: how strongly a place is drawn back to the
-    rigid result, in parts of the mean texture; hold: the same for body that the other scan does not hold there.
-    residual: differences beyond it (in contrast units, about HU of soft tissue) count less and less: contrast medium,
-    gas, implants. solver: rounds of conjugate gradients in each step.
+    own voxel at least. Waves of the field shorter than 2 pi times a length are smoothed away where tissue has the mean
+    texture, longer ones where it has less. That length follows from the deformation found so far (see _smooth_mm), between
+    `softest` of the level's voxels and stiffest_mm; trust: mean square error (mm**2) of one voxel's match. ties: how strongly
+    a place is drawn back to the rigid result, in parts of the mean texture; hold: the same for body that the other scan
+    does not hold there. residual: differences beyond it (in contrast units, about HU of soft tissue) count less and less:
+    contrast medium, gas, implants. edge: the same for slopes, in contrast units a voxel: what is sampled at voxels is
+    uncertain in proportion to its slope, and bone and skin are not to outshout all else. solver: rounds of conjugate
+    gradients in each step.
     """
 
-    factors: tuple[int, ...] = (8, 4, 2, 1)
-    rounds: tuple[int, ...] = (10, 8, 6, 4)
+    factors: tuple[int, ...] = (4, 2, 1)
+    rounds: tuple[int, ...] = (10, 8, 8)
     finest: int = 2
-    smoothing: float = 2.0
+    softest: float = 2.0
+    stiffest_mm: float = 24.0
+    trust: float = 0.3
     ties: float = 1e-4
     hold: float = 0.1
-    residual: float = 80.0
+    residual: float = 40.0
+    edge: float = 25.0
     solver: int = 8
 
 
@@ -161,6 +167,7 @@ def _step(level: _Level, field: FloatArray, coarser: int, settings: DeformableSe
     weight = level.weight * seen / np.maximum(1.0, np.abs(residual) / settings.residual)
     # The arrays' axes are (k, j, i), the field's components (x, y, z).
     mean = [(a + b) / (2 * step_mm) for a, b in zip(level.gradient, np.gradient(warped), strict=True)][::-1]
+    weight = weight / (1.0 + sum(g * g for g in mean) * np.float32((step_mm / settings.edge) ** 2))
     products = np.stack([block_means(weight * mean[a] * mean[b], coarser) for a, b in PAIRS])
     weighted = weight * residual
     right = np.stack([block_means(weighted * g, coarser) for g in mean])
@@ -174,10 +181,21 @@ def _step(level: _Level, field: FloatArray, coarser: int, settings: DeformableSe
         right=right,
         step_mm=step_mm * coarser,
         texture=texture,
-        smooth_mm=settings.smoothing * step_mm,
+        smooth_mm=_smooth_mm(field, step_mm, step_mm * coarser, settings),
         ties=settings.ties,
     )
     return np.clip(solved(system, field, settings.solver), -step_mm, step_mm)
+
+
+def _smooth_mm(field: FloatArray, level_mm: float, step_mm: float, settings: DeformableSettings) -> float:
+    """The length of the regulariser: the rougher the field (voxels of step_mm) already is, the less its roughness costs.
+
+    The price of a Gaussian prior is one over its variance, which is estimated from the field itself, round by round.
+    """
+    least = settings.softest * level_mm
+    rough = roughness(field, step_mm)
+    most = max(least, settings.stiffest_mm)
+    return most if rough <= 0 else min(max((settings.trust / rough) ** (0.5 / POWER), least), most)
 
 
 def _refined(field: FloatArray, factor: int) -> FloatArray:

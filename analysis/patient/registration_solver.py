@@ -1,13 +1,15 @@
 """One step of the deformable stage: the smooth shift that explains what two CTs still differ by.
 
-Minimises, over shifts v on a grid, sum w (r - g . v)^2 + a |Laplacian(u + v)|^2 + k |u + v|^2 with u the field so far, r the
-difference of the CTs and g their mean gradient (Gauss-Newton with curvature as regulariser; Fischer and Modersitzki
-2003). Conjugate gradients, preconditioned by the same system for tissue that is the same everywhere, which the cosine
-transform solves at once. Nothing is random, and every sum has one order.
+Minimises, over shifts v on a grid, sum w (r - g . v)^2 + a |grad Laplacian(u + v)|^2 + k |u + v|^2 with u the field so far, r
+the difference of the CTs and g their mean gradient (Gauss-Newton; as in Fischer and Modersitzki 2003, but with the slope of
+the curvature in the curvature's place, so that long waves cost less and short ones more). Conjugate gradients,
+preconditioned by the same system for tissue that is the same everywhere, which the cosine transform solves at once.
+Nothing is random, and every sum has one order.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,8 @@ from analysis.values import FloatArray
 # Order of the products of gradients: xx, yy, zz, xy, xz, yz.
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 AXES = (1, 2, 3)
+# Of the Laplacian, in the price of a wave's square: 2 would be curvature, 3 is its slope.
+POWER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,10 +49,8 @@ class System:
     @property
     def stiffness(self) -> FloatArray:
         """(nk, nj, ni): what the regulariser multiplies the cosine transform of a field by."""
-        shape = self.products.shape[1:]
-        waves = [((2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n)) / self.step_mm**2).astype(np.float32) for n in shape]
-        laplacian = waves[0][:, None, None] + waves[1][None, :, None] + waves[2][None, None, :]
-        return np.asarray(self.texture * (self.smooth_mm**4 * laplacian**2 + self.ties), dtype=np.float32)
+        waves = _laplacian(self.products.shape[1:], self.step_mm)
+        return np.asarray(self.texture * ((self.smooth_mm**2 * waves) ** POWER + self.ties), dtype=np.float32)
 
 
 def solved(system: System, field: FloatArray, rounds: int) -> FloatArray:
@@ -75,6 +77,18 @@ def solved(system: System, field: FloatArray, rounds: int) -> FloatArray:
         path = step + ratio * path
         spectrum = fresh + ratio * spectrum
     return found
+
+
+def roughness(field: FloatArray, step_mm: float) -> float:
+    """The mean square of what the regulariser prices, in mm**-4, of a field (3, nk, nj, ni) in mm with voxels of step_mm."""
+    priced = _laplacian(field.shape[1:], step_mm) ** POWER * _waves(field) ** 2
+    return float(priced.sum(dtype=np.float64)) / math.prod(field.shape[1:])
+
+
+def _laplacian(shape: tuple[int, ...], step_mm: float) -> FloatArray:
+    """(nk, nj, ni): what the negative Laplacian multiplies each wave of the cosine transform by, in mm**-2."""
+    k, j, i = ((2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n)) / step_mm**2 for n in shape)
+    return np.asarray(k[:, None, None] + j[None, :, None] + i[None, None, :], dtype=np.float32)
 
 
 def _waves(values: FloatArray) -> FloatArray:

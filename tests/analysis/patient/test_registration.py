@@ -320,4 +320,4 @@ def test_an_oblique_grid_over_much_air_does_not_mislead_the_start() -> None:
 def test_settings_of_the_deformable_stage_are_kept_apart_for_the_check() -> None:
     settings = RegistrationSettings()
     assert settings.elastic == DeformableSettings()
-    assert settings.check.factors == (8, 4, 2)
+    assert settings.check.factors == (4, 2)
