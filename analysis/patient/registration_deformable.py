@@ -42,7 +42,7 @@ LEAST_GROWTH = 0.1
 class DeformableSettings:
     """How the deformable stage works.
 
-    factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level; finest: size of the field's
+    factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level at most; finest: size of the field's
     own voxel at least. Waves of the field shorter than 2 pi times a length are smoothed away where tissue has the mean
     texture, longer ones where it has less. That length follows from the deformation found so far (see _smooth_mm), between
     `softest` of the level's voxels and stiffest_mm; trust: mean square error (mm**2) of one voxel's match. ties: how strongly
@@ -50,7 +50,7 @@ class DeformableSettings:
     does not hold there. residual: differences beyond it (in contrast units, about HU of soft tissue) count less and less:
     contrast medium, gas, implants. edge: the same for slopes, in contrast units a voxel: what is sampled at voxels is
     uncertain in proportion to its slope, and bone and skin are not to outshout all else. solver: rounds of conjugate
-    gradients in each step.
+    gradients in each step. settled: a level ends early after a step that is smaller (root mean square, in its voxels).
     """
 
     factors: tuple[int, ...] = (4, 2, 1)
@@ -63,7 +63,8 @@ class DeformableSettings:
     hold: float = 0.1
     residual: float = 40.0
     edge: float = 25.0
-    solver: int = 8
+    solver: int = 6
+    settled: float = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,7 +99,10 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
         level, size = _level(near, moving, rigid, factor), max(factor, settings.finest)
         field, before = _refined(field, before // size), size
         for _ in range(rounds):
-            field = field + _step(level, field, size // factor, settings)
+            step = _step(level, field, size // factor, settings)
+            field = field + step
+            if float(np.sqrt(np.mean(step**2, dtype=np.float64))) < settings.settled * level.grid.spacing[0]:
+                break
     grid, whole = _faded(near.grid, np.ascontiguousarray(np.moveaxis(_refined(field, before), 0, -1)))
     return grid, _unfolded(rigid, grid, whole)
 
