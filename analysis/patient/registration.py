@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from analysis.errors import UnusableImage
-from analysis.grids import apply, resample
+from analysis.grids import apply, resample, to_itk_transform
 from analysis.patient.registration_body import AIR_HU, CoarseCt, bone_mask, coarse_ct
 from analysis.patient.registration_deformable import DeformableSettings, deform, jacobian
 from analysis.patient.registration_error import calmed, error_map
@@ -32,7 +32,7 @@ class RegistrationSettings:
     starts: int = 3
     deformable: bool = True
     elastic: DeformableSettings = field(default_factory=DeformableSettings)
-    check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(4, 2), rounds=(8, 6)))
+    check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(4, 2), rounds=(8, 4)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,20 +52,24 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
     """
     begun = time.monotonic()
     chosen = settings or RegistrationSettings()
-    fixed = coarse_ct(pentixafor.ct, Tracer.PENTIXAFOR, chosen.step_mm)
-    moving = coarse_ct(fdg.ct, Tracer.FDG, chosen.step_mm)
-    rigid = align_rigid(fixed, moving, starts=chosen.starts)
-    # Neither pass knows of the other, so that both may run at once without a change of the result.
+    # What runs at once knows nothing of the other, so that the result is the same.
     with ThreadPoolExecutor(max_workers=1) as beside:
+        other = beside.submit(coarse_ct, fdg.ct, Tracer.FDG, chosen.step_mm)
+        fixed, moving = coarse_ct(pentixafor.ct, Tracer.PENTIXAFOR, chosen.step_mm), other.result()
+        rigid = align_rigid(fixed, moving, starts=chosen.starts)
         back = beside.submit(_elastic, moving, fixed, np.linalg.inv(rigid), chosen.check)
+        scanned = beside.submit(lambda: Scans(fixed=fixed, moving=moving, back=back.result()))
+        before = beside.submit(lambda: judged(scanned.result(), Transform(rigid=rigid)))
         elastic = _elastic(fixed, moving, rigid, chosen.elastic) if chosen.deformable else None
-        scans = Scans(fixed=fixed, moving=moving, back=back.result())
-    transform, quality = Transform(rigid=rigid), judged(scans, Transform(rigid=rigid))
-    if elastic is not None:
-        transform, quality = better(scans, transform, quality, calmed(fixed, scans.back, elastic))
-    error = error_map(fixed, moving, scans.back, transform)
+        scans, transform, quality = scanned.result(), Transform(rigid=rigid), before.result()
+        if elastic is not None:
+            elastic = calmed(fixed, scans.back, elastic)
+            error = beside.submit(error_map, fixed, moving, scans.back, elastic)
+            transform, quality = better(scans, transform, quality, elastic)
+        kept = elastic is not None and transform is elastic
+        errors = error.result() if kept else error_map(fixed, moving, scans.back, transform)
     quality = replace(quality, seconds=round(time.monotonic() - begun, 2))
-    return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality, error=error)
+    return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality, error=errors)
 
 
 def _elastic(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: DeformableSettings) -> Transform:
@@ -86,7 +90,7 @@ def better(
         dice = f"{after.bone_dice:.3f} against {before.bone_dice:.3f}"
         reason = f"The deformable result does not raise the overlap of bone (Dice {dice}), so the rigid one was kept."
         return rigid, replace(before, reason=reason)
-    body = scans.fixed.grid.to_world(np.argwhere(scans.fixed.body))
+    body = scans.fixed.grid.to_world(np.argwhere(scans.fixed.body)[::10])
     length = np.linalg.norm(apply(elastic, body) - apply(rigid, body), axis=1)
     moved = float(np.percentile(length, 95))
     return elastic, replace(after, method="deformable", bone_dice_rigid=before.bone_dice, displacement_p95_mm=moved)
@@ -108,9 +112,10 @@ def judged(scans: Scans, transform: Transform) -> RegistrationQuality:
     mean square error; along a direction in which the tissue is uniform neither part sees an error.
     """
     fixed, moving = scans.fixed, scans.moving
-    hu = resample(moving.grid, moving.hu, fixed.grid, transform=transform, outside=np.nan)
-    common = np.isfinite(hu) & fixed.seen & (resample(moving.grid, moving.seen, fixed.grid, transform=transform) > 0.5)
-    body = resample(moving.grid, moving.body, fixed.grid, transform=transform) > 0.5
+    mapping = to_itk_transform(transform)
+    hu = resample(moving.grid, moving.hu, fixed.grid, transform=mapping, outside=np.nan)
+    common = np.isfinite(hu) & fixed.seen & (resample(moving.grid, moving.seen, fixed.grid, transform=mapping) > 0.5)
+    body = resample(moving.grid, moving.body, fixed.grid, transform=mapping) > 0.5
     if not (common & body & fixed.body).any():
         raise UnusableImage("The FDG and the PentixaFor CT share no part of the body: check that both cover the same region.")
     bone = bone_mask(np.nan_to_num(hu, nan=AIR_HU))

@@ -42,8 +42,8 @@ LEAST_GROWTH = 0.1
 class DeformableSettings:
     """How the deformable stage works.
 
-    factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level at most; finest: size of the field's
-    own voxel at least. Waves of the field shorter than 2 pi times a length are smoothed away where tissue has the mean
+    factors: size of a level's voxel in voxels of the coarse CT; rounds: steps of each level at most; finest: size of the
+    field's own voxel at least. Waves of the field shorter than 2 pi times a length are smoothed away where tissue has the mean
     texture, longer ones where it has less. That length follows from the deformation found so far (see _smooth_mm), between
     `softest` of the level's voxels and stiffest_mm; trust: mean square error (mm**2) of one voxel's match. ties: how strongly
     a place is drawn back to the rigid result, in parts of the mean texture; hold: the same for body that the other scan
@@ -54,7 +54,7 @@ class DeformableSettings:
     """
 
     factors: tuple[int, ...] = (4, 2, 1)
-    rounds: tuple[int, ...] = (10, 8, 8)
+    rounds: tuple[int, ...] = (8, 6, 5)
     finest: int = 2
     softest: float = 2.0
     stiffest_mm: float = 24.0
@@ -110,7 +110,7 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
 def jacobian(rigid: FloatArray, grid: Grid, field: FloatArray) -> FloatArray:
     """Determinant of the derivative of x -> R x + t + u(x) at every voxel of an upright grid; <= 0 where space folds."""
     axes = [np.gradient(field[..., c], grid.spacing[0]) for c in range(3)]
-    j = [[rigid[c, a] + axes[c][2 - a] for a in range(3)] for c in range(3)]
+    j = [[np.float32(rigid[c, a]) + axes[c][2 - a] for a in range(3)] for c in range(3)]
     minor = [j[1][a] * j[2][b] - j[1][b] * j[2][a] for a, b in ((1, 2), (0, 2), (0, 1))]
     return np.asarray(j[0][0] * minor[0] - j[0][1] * minor[1] + j[0][2] * minor[2])
 

@@ -13,7 +13,7 @@ from scipy import fft
 from scipy.spatial.transform import Rotation
 
 from analysis.errors import UnusableImage
-from analysis.grids import resample, to_image
+from analysis.grids import to_image
 from analysis.patient.registration_body import (
     LOWEST_CONTRAST,
     CoarseCt,
@@ -24,7 +24,7 @@ from analysis.patient.registration_body import (
     shrunk_grid,
     warp,
 )
-from analysis.values import FloatArray, Grid, Transform
+from analysis.values import FloatArray, Grid
 
 # Differences beyond this (contrast units, about HU of soft tissue) count less: arms, gas, contrast medium.
 WORST = 80.0
@@ -77,14 +77,15 @@ def shifts(fixed: CoarseCt, moving: CoarseCt, count: int, *, step_mm: float = 12
 
 
 def similarity(fixed: CoarseCt, moving: CoarseCt, matrix: FloatArray) -> float:
-    """Correlation of the CTs over the part of the trunk that both scans hold, less where that part is small."""
-    transform = Transform(rigid=matrix)
-    warped = resample(moving.grid, contrast(moving.hu), fixed.grid, transform=transform, outside=np.nan)
-    common = fixed.trunk & np.isfinite(warped)
-    smaller = min(int(fixed.trunk.sum()), int(moving.trunk.sum()))
+    """Correlation of the CTs, shrunk by two, over the part of the trunk that both scans hold, less where that is small."""
+    grid, target = shrunk_grid(fixed.grid, 2), block_means(contrast(fixed.hu), 2)
+    trunk = block_means(fixed.trunk.astype(np.float32), 2) > 0.5
+    warped = warp(to_image(*contrast_image(moving, 2)), grid, rigid_shift(grid, matrix))
+    common = trunk & (warped > LOWEST_CONTRAST)
+    smaller = min(int(fixed.trunk.sum()), int(moving.trunk.sum())) / 8
     if common.sum() < 0.1 * smaller:
         return -np.inf
-    a, b = contrast(fixed.hu)[common], warped[common]
+    a, b = target[common], warped[common]
     if a.std() == 0 or b.std() == 0:
         return -np.inf
     return float(np.corrcoef(a, b)[0, 1]) * min(1.0, float(common.sum()) / (0.5 * smaller))

@@ -92,11 +92,11 @@ def _laplacian(shape: tuple[int, ...], step_mm: float) -> FloatArray:
 
 
 def _waves(values: FloatArray) -> FloatArray:
-    return np.asarray(fft.dctn(values, axes=AXES, norm="ortho", workers=2))
+    return np.asarray(fft.dctn(values, axes=AXES, norm="ortho"))
 
 
 def _waved(values: FloatArray) -> FloatArray:
-    return np.asarray(fft.idctn(values, axes=AXES, norm="ortho", workers=2))
+    return np.asarray(fft.idctn(values, axes=AXES, norm="ortho"))
 
 
 def _dot(a: FloatArray, b: FloatArray) -> float:

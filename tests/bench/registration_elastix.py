@@ -31,8 +31,8 @@ def parameters(samples: str, rounds: str) -> itk.ParameterObject:
     """The default rigid and B-spline maps with what was found best for torsos of 4 mm, in accuracy and in time.
 
     Measured on the deformations of registration_cases, each against the alternative: HU clamped (mean error halved), a grid of
-    32 mm for the default's 10 mm (20 mm was worse, too), mutual information alone (the default's bending energy takes four times as
-    long and gains nothing), the step size by Qiao (2016) for the default way, which takes longer and ends no better.
+    32 mm for the default's 10 mm (20 mm was worse, too), mutual information alone (the default's bending energy takes four
+    times as long and gains nothing), the step size by Qiao (2016) for the default way, which takes longer and ends no better.
     With number_of_threads above one the two metrics of the default map end in a segmentation fault (ITKElastix issue 160).
     """
     maps = itk.ParameterObject.New()
