@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 
 from analysis.errors import UnusableImage
 from analysis.grids import apply, resample, to_itk_transform
-from analysis.patient.registration_body import AIR_HU, CoarseCt, bone_mask, coarse_ct
+from analysis.patient.registration_body import AIR_HU, CoarseCt, bone_mask, coarse_ct, cropped
 from analysis.patient.registration_deformable import DeformableSettings, deform, jacobian
 from analysis.patient.registration_error import calmed, error_map
 from analysis.patient.registration_rigid import align_rigid
@@ -37,7 +37,7 @@ class RegistrationSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scans:
-    """Both CTs and the way back: moving to fixed points, found on its own and coarser."""
+    """Both CTs, the fixed one cut to its body, and the way back: moving to fixed points, found on its own and coarser."""
 
     fixed: CoarseCt
     moving: CoarseCt
@@ -58,16 +58,17 @@ def align(fdg: PetCt, pentixafor: PetCt, settings: RegistrationSettings | None =
         fixed, moving = coarse_ct(pentixafor.ct, Tracer.PENTIXAFOR, chosen.step_mm), other.result()
         rigid = align_rigid(fixed, moving, starts=chosen.starts)
         back = beside.submit(_elastic, moving, fixed, np.linalg.inv(rigid), chosen.check)
-        scanned = beside.submit(lambda: Scans(fixed=fixed, moving=moving, back=back.result()))
+        near = cropped(fixed, margin_mm=24.0)
+        scanned = beside.submit(lambda: Scans(fixed=near, moving=moving, back=back.result()))
         before = beside.submit(lambda: judged(scanned.result(), Transform(rigid=rigid)))
         elastic = _elastic(fixed, moving, rigid, chosen.elastic) if chosen.deformable else None
         scans, transform, quality = scanned.result(), Transform(rigid=rigid), before.result()
         if elastic is not None:
-            elastic = calmed(fixed, scans.back, elastic)
-            error = beside.submit(error_map, fixed, moving, scans.back, elastic)
+            elastic = calmed(near, scans.back, elastic)
+            error = beside.submit(error_map, near, moving, scans.back, elastic)
             transform, quality = better(scans, transform, quality, elastic)
         kept = elastic is not None and transform is elastic
-        errors = error.result() if kept else error_map(fixed, moving, scans.back, transform)
+        errors = error.result() if kept else error_map(near, moving, scans.back, transform)
     quality = replace(quality, seconds=round(time.monotonic() - begun, 2))
     return AlignedPair(fdg=fdg, pentixafor=pentixafor, transform=transform, quality=quality, error=errors)
 

@@ -75,6 +75,15 @@ def upright(grid: Grid, step_mm: float, margin_mm: float = 0.0) -> Grid:
 def body_mask(hu: FloatArray, step_mm: float) -> BoolArray:
     """The patient: above -400 HU, opened (the table's sheets go), largest component, closed, lungs and bowel gas filled."""
     dense = hu > SKIN_HU
+    body = np.zeros_like(dense)
+    if dense.any():
+        # Distances take time, and around what is dense is nothing but air.
+        box = box_of(dense, margin=4)
+        body[box] = _body(dense[box], step_mm)
+    return body
+
+
+def _body(dense: BoolArray, step_mm: float) -> BoolArray:
     opened = opening(dense, 2.5 * step_mm, step_mm)
     largest = _largest(opened)
     # The opening cut noses and fingers; what lies close to the rest comes back.
@@ -142,12 +151,17 @@ def _averaged(ct: Volume, step_mm: float) -> Volume:
     factor = np.minimum(factor, ct.grid.shape)
     shape = np.array(ct.grid.shape) // factor
     k, j, i = shape * factor
-    blocks = ct.values[:k, :j, :i].reshape(shape[0], factor[0], shape[1], factor[1], shape[2], factor[2])
+    values = ct.values[:k, :j, :i]
+    # Added up axis by axis, the fastest in memory last: a third of the time of one mean over blocks.
+    for axis, n in enumerate(factor):
+        every = [values[tuple(slice(s, None, n) if a == axis else slice(None) for a in range(3))] for s in range(n)]
+        values = sum(every[1:], start=every[0]) if n > 1 else values
+    values = np.asarray(values / np.float32(factor.prod()), dtype=np.float32)
     affine = ct.grid.affine.copy()
     affine[:3, :3] = ct.grid.affine[:3, :3] * factor
     affine[:3, 3] = ct.grid.to_world((factor - 1) / 2)
     grid = Grid(shape=(int(shape[0]), int(shape[1]), int(shape[2])), affine=affine)
-    return Volume(grid=grid, values=blocks.mean(axis=(1, 3, 5), dtype=np.float32), unit=ct.unit)
+    return Volume(grid=grid, values=values, unit=ct.unit)
 
 
 def shrunk_grid(grid: Grid, factor: int) -> Grid:
@@ -163,22 +177,38 @@ def block_means(values: FloatArray, factor: int) -> FloatArray:
     """Means over factor x factor x factor voxels; a rest at the far border is completed with the border's values."""
     if factor == 1:
         return values
-    padded = np.pad(values, [(0, -size % factor) for size in values.shape], mode="edge")
-    k, j, i = np.array(padded.shape) // factor
-    return np.asarray(padded.reshape(k, factor, j, factor, i, factor).mean(axis=(1, 3, 5), dtype=np.float32))
+    if any(size % factor for size in values.shape):
+        values = np.pad(values, [(0, -size % factor) for size in values.shape], mode="edge")
+    if factor % 2 == 0:
+        # Pairs added up axis by axis: a tenth of the time of one sum over blocks.
+        layers = values[0::2] + values[1::2]
+        rows = layers[:, 0::2] + layers[:, 1::2]
+        return block_means((rows[..., 0::2] + rows[..., 1::2]) * np.float32(0.125), factor // 2)
+    k, j, i = np.array(values.shape) // factor
+    return np.asarray(values.reshape(k, factor, j, factor, i, factor).mean(axis=(1, 3, 5), dtype=np.float32))
+
+
+def box_of(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice]:
+    """The smallest box around a mask that is not empty, widened by so many voxels as far as the array goes."""
+    extent = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
+    k, j, i = (slice(max(0, int(e[0]) - margin), int(e[-1]) + margin + 1) for e in extent)
+    return k, j, i
 
 
 def cropped(ct: CoarseCt, margin_mm: float) -> CoarseCt:
     """The part around the body."""
-    margin = round(margin_mm / ct.step_mm)
-    extent = [np.flatnonzero(ct.body.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
-    low = [max(0, int(e[0]) - margin) for e in extent]
-    box = tuple(slice(a, int(e[-1]) + margin + 1) for a, e in zip(low, extent, strict=True))
-    affine = ct.grid.affine.copy()
-    affine[:3, 3] = ct.grid.to_world(low)
+    box = box_of(ct.body, round(margin_mm / ct.step_mm))
     hu = ct.hu[box]
-    grid = Grid(shape=(hu.shape[0], hu.shape[1], hu.shape[2]), affine=affine)
+    grid = cut(ct.grid, box)
     return CoarseCt(grid=grid, hu=hu, body=ct.body[box], trunk=ct.trunk[box], bone=ct.bone[box], seen=ct.seen[box])
+
+
+def cut(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """The grid of a box of its voxels."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.to_world([part.start for part in box])
+    k, j, i = (min(part.stop, size) - part.start for part, size in zip(box, grid.shape, strict=True))
+    return Grid(shape=(k, j, i), affine=affine)
 
 
 def whole_blocks(ct: CoarseCt, factor: int) -> CoarseCt:

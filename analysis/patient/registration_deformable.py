@@ -38,6 +38,10 @@ LEAST_FADE_MM = 64.0
 LEAST_GROWTH = 0.1
 
 
+# Catmull and Rom's spline a quarter of a voxel before a sample, from the two samples before it to the one behind it.
+BETWEEN = (-0.0234375, 0.2265625, 0.8671875, -0.0703125)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeformableSettings:
     """How the deformable stage works.
@@ -91,8 +95,7 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
     Result: a grid around the fixed body and u on it, float32 (nk, nj, ni, 3) in mm (x, y, z), fading to zero at its
     borders.
     """
-    comparable = _comparable(fixed, moving, rigid)
-    near = whole_blocks(cropped(comparable, margin_mm=24.0), settings.factors[0])
+    near = whole_blocks(_comparable(cropped(fixed, margin_mm=THICK_MM), moving, rigid), settings.factors[0])
     before = settings.factors[0]
     field: FloatArray = np.zeros((3, *shrunk_grid(near.grid, before).shape), dtype=np.float32)
     for factor, rounds in zip(settings.factors, settings.rounds, strict=True):
@@ -214,14 +217,13 @@ def _refined(field: FloatArray, factor: int) -> FloatArray:
 def _halved(field: FloatArray, axis: int) -> FloatArray:
     """Twice as many samples along an axis, at a quarter of a voxel on either side of each (Catmull and Rom's spline)."""
     n = field.shape[axis]
-    pad = [(2, 2) if a == axis else (0, 0) for a in range(4)]
-    wide = np.pad(field, pad, mode="edge")
-    parts = [np.take(wide, range(s, s + n), axis=axis) for s in range(5)]
-    weights = [np.float32(w) for w in (-0.0234375, 0.2265625, 0.8671875, -0.0703125)]
-    low = sum(w * p for w, p in zip(weights, parts[:4], strict=True))
-    high = sum(w * p for w, p in zip(weights[::-1], parts[1:], strict=True))
-    shape = tuple(2 * n if a == axis else size for a, size in enumerate(field.shape))
-    return np.stack([low, high], axis=axis + 1).reshape(shape)
+    wide = np.pad(field, [(2, 2) if a == axis else (0, 0) for a in range(4)], mode="edge")
+    parts = [wide[tuple(slice(s, s + n) if a == axis else slice(None) for a in range(4))] for s in range(5)]
+    finer = np.empty([2 * n if a == axis else size for a, size in enumerate(field.shape)], dtype=np.float32)
+    for first, order in ((0, parts[:4]), (1, parts[:0:-1])):
+        half = finer[tuple(slice(first, None, 2) if a == axis else slice(None) for a in range(4))]
+        half[...] = sum(np.float32(w) * p for w, p in zip(BETWEEN, order, strict=True))
+    return finer
 
 
 def _faded(grid: Grid, field: FloatArray) -> tuple[Grid, FloatArray]:

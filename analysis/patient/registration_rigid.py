@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 from scipy import fft
 from scipy.spatial.transform import Rotation
 
@@ -18,13 +19,15 @@ from analysis.patient.registration_body import (
     LOWEST_CONTRAST,
     CoarseCt,
     block_means,
+    box_of,
     contrast,
     contrast_image,
+    cut,
     rigid_shift,
     shrunk_grid,
     warp,
 )
-from analysis.values import FloatArray, Grid
+from analysis.values import BoolArray, FloatArray, Grid
 
 # Differences beyond this (contrast units, about HU of soft tissue) count less: arms, gas, contrast medium.
 WORST = 80.0
@@ -37,21 +40,54 @@ def align_rigid(fixed: CoarseCt, moving: CoarseCt, *, starts: int) -> FloatArray
 
     Raises UnusableImage where the scans have no part in common.
     """
+    coarse, middle = _view(fixed, moving, 4), _view(fixed, moving, 2)
     begun = []
     for shift in shifts(fixed, moving, starts):
         start = np.eye(4)
         start[:3, 3] = shift
-        matrix = _fitted(fixed, moving, start, factor=4, rounds=20)
-        begun.append((similarity(fixed, moving, matrix), matrix))
+        matrix = _fitted(coarse, start, rounds=20)
+        begun.append((similarity(middle, matrix), matrix))
     best = max((score for score, _ in begun), default=-np.inf)
     if not np.isfinite(best):
         raise UnusableImage(
             "The FDG and the PentixaFor CT share no part of the body: check that both scans cover the same region."
         )
     # Only what is nearly as good as the best may yet overtake it.
-    hopeful = [_fitted(fixed, moving, matrix, factor=2, rounds=20) for score, matrix in begun if score > 0.9 * best]
-    chosen = hopeful[0] if len(hopeful) == 1 else max(hopeful, key=lambda matrix: similarity(fixed, moving, matrix))
-    return _fitted(fixed, moving, chosen, factor=1, rounds=2)
+    hopeful = [_fitted(middle, matrix, rounds=20) for score, matrix in begun if score > 0.9 * best]
+    chosen = hopeful[0] if len(hopeful) == 1 else max(hopeful, key=lambda matrix: similarity(middle, matrix))
+    return _fitted(_view(fixed, moving, 1), chosen, rounds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _View:
+    """Both CTs' contrast shrunk by a factor, the fixed one cut to the box of its trunk.
+
+    gradient: of the fixed one along (k, j, i), a mm. trunk: what is compared; smaller: the smaller trunk of both, in voxels.
+    """
+
+    grid: Grid
+    target: FloatArray
+    gradient: list[FloatArray]
+    trunk: BoolArray
+    moving: sitk.Image
+    smaller: float
+
+
+def _view(fixed: CoarseCt, moving: CoarseCt, factor: int) -> _View:
+    # In whole blocks, so that a cut CT is shrunk as the whole one would be.
+    k, j, i = (slice(part.start // 4 * 4, part.stop) for part in box_of(fixed.trunk, margin=2 * factor))
+    box, grid = (k, j, i), cut(fixed.grid, (k, j, i))
+    target = block_means(contrast(fixed.hu[box]), factor)
+    trunk = block_means((fixed.trunk & fixed.seen)[box].astype(np.float32), factor) > 0.5
+    shrunk = shrunk_grid(grid, factor)
+    return _View(
+        grid=shrunk,
+        target=target,
+        gradient=list(np.gradient(target, shrunk.spacing[0])),
+        trunk=trunk,
+        moving=to_image(*contrast_image(moving, factor)),
+        smaller=min(int(fixed.trunk.sum()), int(moving.trunk.sum())) / factor**3,
+    )
 
 
 def shifts(fixed: CoarseCt, moving: CoarseCt, count: int, *, step_mm: float = 12.0) -> list[FloatArray]:
@@ -76,19 +112,16 @@ def shifts(fixed: CoarseCt, moving: CoarseCt, count: int, *, step_mm: float = 12
     return found
 
 
-def similarity(fixed: CoarseCt, moving: CoarseCt, matrix: FloatArray) -> float:
-    """Correlation of the CTs, shrunk by two, over the part of the trunk that both scans hold, less where that is small."""
-    grid, target = shrunk_grid(fixed.grid, 2), block_means(contrast(fixed.hu), 2)
-    trunk = block_means(fixed.trunk.astype(np.float32), 2) > 0.5
-    warped = warp(to_image(*contrast_image(moving, 2)), grid, rigid_shift(grid, matrix))
-    common = trunk & (warped > LOWEST_CONTRAST)
-    smaller = min(int(fixed.trunk.sum()), int(moving.trunk.sum())) / 8
-    if common.sum() < 0.1 * smaller:
+def similarity(view: _View, matrix: FloatArray) -> float:
+    """Correlation of the CTs over the part of the trunk that both scans hold, less where that part is small."""
+    warped = warp(view.moving, view.grid, rigid_shift(view.grid, matrix))
+    common = view.trunk & (warped > LOWEST_CONTRAST)
+    if common.sum() < 0.1 * view.smaller:
         return -np.inf
-    a, b = target[common], warped[common]
+    a, b = view.target[common], warped[common]
     if a.std() == 0 or b.std() == 0:
         return -np.inf
-    return float(np.corrcoef(a, b)[0, 1]) * min(1.0, float(common.sum()) / (0.5 * smaller))
+    return float(np.corrcoef(a, b)[0, 1]) * min(1.0, float(common.sum()) / (0.5 * view.smaller))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,47 +146,48 @@ def _masked_correlation(fixed: _Shrunk, moving: _Shrunk) -> FloatArray:
     f, f_mask, m, m_mask = fixed.values, fixed.seen, moving.values, moving.seen
     shape = np.array(f.shape) + np.array(m.shape) - 1
     fast = [fft.next_fast_len(int(n), real=True) for n in shape]
+    fixed_waves = [fft.rfftn(a[::-1, ::-1, ::-1], fast, workers=2) for a in (f_mask, f, f * f, fixed.trunk)]
+    moving_waves = [fft.rfftn(b, fast, workers=2) for b in (m_mask, m, m * m, moving.trunk)]
 
-    def cross(a: FloatArray, b: FloatArray) -> FloatArray:
-        product = fft.rfftn(a[::-1, ::-1, ::-1], fast) * fft.rfftn(b, fast)
-        return np.asarray(fft.irfftn(product, fast)[tuple(slice(n) for n in shape)])
+    def cross(a: int, b: int) -> FloatArray:
+        product = fft.irfftn(fixed_waves[a] * moving_waves[b], fast, workers=2)
+        return np.asarray(product[tuple(slice(n) for n in shape)])
 
-    n = np.maximum(1.0, np.round(cross(f_mask, m_mask)))
-    f_sum, m_sum = cross(f, m_mask), cross(f_mask, m)
-    top = cross(f, m) - f_sum * m_sum / n
-    f_var = cross(f * f, m_mask) - f_sum**2 / n
-    m_var = cross(f_mask, m * m) - m_sum**2 / n
+    n = np.maximum(1.0, np.round(cross(0, 0)))
+    f_sum, m_sum = cross(1, 0), cross(0, 1)
+    top = cross(1, 1) - f_sum * m_sum / n
+    f_var = cross(2, 0) - f_sum**2 / n
+    m_var = cross(0, 2) - m_sum**2 / n
     # What is even carries no place: its correlation is rounding.
     floor = n * 1e-2 * max(float(f.var()), float(m.var()))
     result = np.where((f_var > floor) & (m_var > floor), top / np.sqrt(np.maximum(f_var * m_var, 1.0)), np.nan)
     # Air agrees with air anywhere, so it is the trunks that must meet; little in common agrees by chance more easily.
-    share = cross(fixed.trunk, moving.trunk) / min(fixed.trunk.sum(), moving.trunk.sum())
+    share = cross(3, 3) / min(fixed.trunk.sum(), moving.trunk.sum())
     result[share < LEAST_SHARE] = np.nan
     return np.asarray(result * np.minimum(1.0, share / 0.5))
 
 
-def _fitted(fixed: CoarseCt, moving: CoarseCt, start: FloatArray, factor: int, rounds: int) -> FloatArray:
-    """The matrix after at most `rounds` Gauss-Newton steps on both CTs shrunk by factor; stops when a step is tiny.
+def _fitted(view: _View, start: FloatArray, rounds: int) -> FloatArray:
+    """The matrix after at most `rounds` Gauss-Newton steps; stops when a step is tiny.
 
     Minimises the difference of the contrast over the fixed trunk, large differences counting less (see WORST).
     """
-    grid = shrunk_grid(fixed.grid, factor)
-    target = block_means(contrast(fixed.hu), factor)
-    trunk = block_means((fixed.trunk & fixed.seen).astype(np.float32), factor) > 0.5
-    image = to_image(*contrast_image(moving, factor))
-    gradient = np.gradient(target, grid.spacing[0])
+    grid, target, trunk = view.grid, view.target, view.trunk
     points = grid.to_world(np.argwhere(trunk))
+    if not len(points):
+        return start
+    slopes = [gradient[trunk] for gradient in view.gradient]
     centre = points.mean(axis=0)
     matrix = start
     for _ in range(rounds):
-        warped = warp(image, grid, rigid_shift(grid, matrix))
+        warped = warp(view.moving, grid, rigid_shift(grid, matrix))
         seen = (warped > LOWEST_CONTRAST)[trunk]
         if not seen.any():
             break
         warped = np.where(warped > LOWEST_CONTRAST, warped, target)
         # The arrays' axes are (k, j, i), the positions' (x, y, z).
-        both = zip(gradient, np.gradient(warped, grid.spacing[0]), strict=True)
-        mean = np.stack([(a + b)[trunk] / 2 for a, b in both][::-1], axis=-1).astype(np.float64)
+        both = zip(slopes, np.gradient(warped, grid.spacing[0]), strict=True)
+        mean = np.stack([(a + b[trunk]) / 2 for a, b in both][::-1], axis=-1).astype(np.float64)
         residual = (target - warped)[trunk].astype(np.float64)
         weight = seen / np.maximum(1.0, np.abs(residual) / WORST)
         step = _rigid_step(mean, np.cross(points - centre, mean), residual, weight)
