@@ -12,7 +12,7 @@ from pydicom import Dataset
 from analysis.errors import IncompleteSeries
 from analysis.values import FloatArray, Grid
 from dicom_io.elements import number, numbers, text
-from dicom_io.studies import Instance, Series
+from dicom_io.studies import Instance, Series, once_a_series
 
 # Cosines are written with six digits, positions with at least two: finer differences are rounding.
 COSINE_TOLERANCE = 1e-3
@@ -74,6 +74,7 @@ def extent(series: Series, along: FloatArray) -> tuple[float, float] | None:
     return places[0] - half, places[-1] + half
 
 
+@once_a_series
 def slice_grid(series: Series) -> SliceGrid:
     """The grid of a series whose slices are all there, once, and of one kind.
 

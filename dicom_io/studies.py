@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from pydicom import Dataset
 
@@ -45,7 +49,7 @@ class Instance:
         return f"slice {number}" if self.frame is None else f"frame {self.frame + 1} of instance {number}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Series:
     """The instances of one SeriesInstanceUID, in order of position along the slice normal, then of instance number."""
 
@@ -72,6 +76,22 @@ class Series:
     @property
     def frame_of_reference_uid(self) -> str:
         return text(self.header, "FrameOfReferenceUID")
+
+
+T = TypeVar("T")
+
+
+def once_a_series(work: Callable[[Series], T]) -> Callable[[Series], T]:
+    """The same, asked once of each series: its headers never change. Forgotten with the series; what is raised is not kept."""
+    known: WeakKeyDictionary[Series, T] = WeakKeyDictionary()
+
+    @functools.wraps(work)
+    def asked(series: Series) -> T:
+        if series not in known:
+            known[series] = work(series)
+        return known[series]
+
+    return asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from analysis.values import Body
 from dicom_io.choice import name
 from dicom_io.correction import why_not_corrected, why_not_static
 from dicom_io.elements import text
-from dicom_io.studies import Series
+from dicom_io.studies import Series, once_a_series
 from dicom_io.suv_alternatives import Alternative, alternative, disagreements
 from dicom_io.suv_body import body, to_body_weight, unit_notes
 from dicom_io.suv_checks import decay_notes, require_one_kind, require_readable, tracer_notes, without_slopes
@@ -61,6 +61,7 @@ class SuvConversion:
         return self.body.height_m
 
 
+@once_a_series
 def suv_conversion(series: Series) -> SuvConversion:
     """What turns a PET series into SUVbw.
 

@@ -108,6 +108,19 @@ def components(mask: BoolArray) -> tuple[LabelArray, LabelArray]:
     return labels, np.bincount(labels[box].ravel(), minlength=n + 1)[1:]
 
 
+def tops(values: FloatArray, labels: LabelArray, numbers: LabelArray) -> list[tuple[int, ...]]:
+    """The index of the highest value under each of the numbers; only labelled voxels are looked at, not the whole array."""
+    flat = np.flatnonzero(labels)
+    places = ndimage.maximum_position(values.ravel()[flat], labels.ravel()[flat], numbers)
+    return [tuple(int(n) for n in np.unravel_index(flat[place], labels.shape)) for (place,) in places]
+
+
+def means(values: FloatArray | BoolArray, labels: LabelArray, numbers: LabelArray) -> FloatArray:
+    """The mean of the values under each of the numbers; only labelled voxels are looked at, not the whole array."""
+    flat = np.flatnonzero(labels)
+    return np.atleast_1d(ndimage.mean(values.ravel()[flat].astype(np.float32), labels.ravel()[flat], numbers))
+
+
 def largest(mask: BoolArray) -> BoolArray:
     """The largest connected component; empty where the mask is."""
     labels, sizes = components(mask)

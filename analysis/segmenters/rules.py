@@ -14,7 +14,7 @@ from scipy import ndimage
 from analysis.patient.measures import MeasurementSettings, peak_at
 from analysis.ports import LesionMap
 from analysis.segmenters.anatomy_names import BOWEL
-from analysis.segmenters.morphology import components, crop_to, dilate
+from analysis.segmenters.morphology import components, crop_to, dilate, means, tops
 from analysis.segmenters.rules_anatomy import EXCRETION
 from analysis.segmenters.rules_spill import lesions_beside
 from analysis.segmenters.thresholds import Threshold, ThresholdSettings, absolute, defined, limits, references
@@ -107,9 +107,9 @@ def organ_limits(study: PetCt, anatomy: Anatomy, settings: RuleSettings) -> Floa
     for organ in (anatomy.regions.mask(name) for name in WARM):
         if organ.any():
             usual = float(np.median(suv[organ]))
-            factor = np.where(organ | (anatomy.bone < 0.5), settings.organ_factor, 1.0)
             reach = dilate(grid, organ, settings.margin_mm)
-            limit[reach] = np.maximum(limit, usual * factor)[reach]
+            factor = np.where(organ[reach] | (anatomy.bone[reach] < 0.5), settings.organ_factor, 1.0)
+            limit[reach] = np.maximum(limit[reach], usual * factor)
     return limit
 
 
@@ -128,7 +128,7 @@ def winding(grid: Grid, mask: BoolArray, bowel: BoolArray) -> BoolArray:
     """
     labels, sizes = components(mask)
     numbers = np.arange(1, sizes.size + 1)
-    along = np.atleast_1d(ndimage.mean(bowel.astype(np.float32), labels, numbers)) if sizes.size else numbers
+    along = means(bowel, labels, numbers) if sizes.size else numbers
     spans = [[s.stop - s.start for s in box] for box in ndimage.find_objects(labels)]
     drop = [
         part > 0.5 and max(np.multiply(span, grid.spacing)) > 40.0 and size < 0.35 * np.prod(span)
@@ -177,8 +177,7 @@ def physiological_hills(suv: FloatArray, hill: LabelArray, organs: BoolArray, sp
     """For each hill number (from 0) whether it is no lesion: its top lies in an organ's reach, or half of it in the organ."""
     count = int(hill.max()) + 1
     numbers = np.unique(hill[hill > 0])
-    tops = ndimage.maximum_position(suv, hill, numbers)
     out = np.ones(count, dtype=bool)
-    out[numbers] = [bool(spill[t] or organs[t]) for t in tops]
-    out[numbers] |= np.asarray(ndimage.mean(organs.astype(np.float32), hill, numbers)) > 0.5
+    out[numbers] = [bool(spill[top] or organs[top]) for top in tops(suv, hill, numbers)]
+    out[numbers] |= means(organs, hill, numbers) > 0.5
     return out

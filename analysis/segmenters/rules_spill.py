@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.patient.measures import peak_at
-from analysis.segmenters.morphology import components, dilate
+from analysis.segmenters.morphology import components, dilate, means, tops
 from analysis.segmenters.rules_anatomy import EXCRETION
 from analysis.values import Anatomy, BoolArray, FloatArray, Grid, Volume
 
@@ -60,10 +60,8 @@ def but_urine(anatomy: Anatomy, mask: BoolArray) -> BoolArray:
     labels, sizes = components(mask)
     if not sizes.size:
         return mask
-    hilum, numbers = hila(anatomy).astype(np.float32), np.arange(1, sizes.size + 1)
-    urine = (np.asarray(ndimage.mean(hilum, labels, numbers)) > 0.5) & (
-        np.asarray(ndimage.mean(anatomy.bone, labels, numbers)) < 0.25
-    )
+    numbers = np.arange(1, sizes.size + 1)
+    urine = (means(hila(anatomy), labels, numbers) > 0.5) & (means(anatomy.bone, labels, numbers) < 0.25)
     return np.concatenate([[False], ~urine])[labels]
 
 
@@ -105,8 +103,9 @@ def unexplained(grid: Grid, rest: FloatArray, limit: FloatArray, places: BoolArr
     lasting = np.zeros_like(keep)
     lasting[np.unique(labels[tuple(index[passes].T)])] = True
     numbers = np.flatnonzero(keep & lasting)
-    tops = ndimage.maximum_position(rest, labels, numbers)
-    return np.isin(labels, [n for n, top in zip(numbers, tops, strict=True) if not off[top]])
+    kept = np.zeros_like(keep)
+    kept[numbers] = [not off[top] for top in tops(rest, labels, numbers)]
+    return kept[labels]
 
 
 def round_ones(grid: Grid, mask: BoolArray) -> BoolArray:
