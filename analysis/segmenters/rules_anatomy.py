@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.both import for_both
 from analysis.grids import inverted, resample
 from analysis.segmenters.anatomy_names import URINARY_TRACT
 from analysis.segmenters.morphology import part
@@ -36,7 +37,7 @@ class RuleAnatomy:
 
     def segment_anatomy(self, pair: AlignedPair) -> Mapping[Tracer, Anatomy]:
         """Regions and bone fraction on each study's PET grid."""
-        return {tracer: self.of_study(pair, tracer) for tracer in Tracer}
+        return for_both(lambda tracer: self.of_study(pair, tracer))
 
     def of_study(self, pair: AlignedPair, tracer: Tracer) -> Anatomy:
         """Regions and bone fraction on the PET grid of one study, by its CT and both PETs."""
