@@ -184,7 +184,7 @@ class AlignedPair:
     def error_mm_at(self, points: npt.ArrayLike) -> FloatArray:
         """(n, 3) points of the fixed frame (PentixaFor, LPS mm) -> (n,) the error expected there, in mm.
 
-        About two thirds of the true errors are smaller; without a map it is quality.error_mm everywhere.
+        Most of the true errors are smaller (docs/METHOD.md 3); without a map it is quality.error_mm everywhere.
         """
         places = np.atleast_2d(np.asarray(points, dtype=np.float64))
         return np.full(len(places), self.quality.error_mm) if self.error is None else self.error.at(places)

@@ -15,7 +15,7 @@ from analysis.values import BoolArray, ErrorMap, FloatArray, Grid, Transform
 # An error and a deformation are judged over neighbourhoods of this sigma.
 NEAR_MM = 16.0
 # The error that is told is the root mean square of what there-and-back and bone disagree by, and not below a part of a
-# voxel; how many of the true errors are smaller is measured in tests/bench/bench_registration.py.
+# voxel. The way back is the coarser one, so it is told too large rather than too small (tests/bench/bench_registration.py).
 LEAST_VOXELS = 0.15
 
 

@@ -90,9 +90,7 @@ def _figures(rows: Mapping[str, Mapping[str, Row]], share: float, worse: int) ->
         Figure(what="bone error", ours=ours[2], unit="mm", target="< 2 mm", met=bool(ours[2] < 2.0)),
         Figure(what="folding", ours=ours[3], unit="", target="none", met=bool(ours[3] == 0)),
         Figure(what="cases worse than rigid", ours=worse, unit="", target="none", met=worse == 0),
-        Figure(
-            what="places with less error than told", ours=share, unit="", target="about two thirds", met=0.6 <= share <= 0.8
-        ),
+        Figure(what="places with less error than told", ours=share, unit="", target=">= 0.8", met=share >= 0.8),
     ]
     for peer, cases in rows.items():
         if peer == "duet":

@@ -67,7 +67,7 @@ def elastix(fixed: Volume, moving: Volume, samples: int = 2048, rounds: int = 25
         np.savez(source, fixed=fixed.values, moving=moving.values, **affines)
         script = Path(__file__).with_name("registration_elastix.py")
         command = [sys.executable, script, source, target, str(samples), str(rounds)]
-        subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_S)
+        subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_S, cwd=folder)  # it leaves files there
         with np.load(target) as found:
             shift, (wall, cpu) = found["shift"], found["seconds"]
     return Found(there=_by_field(fixed.grid, shift), seconds=float(wall), cpu_seconds=float(cpu))
