@@ -8,6 +8,8 @@ smoothing. Nothing here is random, and no result depends on the number of thread
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +32,7 @@ from analysis.patient.registration_body import (
     whole_blocks,
 )
 from analysis.patient.registration_solver import PAIRS, POWER, System, roughness, solved
-from analysis.values import FloatArray, Grid, Transform
+from analysis.values import BoolArray, FloatArray, Grid, Transform
 
 THICK_MM = 24.0
 LEAST_FADE_MM = 64.0
@@ -38,6 +40,8 @@ LEAST_FADE_MM = 64.0
 LEAST_GROWTH = 0.1
 
 
+# Slices that are worked on at once: few enough for the processor's own memory; a multiple of every level's factor.
+SLAB = 16
 # Catmull and Rom's spline a quarter of a voxel before a sample, from the two samples before it to the one behind it.
 BETWEEN = (-0.0234375, 0.2265625, 0.8671875, -0.0703125)
 
@@ -112,10 +116,15 @@ def deform(fixed: CoarseCt, moving: CoarseCt, rigid: FloatArray, settings: Defor
 
 def jacobian(rigid: FloatArray, grid: Grid, field: FloatArray) -> FloatArray:
     """Determinant of the derivative of x -> R x + t + u(x) at every voxel of an upright grid; <= 0 where space folds."""
-    axes = [np.gradient(field[..., c], grid.spacing[0]) for c in range(3)]
-    j = [[np.float32(rigid[c, a]) + axes[c][2 - a] for a in range(3)] for c in range(3)]
-    minor = [j[1][a] * j[2][b] - j[1][b] * j[2][a] for a, b in ((1, 2), (0, 2), (0, 1))]
-    return np.asarray(j[0][0] * minor[0] - j[0][1] * minor[1] + j[0][2] * minor[2])
+    out = np.empty(grid.shape, dtype=np.float32)
+    for first in range(0, grid.shape[0], SLAB):
+        halo = slice(max(0, first - 1), first + SLAB + 1)
+        own = slice(first - halo.start, first - halo.start + SLAB)
+        axes = [[slope[own] for slope in list(np.gradient(field[halo, ..., c], grid.spacing[0]))] for c in range(3)]
+        j = [[np.float32(rigid[c, a]) + axes[c][2 - a] for a in range(3)] for c in range(3)]
+        minor = [j[1][a] * j[2][b] - j[1][b] * j[2][a] for a, b in ((1, 2), (0, 2), (0, 1))]
+        out[first : first + SLAB] = j[0][0] * minor[0] - j[0][1] * minor[1] + j[0][2] * minor[2]
+    return out
 
 
 def _unfolded(rigid: FloatArray, grid: Grid, field: FloatArray, rounds: int = 4) -> FloatArray:
@@ -170,14 +179,8 @@ def _step(level: _Level, field: FloatArray, coarser: int, settings: DeformableSe
     warped = warp(level.moving, level.grid, level.base + _refined(field, coarser))
     seen = warped > LOWEST_CONTRAST
     warped = np.where(seen, warped, level.fixed)
-    residual = level.fixed - warped
-    weight = level.weight * seen / np.maximum(1.0, np.abs(residual) / settings.residual)
-    # The arrays' axes are (k, j, i), the field's components (x, y, z).
-    mean = [(a + b) / (2 * step_mm) for a, b in zip(level.gradient, np.gradient(warped), strict=True)][::-1]
-    weight = weight / (1.0 + sum(g * g for g in mean) * np.float32((step_mm / settings.edge) ** 2))
-    products = np.stack([block_means(weight * mean[a] * mean[b], coarser) for a, b in PAIRS])
-    weighted = weight * residual
-    right = np.stack([block_means(weighted * g, coarser) for g in mean])
+    normal = _normal(level, warped, seen, coarser, settings)
+    products, right = (np.concatenate(parts, axis=1) for parts in zip(*normal, strict=True))
     texture = float(products[:3].sum(dtype=np.float64) / 3 / max(1.0, float((level.weight > 0).sum()) / coarser**3))
     # Body that has no counterpart, such as arms that lie elsewhere, follows the rigid result and draws its surroundings to it.
     held = np.float32(settings.hold * texture) * block_means(level.apart, coarser)
@@ -191,7 +194,35 @@ def _step(level: _Level, field: FloatArray, coarser: int, settings: DeformableSe
         smooth_mm=_smooth_mm(field, step_mm, step_mm * coarser, settings),
         ties=settings.ties,
     )
-    return np.clip(solved(system, field, settings.solver), -step_mm, step_mm)
+    # By the finest level the way back is done, and its processor free.
+    threads = 2 if level.factor == 1 else 1
+    return np.clip(solved(system, field, settings.solver, threads), -step_mm, step_mm)
+
+
+def _normal(
+    level: _Level, warped: FloatArray, seen: BoolArray, coarser: int, settings: DeformableSettings
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """The step's normal equations on the field's voxels, slab by slab: products (6, nk, nj, ni), right side (3, nk, nj, ni).
+
+    A slab stays in the processor's memory, and two are worked on at once; no voxel knows of its slab.
+    """
+    step_mm, last = level.grid.spacing[0], warped.shape[0]
+
+    def of_slab(first: int) -> tuple[FloatArray, FloatArray]:
+        own, halo = slice(first, first + SLAB), slice(max(0, first - 1), first + SLAB + 1)
+        inner = slice(first - halo.start, first - halo.start + min(SLAB, last - first))
+        slopes = [slope[inner] for slope in list(np.gradient(warped[halo]))]
+        residual = level.fixed[own] - warped[own]
+        # The arrays' axes are (k, j, i), the field's components (x, y, z).
+        mean = [(a[own] + b) / (2 * step_mm) for a, b in zip(level.gradient, slopes, strict=True)][::-1]
+        weight = level.weight[own] * seen[own] / np.maximum(1.0, np.abs(residual) / settings.residual)
+        weight = weight / (1.0 + sum(g * g for g in mean) * np.float32((step_mm / settings.edge) ** 2))
+        heavy = [weight * g for g in mean]
+        products = np.stack([block_means(heavy[a] * mean[b], coarser) for a, b in PAIRS])
+        return products, np.stack([block_means(residual * g, coarser) for g in heavy])
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(of_slab, range(0, last, SLAB))
 
 
 def _smooth_mm(field: FloatArray, level_mm: float, step_mm: float, settings: DeformableSettings) -> float:

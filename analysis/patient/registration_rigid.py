@@ -55,7 +55,7 @@ def align_rigid(fixed: CoarseCt, moving: CoarseCt, *, starts: int) -> FloatArray
     # Only what is nearly as good as the best may yet overtake it.
     hopeful = [_fitted(middle, matrix, rounds=20) for score, matrix in begun if score > 0.9 * best]
     chosen = hopeful[0] if len(hopeful) == 1 else max(hopeful, key=lambda matrix: similarity(middle, matrix))
-    return _fitted(_view(fixed, moving, 1), chosen, rounds=2)
+    return _fitted(_view(fixed, moving, 1), chosen, rounds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import fft
@@ -53,25 +54,26 @@ class System:
         return np.asarray(self.texture * ((self.smooth_mm**2 * waves) ** POWER + self.ties), dtype=np.float32)
 
 
-def solved(system: System, field: FloatArray, rounds: int) -> FloatArray:
+def solved(system: System, field: FloatArray, rounds: int, threads: int = 1) -> FloatArray:
     """The shift v (3, nk, nj, ni) in mm after so many rounds of conjugate gradients; field: u, float32 of the same shape."""
+    waves, waved = partial(_waves, threads=threads), partial(_waved, threads=threads)
     stiffness = system.stiffness
     inverse = 1.0 / (stiffness + np.float32(system.texture))
     found = np.zeros_like(field)
-    rest = system.right - _waved(stiffness * _waves(field))
-    spectrum = inverse * _waves(rest)
-    step = _waved(spectrum)
+    rest = system.right - waved(stiffness * waves(field))
+    spectrum = inverse * waves(rest)
+    step = waved(spectrum)
     path = step
     power = _dot(rest, step)
     for _ in range(rounds):
         if power <= 0:
             break
-        image = system.pull(path) + _waved(stiffness * spectrum)
+        image = system.pull(path) + waved(stiffness * spectrum)
         length = np.float32(power / _dot(path, image))
         found += length * path
         rest -= length * image
-        fresh = inverse * _waves(rest)
-        step = _waved(fresh)
+        fresh = inverse * waves(rest)
+        step = waved(fresh)
         before, power = power, _dot(rest, step)
         ratio = np.float32(power / before)
         path = step + ratio * path
@@ -91,12 +93,12 @@ def _laplacian(shape: tuple[int, ...], step_mm: float) -> FloatArray:
     return np.asarray(k[:, None, None] + j[None, :, None] + i[None, None, :], dtype=np.float32)
 
 
-def _waves(values: FloatArray) -> FloatArray:
-    return np.asarray(fft.dctn(values, axes=AXES, norm="ortho"))
+def _waves(values: FloatArray, threads: int = 1) -> FloatArray:
+    return np.asarray(fft.dctn(values, axes=AXES, norm="ortho", workers=threads))
 
 
-def _waved(values: FloatArray) -> FloatArray:
-    return np.asarray(fft.idctn(values, axes=AXES, norm="ortho"))
+def _waved(values: FloatArray, threads: int = 1) -> FloatArray:
+    return np.asarray(fft.idctn(values, axes=AXES, norm="ortho", workers=threads))
 
 
 def _dot(a: FloatArray, b: FloatArray) -> float:
