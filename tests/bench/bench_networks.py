@@ -92,7 +92,7 @@ def large(models: Path) -> ModelSettings:
     torch.manual_seed(1)
     names = arch["network_class_name"], arch["arch_kwargs"], arch["_kw_requires_import"]
     write_fold(folder / "fold_0", get_network_from_plans(*names, 2, 2, True, False), plans)
-    return sealed(models, replace(card, name=LARGE, version="random", files={}))
+    return sealed(models, replace(card, name=LARGE, version="random", trainer="nnUNetTrainer", files={}))
 
 
 def measure(settings: ModelSettings, name: str, patient: DigitalPatient) -> list[Figure]:
