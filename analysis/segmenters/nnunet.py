@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from analysis.segmenters.model_files import ModelFolder, open_folder
 from analysis.segmenters.model_settings import ModelSettings
 from analysis.segmenters.network_input import network_input
 from analysis.segmenters.nnunet_run import Resident, log, predict, undisturbed
+from analysis.segmenters.tiles import ON_GPU, in_batches
 from analysis.values import FloatArray, Model, PetCt, Tracer
 
 if TYPE_CHECKING:
@@ -139,6 +140,9 @@ def _predictor(card: ModelCard, texts: list[bytes], states: Iterable[bytes], set
         device=device,
         allow_tqdm=False,
     )
+    tiles = settings.tiles or (ON_GPU if device.type == "cuda" else 1)
+    if tiles > 1:
+        predictor._internal_predict_sliding_window_return_logits = partial(in_batches, predictor, tiles=tiles)
     checkpoints = [_checkpoint(card, data) for data in states]
     try:
         _fill(predictor, card, [json.loads(text) for text in texts], checkpoints)
