@@ -9,7 +9,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
-from analysis.values import FloatArray, Grid, Transform
+from analysis.values import BoolArray, FloatArray, Grid, Transform
 
 
 def to_image(grid: Grid, values: npt.NDArray[Any]) -> sitk.Image:
@@ -130,3 +130,30 @@ def centres(grid: Grid) -> FloatArray:
     """(nk, nj, ni, 3) positions of all voxel centres in LPS mm."""
     index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
     return grid.to_world(index)
+
+
+def part(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """The grid of an index box."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.to_world([s.start for s in box])
+    k, j, i = (s.stop - s.start for s in box)
+    return Grid(shape=(k, j, i), affine=affine)
+
+
+def box_of(mask: BoolArray) -> tuple[slice, slice, slice]:
+    """The index box of the mask; the whole grid where it is empty."""
+    k = _span(np.array([plane.any() for plane in mask], dtype=bool))
+    flat = np.logical_or.reduce(mask[k], axis=0)
+    return k, _span(flat.any(axis=1)), _span(flat.any(axis=0))
+
+
+def _span(line: BoolArray) -> slice:
+    places = np.flatnonzero(line)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, line.size)
+
+
+def crop_to(grid: Grid, mask: BoolArray, margin_mm: float = 0.0) -> tuple[slice, slice, slice]:
+    """The index box of the mask with a margin; the whole grid where it is empty."""
+    pad = [int(np.ceil(margin_mm / s)) for s in grid.spacing]
+    k, j, i = (slice(max(0, b.start - p), min(n, b.stop + p)) for b, p, n in zip(box_of(mask), pad, mask.shape, strict=True))
+    return k, j, i

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy import fft, ndimage
 
 from analysis.errors import UnusableImage
-from analysis.grids import resample, to_image
+from analysis.grids import crop_to, part, resample, to_image
 from analysis.values import BoolArray, FloatArray, Grid, Tracer, Volume
 
 AIR_HU = -1000.0
@@ -49,7 +49,7 @@ def coarse_ct(ct: Volume, tracer: Tracer, step_mm: float) -> CoarseCt:
     grid = upright(ct.grid, step_mm)
     hu = resample(averaged.grid, np.where(_measured(averaged), averaged.values, UNSEEN), grid, outside=UNSEEN)
     seen = hu > UNMEASURED_HU
-    body = body_mask(hu, step_mm)
+    body = body_mask(grid, hu)
     if float(body.sum()) * grid.voxel_ml < SMALLEST_BODY_ML:
         raise UnusableImage(
             f"The {tracer} CT shows no body (less than {SMALLEST_BODY_ML:.0f} ml above {SKIN_HU:.0f} HU): "
@@ -72,14 +72,14 @@ def upright(grid: Grid, step_mm: float, margin_mm: float = 0.0) -> Grid:
     return Grid(shape=(int(size[2]), int(size[1]), int(size[0])), affine=affine)
 
 
-def body_mask(hu: FloatArray, step_mm: float) -> BoolArray:
+def body_mask(grid: Grid, hu: FloatArray) -> BoolArray:
     """The patient: above -400 HU, opened (the table's sheets go), largest component, closed, lungs and bowel gas filled."""
     dense = hu > SKIN_HU
     body = np.zeros_like(dense)
     if dense.any():
         # Distances take time, and around what is dense is nothing but air.
-        box = box_of(dense, margin=4)
-        body[box] = _body(dense[box], step_mm)
+        box = crop_to(grid, dense, 4 * grid.spacing[0])
+        body[box] = _body(dense[box], grid.spacing[0])
     return body
 
 
@@ -188,27 +188,12 @@ def block_means(values: FloatArray, factor: int) -> FloatArray:
     return np.asarray(values.reshape(k, factor, j, factor, i, factor).mean(axis=(1, 3, 5), dtype=np.float32))
 
 
-def box_of(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice]:
-    """The smallest box around a mask that is not empty, widened by so many voxels as far as the array goes."""
-    extent = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
-    k, j, i = (slice(max(0, int(e[0]) - margin), int(e[-1]) + margin + 1) for e in extent)
-    return k, j, i
-
-
 def cropped(ct: CoarseCt, margin_mm: float) -> CoarseCt:
     """The part around the body."""
-    box = box_of(ct.body, round(margin_mm / ct.step_mm))
+    box = crop_to(ct.grid, ct.body, margin_mm)
     hu = ct.hu[box]
-    grid = cut(ct.grid, box)
+    grid = part(ct.grid, box)
     return CoarseCt(grid=grid, hu=hu, body=ct.body[box], trunk=ct.trunk[box], bone=ct.bone[box], seen=ct.seen[box])
-
-
-def cut(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
-    """The grid of a box of its voxels."""
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.to_world([part.start for part in box])
-    k, j, i = (min(part.stop, size) - part.start for part, size in zip(box, grid.shape, strict=True))
-    return Grid(shape=(k, j, i), affine=affine)
 
 
 def whole_blocks(ct: CoarseCt, factor: int) -> CoarseCt:

@@ -14,15 +14,13 @@ from scipy import fft
 from scipy.spatial.transform import Rotation
 
 from analysis.errors import UnusableImage
-from analysis.grids import to_image
+from analysis.grids import crop_to, part, to_image
 from analysis.patient.registration_body import (
     LOWEST_CONTRAST,
     CoarseCt,
     block_means,
-    box_of,
     contrast,
     contrast_image,
-    cut,
     rigid_shift,
     shrunk_grid,
     warp,
@@ -75,8 +73,9 @@ class _View:
 
 def _view(fixed: CoarseCt, moving: CoarseCt, factor: int) -> _View:
     # In whole blocks, so that a cut CT is shrunk as the whole one would be.
-    k, j, i = (slice(part.start // 4 * 4, part.stop) for part in box_of(fixed.trunk, margin=2 * factor))
-    box, grid = (k, j, i), cut(fixed.grid, (k, j, i))
+    around = crop_to(fixed.grid, fixed.trunk, 2 * factor * fixed.step_mm)
+    k, j, i = (slice(side.start // 4 * 4, side.stop) for side in around)
+    box, grid = (k, j, i), part(fixed.grid, (k, j, i))
     target = block_means(contrast(fixed.hu[box]), factor)
     trunk = block_means((fixed.trunk & fixed.seen)[box].astype(np.float32), factor) > 0.5
     shrunk = shrunk_grid(grid, factor)

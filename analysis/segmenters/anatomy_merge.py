@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from analysis.grids import regrid, resample
+from analysis.grids import crop_to, part, regrid, resample
 from analysis.segmenters.anatomy_names import BOWEL, KIDNEYS, LUNGS, URINARY_TRACT, Kind, is_bone, kind_of
-from analysis.segmenters.morphology import closing, crop_to, dilate, larger_than, part
+from analysis.segmenters.morphology import closing, dilate, larger_than
 from analysis.segmenters.rules_anatomy import EXCRETION
 from analysis.values import Anatomy, BoolArray, FloatArray, Grid, LabelArray, Labelmap, Model, Tracer
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from analysis.grids import resample
+from analysis.grids import crop_to, resample
 from analysis.ports import LesionMap, NotRun
-from analysis.segmenters.morphology import crop_to
 from analysis.segmenters.rules import basins, hills, organ_limits, physiological_hills
 from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.segmenters.thresholds import absolute, defined, limits

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
+from analysis.grids import crop_to
 from analysis.patient.measures import MeasurementSettings
 from analysis.ports import LesionMap, LesionNetwork
-from analysis.segmenters.morphology import crop_to
 from analysis.segmenters.rules import basins, hills, organ_limits, physiological_hills
 from analysis.segmenters.segmentation_settings import SegmentationSettings
 from analysis.segmenters.thresholds import absolute, defined, limits, references

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from analysis.grids import to_image
+from analysis.grids import box_of, crop_to, to_image
 from analysis.values import BoolArray, FloatArray, Grid, LabelArray
 
 EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)
@@ -82,14 +82,6 @@ def widened(mask: BoolArray, width: int) -> BoolArray:
     return out
 
 
-def part(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
-    """The grid of an index box."""
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.to_world([s.start for s in box])
-    k, j, i = (s.stop - s.start for s in box)
-    return Grid(shape=(k, j, i), affine=affine)
-
-
 def opening(grid: Grid, mask: BoolArray, radius_mm: float) -> BoolArray:
     """The mask without what is thinner than twice the radius."""
     return dilate(grid, erode(grid, mask, radius_mm), radius_mm) & mask
@@ -156,22 +148,3 @@ def fill_slices(mask: BoolArray, axis: int = 0) -> BoolArray:
     out = mask.copy()
     out[box] = ~outside[labels]
     return out
-
-
-def box_of(mask: BoolArray) -> tuple[slice, slice, slice]:
-    """The index box of the mask; the whole grid where it is empty."""
-    k = _span(np.array([plane.any() for plane in mask], dtype=bool))
-    flat = np.logical_or.reduce(mask[k], axis=0)
-    return k, _span(flat.any(axis=1)), _span(flat.any(axis=0))
-
-
-def _span(line: BoolArray) -> slice:
-    places = np.flatnonzero(line)
-    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, line.size)
-
-
-def crop_to(grid: Grid, mask: BoolArray, margin_mm: float = 0.0) -> tuple[slice, slice, slice]:
-    """The index box of the mask with a margin; the whole grid where it is empty."""
-    pad = [int(np.ceil(margin_mm / s)) for s in grid.spacing]
-    k, j, i = (slice(max(0, b.start - p), min(n, b.stop + p)) for b, p, n in zip(box_of(mask), pad, mask.shape, strict=True))
-    return k, j, i

@@ -11,9 +11,9 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.errors import ModelUnavailable
-from analysis.grids import resample
+from analysis.grids import crop_to, resample
 from analysis.segmenters.model_card import Channel, ChannelKind, ModelCard, TargetGrid
-from analysis.segmenters.morphology import crop_to, largest
+from analysis.segmenters.morphology import largest
 from analysis.values import BoolArray, FloatArray, Grid, PetCt
 
 MARGIN_MM: Final = 20.0

@@ -11,10 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from analysis.grids import crop_to
 from analysis.patient.measures import MeasurementSettings, peak_at
 from analysis.ports import LesionMap
 from analysis.segmenters.anatomy_names import BOWEL
-from analysis.segmenters.morphology import components, crop_to, dilate, means, tops
+from analysis.segmenters.morphology import components, dilate, means, tops
 from analysis.segmenters.rules_anatomy import EXCRETION
 from analysis.segmenters.rules_spill import lesions_beside
 from analysis.segmenters.thresholds import Threshold, ThresholdSettings, absolute, defined, limits, references

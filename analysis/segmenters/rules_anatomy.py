@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.both import for_both
-from analysis.grids import inverted, resample
+from analysis.grids import inverted, part, resample
 from analysis.segmenters.anatomy_names import URINARY_TRACT
-from analysis.segmenters.morphology import part
 from analysis.segmenters.rules_confidence import confidences
 from analysis.segmenters.rules_ct import CtStructures, read_ct
 from analysis.segmenters.rules_organs import find_organs, tidy

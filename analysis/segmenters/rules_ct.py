@@ -13,20 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from analysis.errors import UnusableImage
-from analysis.grids import resample
-from analysis.segmenters.morphology import (
-    box_of,
-    closing,
-    components,
-    crop_to,
-    dilate,
-    erode,
-    fill_slices,
-    largest,
-    opening,
-    part,
-    touching,
-)
+from analysis.grids import box_of, crop_to, part, resample
+from analysis.segmenters.morphology import closing, components, dilate, erode, fill_slices, largest, opening, touching
 from analysis.segmenters.rules_skeleton import Bony, find_skeleton, find_spine, mineral, rough_column
 from analysis.values import BoolArray, FloatArray, Grid, Volume
 

@@ -14,16 +14,14 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
+from analysis.grids import box_of, crop_to, part
 from analysis.segmenters.morphology import (
-    box_of,
     closing,
     components,
-    crop_to,
     erode,
     fill_slices,
     larger_than,
     opening,
-    part,
     shifted,
     swollen,
     touching,

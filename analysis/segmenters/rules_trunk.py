@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from analysis.segmenters.morphology import box_of, closing, dilate, erode, largest, opening, touching
+from analysis.grids import box_of
+from analysis.segmenters.morphology import closing, dilate, erode, largest, opening, touching
 from analysis.segmenters.rules_scene import Scene, hottest
 from analysis.segmenters.rules_urinary import pelvis_top
 from analysis.values import BoolArray, FloatArray, Tracer

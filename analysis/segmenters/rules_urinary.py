@@ -7,19 +7,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from analysis.grids import to_image
-from analysis.segmenters.morphology import (
-    closing,
-    components,
-    crop_to,
-    dilate,
-    distance_to,
-    erode,
-    largest,
-    opening,
-    part,
-    touching,
-)
+from analysis.grids import crop_to, part, to_image
+from analysis.segmenters.morphology import closing, components, dilate, distance_to, erode, largest, opening, touching
 from analysis.segmenters.rules_scene import Scene, hottest
 from analysis.values import BoolArray, Grid, LabelArray
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-ON_GPU = 4  # tiles of 128 x 128 x 128 and a published network's activations fit into 12 GB
+ON_GPU = 4  # a guess, for none was at hand: where its memory ends it is halved
 
 
 def in_batches(

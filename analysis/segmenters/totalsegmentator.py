@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.grids import crop_to, part
 from analysis.ports import AnatomySegmenter
 from analysis.segmenters.anatomy_cache import AnatomyCache, cache_key
 from analysis.segmenters.anatomy_merge import CtLabels, merge
 from analysis.segmenters.model_settings import ModelSettings
-from analysis.segmenters.morphology import crop_to, part
 from analysis.segmenters.rules_anatomy import ANATOMY, RuleAnatomy
 from analysis.segmenters.rules_ct import find_body, working_copy
 from analysis.segmenters.totalsegmentator_process import Run, whole_hu
