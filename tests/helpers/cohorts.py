@@ -38,7 +38,7 @@ SUV, ML = "g/ml{SUVbw}", "ml"
 SETTINGS = {
     "table": {"pet_before_days": 90.0},
     "response": {"alpha": 0.05, "rule": "complete cases"},
-    "survival": {"split": "median", "permutations": 2000, "bootstraps": 500, "landmark_days": [60.0]},
+    "survival": {"landmark_days": 60.0, "permutations": 1999, "resamples": 200, "seed": 20260101},
     "trees": {"max_depth": 3, "repeats": 10, "folds": 5, "relabelings": 200, "six_month_days": 183.0, "seed": 20260101},
     "robustness": {"thresholds": ["fixed", "relative", "liver", "blood pool"]},
 }
