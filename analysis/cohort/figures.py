@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from analysis.cohort.values import FloatArray
@@ -78,11 +79,13 @@ def svg_of(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def pdf_of(figure: Figure) -> bytes:
-    """The figure as a PDF of one page without a date."""
+def pdf_of(figures: Sequence[Figure]) -> bytes:
+    """The figures as the pages of one PDF without a date; together they embed each font once."""
     out = io.BytesIO()
-    with styled():
-        figure.savefig(out, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    nothing = {"CreationDate": None, "Creator": None, "Producer": None}
+    with styled(), PdfPages(out, metadata=nothing) as pages:
+        for figure in figures:
+            pages.savefig(figure)
     return out.getvalue()
 
 

@@ -50,7 +50,7 @@ def strips(columns: Sequence[Column], rows: Sequence[ResponseRow], response: Flo
         bottom = 0.1 + (high - 1 - down) * 2.45
         axes = box(figure, (left, bottom + 0.38, left + 1.72, bottom + 2.0))
         _strip(axes, column, response)
-        axes.set_title(f"{short[column.name]}\np {p_words(row.p)}, q {p_words(row.q)}", loc="left", pad=5, linespacing=1.3, size=6.2, x=-0.16)
+        axes.set_title(f"{short[column.name]}\np {p_words(row.p)}, q {p_words(row.q)}", loc="left", pad=5, linespacing=1.3, size=6.2, x=-0.2)
     return figure
 
 

@@ -132,7 +132,7 @@ def performance(models: Sequence[ModelRow], calibrations: Sequence[Calibration])
     Where there are no calibrations the first takes the whole width.
     """
     pitch = 0.6 if calibrations else 0.34
-    high = max(0.85 + pitch * len(models), 3.1 if calibrations else 0.0)
+    high = max(0.85 + pitch * len(models), 2.72 if calibrations else 0.0)
     figure = canvas(high)
     right = 3.75 if calibrations else WIDTH
     labels = [_model_name(row, several=len({row.target for row in models}) > 1) for row in models]
@@ -162,7 +162,7 @@ def performance(models: Sequence[ModelRow], calibrations: Sequence[Calibration])
     axes.axvline(0.5, color=SOFT, lw=0.7, zorder=1)
     axes.set_xlabel("C index" if all(row.target is Target.OS for row in models) else "area under the ROC curve")
     if calibrations:
-        _calibration(box(figure, (4.35, 0.5, WIDTH - 0.1, 0.5 + 2.4)), calibrations)
+        _calibration(box(figure, (4.35, 0.45, WIDTH - 0.1, 2.45)), calibrations)
     return figure
 
 

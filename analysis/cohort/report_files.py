@@ -31,7 +31,7 @@ def _contents(document: Document, results: Results) -> Iterator[tuple[str, bytes
     drawn = {block.name: block.draw() for block in document.figures}
     vectors = {name: svg_of(figure) for name, figure in drawn.items()}
     yield "report.html", html_of(document, vectors).encode()
-    yield "report.pdf", pdf_of_document(document, {name: pdf_of(figure) for name, figure in drawn.items()})
+    yield "report.pdf", pdf_of_document(document, pdf_of(list(drawn.values())) if drawn else b"")
     yield "methods.txt", f"{document.methods}\n\n{document.disclaimer}\n".encode()
     for name, svg in vectors.items():
         yield f"figures/{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'.encode()

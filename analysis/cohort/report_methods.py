@@ -20,17 +20,20 @@ _PLACE = re.compile(r"\{([\w.]+)\}")
 
 
 def methods_paragraph(results: Results) -> str:
-    """The sentences of methods.toml that hold for these results, with what was used in them."""
+    """The sentences of methods.toml that hold for these results, with what was used in them; a blank line between subjects."""
     spoken = tomllib.loads(files("analysis.cohort").joinpath("methods.toml").read_text(encoding="utf-8"))
     known = {**flat(results.settings), **_counts(results)}
     made = _made(results)
-    told = [_filled(entry, known) for entry in spoken["sentence"] if "of" not in entry or made[entry["of"]]]
-    return " ".join(sentence for sentence in told if sentence)
+    told: dict[str, list[str]] = {}
+    for entry in spoken["sentence"]:
+        sentence = _filled(entry, known) if "of" not in entry or made[entry["of"]] else ""
+        told.setdefault(entry["about"], []).extend([sentence] if sentence else [])
+    return "\n\n".join(" ".join(sentences) for sentences in told.values() if sentences)
 
 
 def methods_section(results: Results, paragraph: str) -> Section:
     """The paragraph and each setting that was in force."""
-    blocks: tuple[Block, ...] = (Sentences(lines=(paragraph,)),)
+    blocks: tuple[Block, ...] = (Sentences(lines=tuple(paragraph.split("\n\n"))),)
     rows = tuple((name, words) for name, words in flat(results.settings).items())
     if rows:
         head, widths = ("Setting", "Value"), (0.45, 0.55)

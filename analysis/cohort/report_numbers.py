@@ -66,6 +66,17 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
     return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
 
 
+def spread(value: float, low: float, high: float) -> str:
+    """An estimate around zero with its interval, all with the decimals that its farther end deserves: "0.01 (−0.89 to 0.91)"."""
+    far = max((abs(end) for end in (value, low, high) if math.isfinite(end)), default=1.0)
+    decimals = max(0, 1 - math.floor(math.log10(far))) if far > 0 else 2
+    if math.isnan(value) or decimals > 4:
+        return interval(value, low, high)
+    if math.isnan(low) and math.isnan(high):
+        return number(value)
+    return f"{fixed(value, decimals)} ({fixed(low, decimals)} to {fixed(high, decimals)})"
+
+
 def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else MISSING
 

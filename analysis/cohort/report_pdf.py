@@ -9,7 +9,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
-from pypdf import PdfReader, PdfWriter, Transformation
+from pypdf import PageObject, PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -23,7 +24,6 @@ from reportlab.platypus import (
     Flowable,
     Frame,
     KeepTogether,
-    PageBreak,
     PageTemplate,
     Paragraph,
     Spacer,
@@ -39,6 +39,7 @@ INK, SOFT, LINE, PALE = (colors.HexColor(c) for c in ("#1f2933", "#55616d", "#d5
 ORANGE, PALE_ORANGE = colors.HexColor("#c8580a"), colors.HexColor("#fdf4ec")
 OWN_PAGE = ("response", "six-months", "survival", "influence", "methods", "tables")
 _PLAIN, _BOLD = "Duet", "Duet-Bold"
+_FULL = A4[1] - MARGIN - FOOT - 4 * mm  # height of what a page holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +73,20 @@ class _Room(Flowable):  # type: ignore[misc]
         self.places.found.append(_Place(name=self.name, page=page, x=x, y=y, scale=self.scale))
 
 
-def pdf_of_document(document: Document, figures: Mapping[str, bytes]) -> bytes:
-    """figures: name > PDF of one page. The same document gives the same bytes."""
+def pdf_of_document(document: Document, figures: bytes) -> bytes:
+    """figures: a PDF with a page for each figure of the document, in their order; empty where there are none.
+
+    The same document gives the same bytes.
+    """
     _fonts()
-    readers = {name: PdfReader(io.BytesIO(content)) for name, content in figures.items()}
-    sizes = {name: (float(r.pages[0].mediabox.width), float(r.pages[0].mediabox.height)) for name, r in readers.items()}
+    pages = PdfReader(io.BytesIO(figures)).pages if figures else []
+    drawn = {block.name: page for block, page in zip(document.figures, pages, strict=True)}
+    sizes = {name: (float(page.mediabox.width), float(page.mediabox.height)) for name, page in drawn.items()}
     places = _Places()
     out = io.BytesIO()
     template = _template(out, document)
     template.build(list(_story(document, sizes, places)))
-    return _with_figures(out.getvalue(), document, readers, places)
+    return _with_figures(out.getvalue(), document, drawn, places)
 
 
 def _fonts() -> None:
@@ -104,7 +109,7 @@ def _template(out: io.BytesIO, document: Document) -> BaseDocTemplate:
         lang="en",
         invariant=1,
     )
-    frame = Frame(MARGIN, FOOT + 4 * mm, WIDTH, A4[1] - MARGIN - FOOT - 4 * mm, 0, 0, 0, 0, id="page")
+    frame = Frame(MARGIN, FOOT + 4 * mm, WIDTH, _FULL, 0, 0, 0, 0, id="page")
     template.addPageTemplates([PageTemplate(id="page", frames=[frame], onPage=_footer)])
     return template
 
@@ -137,8 +142,8 @@ def _styles() -> dict[str, ParagraphStyle]:
         "soft": _style(7.6, textColor=SOFT, spaceAfter=2),
         "note": _style(6.4, textColor=SOFT, spaceAfter=1),
         "warning": _style(9, fontName=_BOLD),
-        "cell": _style(6.3, leading=8),
-        "head": _style(6.3, leading=8, fontName=_BOLD),
+        "cell": _style(5.9, leading=7.6),
+        "head": _style(5.9, leading=7.6, fontName=_BOLD),
         "wide": _style(7.6, leading=10),
         "wide-head": _style(7.6, leading=10, fontName=_BOLD),
     }
@@ -161,14 +166,29 @@ def _story(document: Document, sizes: Mapping[str, tuple[float, float]], places:
 def _section(
     section: Section, sizes: Mapping[str, tuple[float, float]], places: _Places, styles: Mapping[str, ParagraphStyle]
 ) -> Iterator[Flowable]:
-    yield PageBreak() if section.key in OWN_PAGE else CondPageBreak(40 * mm)
-    heading = _Heading(section.title, section.key, styles["h2"])
-    blocks = [list(_block(block, sizes, places, styles)) for block in section.blocks]
-    first = blocks[0][:1] if blocks else []
-    yield KeepTogether([heading, *first]) if first and not isinstance(first[0], Table) else heading
-    yield from blocks[0][1:] if first and not isinstance(first[0], Table) else (blocks[0] if blocks else [])
-    for flowables in blocks[1:]:
-        yield from flowables
+    """A heading never stands alone, nor do sentences that lead to a figure; long sections begin a page."""
+    own_page = section.key in OWN_PAGE and not all(isinstance(block, Sentences) for block in section.blocks)
+    yield CondPageBreak(_FULL - 1 if own_page else 40 * mm)
+    waiting: list[Flowable] = [_Heading(section.title, section.key, styles["h2"])]
+    for place, block in enumerate(section.blocks):
+        flowables = list(_block(block, sizes, places, styles))
+        following = section.blocks[place + 1] if place + 1 < len(section.blocks) else None
+        if isinstance(block, Sentences) and not block.boxed and isinstance(following, FigureBlock):
+            waiting += flowables
+            continue
+        yield from _together(waiting, flowables)
+        waiting = []
+
+
+def _together(before: list[Flowable], flowables: list[Flowable]) -> Iterator[Flowable]:
+    """What waits stays with the first of the flowables, unless that is a table, which may begin a page and go on."""
+    first, rest = flowables[:1], flowables[1:]
+    if not before or isinstance(first[0], CondPageBreak):
+        yield from (*before, *flowables)
+        return
+    whole = first[0]._content if isinstance(first[0], KeepTogether) else first
+    yield KeepTogether([*before, *whole])
+    yield from rest
 
 
 class _Heading(Paragraph):  # type: ignore[misc]
@@ -203,7 +223,7 @@ def _sentences(block: Sentences, styles: Mapping[str, ParagraphStyle]) -> Iterat
 
 def _boxed(flowables: list[Flowable], fill: colors.Color, line: colors.Color) -> Table:
     look = [("BACKGROUND", (0, 0), (-1, -1), fill), ("BOX", (0, 0), (-1, -1), 0.6, line)]
-    look += [("LEFTPADDING", (0, 0), (-1, -1), 7), ("TOPPADDING", (0, 0), (-1, -1), 5), ("BOTTOMPADDING", (0, 0), (-1, -1), 5)]
+    look += [("LEFTPADDING", (0, 0), (-1, -1), 7), ("TOPPADDING", (0, 0), (-1, -1), 3), ("BOTTOMPADDING", (0, 0), (-1, -1), 2)]
     return Table([[flowable] for flowable in flowables], colWidths=[WIDTH], style=TableStyle(look))
 
 
@@ -243,14 +263,11 @@ def _table(block: TableBlock, styles: Mapping[str, ParagraphStyle]) -> Iterator[
     yield Spacer(1, 10)
 
 
-def _with_figures(content: bytes, document: Document, figures: Mapping[str, PdfReader], places: _Places) -> bytes:
+def _with_figures(content: bytes, document: Document, figures: Mapping[str, PageObject], places: _Places) -> bytes:
     """The pages with each figure laid into its room, as the vectors that were drawn."""
     writer = PdfWriter(clone_from=io.BytesIO(content))
-    for place in places.found:
-        move = Transformation().scale(place.scale).translate(place.x, place.y)
-        writer.pages[place.page].merge_transformed_page(figures[place.name].pages[0], move, over=True)
-    for page in writer.pages:
-        page.compress_content_streams()
+    for number, place in enumerate(places.found):
+        _lay(writer, writer.pages[place.page], figures[place.name], place, NameObject(f"/Figure{number}"))
     made = document.occasion.made_at.strftime("D:%Y%m%d%H%M%S")
     about = {
         "/Title": document.occasion.title,
@@ -264,3 +281,22 @@ def _with_figures(content: bytes, document: Document, figures: Mapping[str, PdfR
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+def _lay(writer: PdfWriter, page: PageObject, figure: PageObject, place: _Place, name: NameObject) -> None:
+    """The figure as a form of its own (ISO 32000-1, 8.10), drawn after all else on the page."""
+    contents = figure.get_contents()
+    assert contents is not None
+    form = DecodedStreamObject()
+    form.set_data(contents.get_data())
+    form[NameObject("/Type")], form[NameObject("/Subtype")] = NameObject("/XObject"), NameObject("/Form")
+    form[NameObject("/BBox")] = ArrayObject(figure.mediabox)
+    form[NameObject("/Resources")] = figure["/Resources"].clone(writer)
+    resources = page["/Resources"].get_object()
+    forms = resources.setdefault(NameObject("/XObject"), DictionaryObject()).get_object()
+    forms[name] = writer._add_object(form.flate_encode())
+    draw = DecodedStreamObject()
+    draw.set_data(f"q {place.scale:.5f} 0 0 {place.scale:.5f} {place.x:.3f} {place.y:.3f} cm {name} Do Q".encode())
+    before = page.raw_get("/Contents")
+    streams = list(before) if isinstance(before, ArrayObject) else [before]
+    page[NameObject("/Contents")] = ArrayObject([*streams, writer._add_object(draw)])

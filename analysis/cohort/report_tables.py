@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.cohort.report_numbers import MISSING, Footnotes, fixed, interval, number, p_value, unit_of, with_unit
+from analysis.cohort.report_numbers import MISSING, Footnotes, counted, fixed, interval, joined, number, p_value, spread, unit_of, with_unit
 from analysis.cohort.report_rows import endpoints, landmarks, models, response_rows, rules, splits, tree_rows
-from analysis.cohort.report_values import Block, TableBlock
+from analysis.cohort.report_values import Block, Sentences, TableBlock
 from analysis.cohort.values import Folds, ModelRow, ResponseRow, Results, Rule, SurvivalRow, Target, TreeRow
 
 _TOLD = "A dash: undefined or not computed."
@@ -20,7 +20,10 @@ def full_tables(results: Results) -> tuple[Block, ...]:
     tables += [_odds(odds)] if odds else []
     for endpoint in endpoints(results):
         rows = [split.row for split in splits(results, endpoint)]
-        tables += [_survival(rows, f"{endpoint}, high against low"), _survival_more(rows, f"{endpoint}, further estimates")] if rows else []
+        if all(math.isnan(row.logrank_p) and math.isnan(row.rate_ratio) for row in rows):
+            tables += [_none(f"{endpoint}, high against low", [row.note for row in rows])] if rows else []
+            continue
+        tables += [_survival(rows, f"{endpoint}, high against low"), _survival_more(rows, f"{endpoint}, further estimates")]
     late = landmarks(results)
     tables += [_landmark(late)] if late else []
     for target in Target:
@@ -42,16 +45,24 @@ def _table(title: str, columns: Sequence[tuple[str, float]], rows: Sequence[tupl
     )
 
 
-def _response(rows: Sequence[ResponseRow], rule: Rule) -> TableBlock:
+def _none(title: str, notes: Sequence[str]) -> Sentences:
+    """One sentence in the place of a table that would hold nothing but dashes."""
+    why = joined([note.rstrip(".") for note in dict.fromkeys(notes) if note])
+    return Sentences(lines=(f"{title}: none of {counted(len(notes), 'feature')} could be examined{f' ({why})' if why else ''}.",))
+
+
+def _response(rows: Sequence[ResponseRow], rule: Rule) -> Block:
+    if all(math.isnan(row.p) for row in rows):
+        return _none(f"Response, {rule}", [row.note for row in rows])
     notes = Footnotes()
     columns = (
-        ("Feature", 46.0),
+        ("Feature", 52.0),
         ("Unit", 12.0),
         ("Test", 13.0),
         ("n/n", 11.0),
-        ("Mean R", 14.0),
-        ("Mean N", 14.0),
-        ("Difference (95 % interval)", 30.0),
+        ("Mean R", 12.0),
+        ("Mean N", 12.0),
+        ("Difference (95 % interval)", 31.0),
         ("p", 11.0),
         ("q", 11.0),
         ("Hedges g (95 % interval)", 28.0),
@@ -72,10 +83,10 @@ def _response_cells(row: ResponseRow, notes: Footnotes) -> tuple[str, ...]:
         f"{row.n_responder}/{row.n_nonresponder}",
         notes.cell(number(row.mean_responder, 3), row.note),
         notes.cell(number(row.mean_nonresponder, 3), row.note),
-        notes.cell(interval(row.difference, row.difference_low, row.difference_high), row.note),
+        notes.cell(spread(row.difference, row.difference_low, row.difference_high), row.note),
         notes.cell(p_value(row.p), row.note),
         notes.cell(p_value(row.q), row.note),
-        notes.cell(interval(row.hedges_g, row.g_low, row.g_high), row.note),
+        notes.cell(spread(row.hedges_g, row.g_low, row.g_high), row.note),
     )
 
 
@@ -89,7 +100,7 @@ def _odds(rows: Sequence[ResponseRow]) -> TableBlock:
 def _survival(rows: Sequence[SurvivalRow], title: str) -> TableBlock:
     notes = Footnotes()
     columns = (
-        ("Feature", 46.0),
+        ("Feature", 52.0),
         ("High: above", 18.0),
         ("n/n", 11.0),
         ("Events", 12.0),
@@ -127,7 +138,7 @@ def _survival_cells(row: SurvivalRow, notes: Footnotes) -> tuple[str, ...]:
 def _survival_more(rows: Sequence[SurvivalRow], title: str) -> TableBlock:
     notes = Footnotes()
     columns = (
-        ("Feature", 46.0),
+        ("Feature", 52.0),
         ("Cox, high over low (95 % interval)", 28.0),
         ("p", 10.0),
         ("Cox, one SD more (95 % interval)", 27.0),
@@ -135,7 +146,7 @@ def _survival_more(rows: Sequence[SurvivalRow], title: str) -> TableBlock:
         ("PH p", 10.0),
         ("RMST, high minus low [days]", 30.0),
         ("C index (95 % interval)", 30.0),
-        ("C corrected", 15.0),
+        ("Corrected C", 16.0),
     )
     horizons = sorted({row.rmst_horizon_days for row in rows if not math.isnan(row.rmst_horizon_days)})
     up_to = f" up to {number(horizons[0], 3)}" + (f" to {number(horizons[-1], 3)}" if len(horizons) > 1 else "") + " days" if horizons else ""
@@ -154,16 +165,16 @@ def _more_cells(row: SurvivalRow, notes: Footnotes) -> tuple[str, ...]:
         notes.cell(interval(row.cox_unit_hr, row.cox_unit_low, row.cox_unit_high), row.note),
         notes.cell(p_value(row.cox_unit_p), row.note),
         notes.cell(p_value(row.ph_p), row.note),
-        notes.cell(interval(row.rmst_difference_days, row.rmst_low_days, row.rmst_high_days), row.note),
-        notes.cell(interval(row.c_index, row.c_low, row.c_high), row.note),
-        notes.cell(number(row.c_corrected), row.note),
+        notes.cell(spread(row.rmst_difference_days, row.rmst_low_days, row.rmst_high_days), row.note),
+        notes.cell(spread(row.c_index, row.c_low, row.c_high), row.note),
+        notes.cell(fixed(row.c_corrected), row.note),
     )
 
 
 def _landmark(rows: Sequence[SurvivalRow]) -> TableBlock:
     notes = Footnotes()
     columns = (
-        ("Feature", 46.0),
+        ("Feature", 52.0),
         ("Endpoint", 15.0),
         ("From day", 15.0),
         ("High: above", 20.0),
@@ -242,7 +253,7 @@ def _model_cells(row: ModelRow, notes: Footnotes) -> tuple[str, ...]:
         str(row.n),
         str(row.positives),
         str(row.left_out),
-        notes.cell(interval(row.auc, row.auc_low, row.auc_high), row.note),
+        notes.cell(spread(row.auc, row.auc_low, row.auc_high), row.note),
         notes.cell(p_value(row.null_p), row.note),
         notes.cell(band, row.note),
         notes.cell(fixed(row.balanced_accuracy), row.note),
