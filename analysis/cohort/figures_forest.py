@@ -76,7 +76,16 @@ def forest(names: Sequence[str], panels: Sequence[Panel]) -> Figure:
         _words(axes, panel, columns, end - start)
         if place == 0:
             for row, name in enumerate(names):
-                axes.annotate(short[name], (0, row), (-4, 0), ("axes fraction", "data"), "offset points", ha="right", va="center", size=_SIZE)
+                axes.annotate(
+                    short[name],
+                    (0, row),
+                    (-4, 0),
+                    ("axes fraction", "data"),
+                    "offset points",
+                    ha="right",
+                    va="center",
+                    size=_SIZE,
+                )
     return figure
 
 
@@ -123,7 +132,9 @@ def _estimates(axes: Axes, row: int, marks: Sequence[Mark], panel: Panel) -> Non
         low, high = axes.get_xlim()
         if low <= mark.value <= high:
             face = "white" if mark.open else colour
-            axes.plot(mark.value, y, "D" if mark.open else "o", ms=2.4 if mark.open else 3.2, mfc=face, mec=colour, mew=0.7, zorder=4)
+            axes.plot(
+                mark.value, y, "D" if mark.open else "o", ms=2.4 if mark.open else 3.2, mfc=face, mec=colour, mew=0.7, zorder=4
+            )
 
 
 def _interval(axes: Axes, y: float, mark: Mark, colour: str) -> None:
@@ -141,9 +152,19 @@ def _words(axes: Axes, panel: Panel, columns: Sequence[float], width: float) -> 
     for place, room in enumerate(columns):
         x += room
         for row, words in enumerate(panel.words):
-            axes.annotate(words[place], (x / width, row), xycoords=("axes fraction", "data"), ha="right", va="center", size=_SIZE)
+            axes.annotate(
+                words[place], (x / width, row), xycoords=("axes fraction", "data"), ha="right", va="center", size=_SIZE
+            )
         axes.annotate(
-            panel.heads[place], (x / width, 1), (0, 5), "axes fraction", "offset points", ha="right", va="bottom", size=_SIZE, weight="bold"
+            panel.heads[place],
+            (x / width, 1),
+            (0, 5),
+            "axes fraction",
+            "offset points",
+            ha="right",
+            va="bottom",
+            size=_SIZE,
+            weight="bold",
         )
 
 
@@ -152,5 +173,3 @@ def mark_words(mark: Mark, written: Callable[[float], str] = fixed) -> str:
     if math.isnan(mark.value):
         return "–"
     return f"{written(mark.value)} ({written(mark.low)} to {written(mark.high)})"
-
-

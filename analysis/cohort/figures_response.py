@@ -50,7 +50,14 @@ def strips(columns: Sequence[Column], rows: Sequence[ResponseRow], response: Flo
         bottom = 0.1 + (high - 1 - down) * 2.45
         axes = box(figure, (left, bottom + 0.38, left + 1.72, bottom + 2.0))
         _strip(axes, column, response)
-        axes.set_title(f"{short[column.name]}\np {p_words(row.p)}, q {p_words(row.q)}", loc="left", pad=5, linespacing=1.3, size=6.2, x=-0.2)
+        axes.set_title(
+            f"{short[column.name]}\np {p_words(row.p)}, q {p_words(row.q)}",
+            loc="left",
+            pad=5,
+            linespacing=1.3,
+            size=6.2,
+            x=-0.2,
+        )
     return figure
 
 
@@ -73,7 +80,9 @@ def _strip(axes: Axes, column: Column, response: FloatArray) -> None:
         offsets = swarm_offsets(values / span * 14, 0.55, 1.2) / 4.2
         axes.plot(place + offsets, values, "o", ms=3.4, mfc=colour, mec="white", mew=0.4, alpha=0.75, zorder=2)
         _mean(axes, place, values)
-    axes.set_xticks(range(len(groups)), [f"{words}\nn = {values.size}" for words, _, values in groups], size=6 if len(groups) < 3 else 5.4)
+    axes.set_xticks(
+        range(len(groups)), [f"{words}\nn = {values.size}" for words, _, values in groups], size=6 if len(groups) < 3 else 5.4
+    )
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel(unit_of(column.unit) or "no unit", labelpad=2)
 

@@ -34,11 +34,31 @@ def robustness_matrix(rows: Sequence[RobustnessRow], findings: Sequence[tuple[st
     axes = box(figure, (left, bottom + legend, left + across * len(choices), bottom + legend + body))
     _grid(axes, len(findings), choices)
     for line, (feature, outcome) in enumerate(findings):
-        axes.annotate(f"{short[feature]}, {outcome}", (0, line), (-4, 0), ("axes fraction", "data"), "offset points", ha="right", va="center", size=_SIZE)
+        axes.annotate(
+            f"{short[feature]}, {outcome}",
+            (0, line),
+            (-4, 0),
+            ("axes fraction", "data"),
+            "offset points",
+            ha="right",
+            va="center",
+            size=_SIZE,
+        )
         for column, (setting, choice) in enumerate(choices):
             _cell(axes, column, line, cells.get((feature, outcome, setting, choice)))
     for column, (_, choice) in enumerate(choices):
-        axes.annotate(heads[choice], (column, 1), (0, 4), ("data", "axes fraction"), "offset points", rotation=50, ha="left", va="bottom", size=_SIZE, rotation_mode="anchor")
+        axes.annotate(
+            heads[choice],
+            (column, 1),
+            (0, 4),
+            ("data", "axes fraction"),
+            "offset points",
+            rotation=50,
+            ha="left",
+            va="bottom",
+            size=_SIZE,
+            rotation_mode="anchor",
+        )
     _settings(axes, choices)
     _legend(axes, body)
     return figure
@@ -85,5 +105,24 @@ def _settings(axes: Axes, choices: Sequence[tuple[str, str]]) -> None:
     for place, name in enumerate(names):
         columns = [column for column, (setting, _) in enumerate(choices) if setting == name]
         middle = (columns[0] + columns[-1]) / 2
-        axes.annotate(str(place + 1), (middle, 0), (0, -4), ("data", "axes fraction"), "offset points", ha="center", va="top", size=_SIZE, weight="bold")
-        axes.annotate(f"{place + 1}  {name}", (0, 0), (0, -18 - 10.8 * place), "axes fraction", "offset points", va="top", size=_SIZE, color=INK)
+        axes.annotate(
+            str(place + 1),
+            (middle, 0),
+            (0, -4),
+            ("data", "axes fraction"),
+            "offset points",
+            ha="center",
+            va="top",
+            size=_SIZE,
+            weight="bold",
+        )
+        axes.annotate(
+            f"{place + 1}  {name}",
+            (0, 0),
+            (0, -18 - 10.8 * place),
+            "axes fraction",
+            "offset points",
+            va="top",
+            size=_SIZE,
+            color=INK,
+        )

@@ -24,7 +24,9 @@ def rate_forest(names: Sequence[str], rows: dict[Endpoint, dict[str, SurvivalRow
     for endpoint, known in rows.items():
         marks = [_mark(known.get(name)) for name in names]
         tests = [known.get(name) for name in names]
-        words = [(mark_words(mark, number) if len(rows) == 1 else "", *_tests(row)) for mark, row in zip(marks, tests, strict=True)]
+        words = [
+            (mark_words(mark, number) if len(rows) == 1 else "", *_tests(row)) for mark, row in zip(marks, tests, strict=True)
+        ]
         keep = slice(0 if len(rows) == 1 else 1, None)
         panels.append(
             Panel(
@@ -64,9 +66,25 @@ def kaplan_meier(splits: Sequence[Split]) -> Figure:
         axes = box(figure, (left, bottom + 0.82, left + 2.62, bottom + 2.45))
         _curves(axes, split)
         axes.annotate(
-            f"{short[split.row.feature]}", (-0.17, 1), (0, 35), "axes fraction", "offset points", va="bottom", weight="bold", size=6.6
+            f"{short[split.row.feature]}",
+            (-0.17, 1),
+            (0, 35),
+            "axes fraction",
+            "offset points",
+            va="bottom",
+            weight="bold",
+            size=6.6,
         )
-        axes.annotate("\n".join(_told(split.row)), (-0.17, 1), (0, 6), "axes fraction", "offset points", va="bottom", size=6.1, linespacing=1.35)
+        axes.annotate(
+            "\n".join(_told(split.row)),
+            (-0.17, 1),
+            (0, 6),
+            "axes fraction",
+            "offset points",
+            va="bottom",
+            size=6.1,
+            linespacing=1.35,
+        )
         _at_risk(axes, split)
     return figure
 
@@ -96,7 +114,9 @@ def _curves(axes: Axes, split: Split) -> None:
     axes.set_ylim(0, 1.03)
     axes.set_yticks(np.arange(0, 1.01, 0.25), ["0", "25", "50", "75", "100"])
     axes.set_ylabel(f"{split.row.endpoint} [%]", labelpad=1)
-    axes.set_xlabel("days from therapy" + (f" and {split.row.landmark_days:.0f} more" if split.row.landmark_days else ""), labelpad=1)
+    axes.set_xlabel(
+        "days from therapy" + (f" and {split.row.landmark_days:.0f} more" if split.row.landmark_days else ""), labelpad=1
+    )
     axes.axhline(0.5, color=FAINT, lw=0.6, zorder=0)
 
 
@@ -112,11 +132,30 @@ def _at_risk(axes: Axes, split: Split) -> None:
     axes.annotate("at risk", (0, 0), (-9, -31), "axes fraction", "offset points", ha="right", va="center", size=5.8, color=SOFT)
     for line, (words, curve, colour) in enumerate((("high", split.high, HIGH), ("low", split.low, LOW))):
         down = -41 - 10 * line
-        axes.annotate(words, (0, 0), (-9, down), "axes fraction", "offset points", ha="right", va="center", size=6.2, color=colour, weight="bold")
+        axes.annotate(
+            words,
+            (0, 0),
+            (-9, down),
+            "axes fraction",
+            "offset points",
+            ha="right",
+            va="center",
+            size=6.2,
+            color=colour,
+            weight="bold",
+        )
         for tick in ticks:
             seen = "0" if curve is None else str(at_risk(curve, tick))
             axes.annotate(
-                seen, (tick, 0), (0, down), ("data", "axes fraction"), "offset points", ha="center", va="center", size=6.2, color=INK
+                seen,
+                (tick, 0),
+                (0, down),
+                ("data", "axes fraction"),
+                "offset points",
+                ha="center",
+                va="center",
+                size=6.2,
+                color=INK,
             )
 
 

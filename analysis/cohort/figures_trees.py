@@ -52,7 +52,16 @@ def shap_ranks(swarm: Swarm, rows: Sequence[TreeRow], others: Sequence[TreeRow])
     bars = box(figure, (left + 0.66 * room, _BOTTOM, left + room, top))
     _swarms(dots, swarm, rows)
     for place, row in enumerate(rows):
-        dots.annotate(short[row.feature], (0, place), (-4, 0), ("axes fraction", "data"), "offset points", ha="right", va="center", size=_SIZE)
+        dots.annotate(
+            short[row.feature],
+            (0, place),
+            (-4, 0),
+            ("axes fraction", "data"),
+            "offset points",
+            ha="right",
+            va="center",
+            size=_SIZE,
+        )
     _bars(bars, rows, {row.feature: row.mean_abs_shap for row in others})
     _columns(bars, words, columns, 0.34 * room)
     _scale(figure, left)
@@ -113,7 +122,9 @@ def _columns(axes: Axes, words: Sequence[Sequence[str]], columns: Sequence[float
         x += room
         for row, line in enumerate(words):
             axes.annotate(line[place], (x / width, row), xycoords=("axes fraction", "data"), ha="right", va="center", size=5.9)
-        axes.annotate(head, (x / width, 1), (0, 4), "axes fraction", "offset points", ha="right", va="bottom", size=5.9, weight="bold")
+        axes.annotate(
+            head, (x / width, 1), (0, 4), "axes fraction", "offset points", ha="right", va="bottom", size=5.9, weight="bold"
+        )
 
 
 def _scale(figure: Figure, left: float) -> None:
@@ -122,7 +133,9 @@ def _scale(figure: Figure, left: float) -> None:
     axes.imshow(np.linspace(0, 1, 64)[None, :], aspect="auto", cmap=_SHADES)
     axes.set_axis_off()
     axes.annotate("low", (0, 0.5), (-3, 0), "axes fraction", "offset points", ha="right", va="center", size=5.8)
-    axes.annotate("high value of the feature", (1, 0.5), (3, 0), "axes fraction", "offset points", ha="left", va="center", size=5.8)
+    axes.annotate(
+        "high value of the feature", (1, 0.5), (3, 0), "axes fraction", "offset points", ha="left", va="center", size=5.8
+    )
 
 
 @styled()
@@ -137,7 +150,9 @@ def performance(models: Sequence[ModelRow], calibrations: Sequence[Calibration])
     right = 3.75 if calibrations else WIDTH
     labels = [_model_name(row, several=len({row.target for row in models}) > 1) for row in models]
     left = widest(figure, labels, 6.5) + 0.12
-    words = [f"{fixed(row.auc)} ({fixed(row.auc_low)} to {fixed(row.auc_high)}), null p {p_value(row.null_p)}" for row in models]
+    words = [
+        f"{fixed(row.auc)} ({fixed(row.auc_low)} to {fixed(row.auc_high)}), null p {p_value(row.null_p)}" for row in models
+    ]
     across = right - 0.1 if calibrations else right - widest(figure, words, 6.3) - 0.15
     axes = box(figure, (left, high - 0.3 - pitch * len(models), across, high - 0.3))
     for place, row in enumerate(models):
@@ -204,4 +219,6 @@ def _calibration(axes: Axes, calibrations: Sequence[Calibration]) -> None:
     axes.legend(frameon=False, fontsize=6, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handletextpad=0.3)
     for calibration in [c for c in calibrations if c.folds is not Folds.PAPER] or calibrations[:1]:
         for x, n in zip(calibration.predicted, calibration.rows, strict=True):
-            axes.annotate(f"n {n}", (x, 0), (0, 3), ("data", "axes fraction"), "offset points", ha="center", size=5.6, color=SOFT)
+            axes.annotate(
+                f"n {n}", (x, 0), (0, 3), ("data", "axes fraction"), "offset points", ha="center", size=5.6, color=SOFT
+            )

@@ -86,7 +86,10 @@ def _cycles(table: CohortTable) -> str:
     values += [*table.facts.values(), *(column.values.tolist() for column in columns), table.response.tolist()]
     for endpoint, follow in table.follow_up.items():
         head += [f"{endpoint.lower()}_days", f"{endpoint.lower()}_event"]
-        values += [follow.days.tolist(), [int(e) if k else None for e, k in zip(follow.event.tolist(), follow.known.tolist(), strict=True)]]
+        values += [
+            follow.days.tolist(),
+            [int(e) if k else None for e, k in zip(follow.event.tolist(), follow.known.tolist(), strict=True)],
+        ]
     head += [f"lesions[{name}]" for name in table.lesion_counts]
     values += [counts.tolist() for counts in table.lesion_counts.values()]
     return _text(head, zip(*values, strict=True))
@@ -95,7 +98,9 @@ def _cycles(table: CohortTable) -> str:
 def _columns(table: CohortTable) -> str:
     """What each feature of cycles.csv is: unit, kind, what 1 stands for, how many cycles lack it."""
     head = ["name", "unit", "kind", "yes", "clinical", "missing"]
-    return _text(head, ([c.name, c.unit, c.kind, c.yes, c.clinical, sum(map(math.isnan, c.values.tolist()))] for c in table.columns))
+    return _text(
+        head, ([c.name, c.unit, c.kind, c.yes, c.clinical, sum(map(math.isnan, c.values.tolist()))] for c in table.columns)
+    )
 
 
 def _calibration(calibrations: Sequence[Calibration]) -> str:

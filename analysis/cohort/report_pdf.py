@@ -63,6 +63,7 @@ class _Room(Flowable):  # type: ignore[misc]
 
     def __init__(self, name: str, size: tuple[float, float], places: _Places) -> None:
         super().__init__()
+        self.spaceBefore = 6
         self.name, self.places = name, places
         self.scale = min(1.0, WIDTH / size[0])
         self.width, self.height = size[0] * self.scale, size[1] * self.scale
@@ -120,7 +121,9 @@ def _footer(canvas: Canvas, _: BaseDocTemplate) -> None:
     canvas.line(MARGIN, FOOT, A4[0] - MARGIN, FOOT)
     canvas.setFont(_PLAIN, 6.5)
     canvas.setFillColor(SOFT)
-    canvas.drawString(MARGIN, FOOT - 10, "Research use only. Cohort-level and hypothesis-generating; no prediction for any patient.")
+    canvas.drawString(
+        MARGIN, FOOT - 10, "Research use only. Cohort-level and hypothesis-generating; no prediction for any patient."
+    )
     canvas.drawRightString(A4[0] - MARGIN, FOOT - 10, f"Page {canvas.getPageNumber()}")
     canvas.restoreState()
 
@@ -138,8 +141,9 @@ def _styles() -> dict[str, ParagraphStyle]:
         "facts": _style(8.6, textColor=SOFT, spaceAfter=2),
         "bullet": _style(8.6, leftIndent=10, bulletIndent=0, spaceAfter=3),
         "title": _style(8.6, fontName=_BOLD, spaceBefore=3, spaceAfter=2),
+        "table": _style(8.6, fontName=_BOLD, spaceBefore=12, spaceAfter=2),
         "caption": _style(7.6, spaceAfter=2),
-        "soft": _style(7.6, textColor=SOFT, spaceAfter=2),
+        "last": _style(7.6, textColor=SOFT, spaceAfter=9),
         "note": _style(6.4, textColor=SOFT, spaceAfter=1),
         "warning": _style(9, fontName=_BOLD),
         "cell": _style(5.9, leading=7.6),
@@ -168,7 +172,8 @@ def _section(
 ) -> Iterator[Flowable]:
     """A heading never stands alone, nor do sentences that lead to a figure; long sections begin a page."""
     own_page = section.key in OWN_PAGE and not all(isinstance(block, Sentences) for block in section.blocks)
-    yield CondPageBreak(_FULL - 1 if own_page else 40 * mm)
+    tabled = any(isinstance(block, TableBlock) for block in section.blocks)
+    yield CondPageBreak(_FULL - 1 if own_page else 75 * mm if tabled else 40 * mm)
     waiting: list[Flowable] = [_Heading(section.title, section.key, styles["h2"])]
     for place, block in enumerate(section.blocks):
         flowables = list(_block(block, sizes, places, styles))
@@ -231,9 +236,9 @@ def _figure(block: FigureBlock, room: _Room, styles: Mapping[str, ParagraphStyle
     words = [
         Paragraph(escape(f"{block.label}. {block.title}"), styles["title"]),
         Paragraph(escape(block.shows), styles["caption"]),
-        Paragraph(escape(block.shows_not), styles["soft"]),
+        Paragraph(escape(block.shows_not), styles["last"]),
     ]
-    return KeepTogether([Spacer(1, 4), room, *words, Spacer(1, 8)])
+    return KeepTogether([room, *words])
 
 
 def _table(block: TableBlock, styles: Mapping[str, ParagraphStyle]) -> Iterator[Flowable]:
@@ -251,16 +256,15 @@ def _table(block: TableBlock, styles: Mapping[str, ParagraphStyle]) -> Iterator[
     for place, row in enumerate(block.rows, start=1):
         if len(row) == 1 < len(block.head):
             look += [("SPAN", (0, place), (-1, place)), ("BACKGROUND", (0, place), (-1, place), PALE)]
+            look += [("NOSPLIT", (0, place), (-1, place + 1))] if place < len(block.rows) else []
             content.append([Paragraph(escape(row[0]), head), *[""] * (len(block.head) - 1)])
         else:
             content.append([Paragraph(escape(words), cell) for words in row])
     widths = [WIDTH * share / sum(block.widths) for share in block.widths]
     yield CondPageBreak(45 * mm)
-    yield Paragraph(escape(f"{block.label}. {block.title}"), styles["title"])
-    yield Table(content, colWidths=widths, repeatRows=1, style=TableStyle(look))
-    yield Spacer(1, 3)
+    yield Paragraph(escape(f"{block.label}. {block.title}"), styles["table"])
+    yield Table(content, colWidths=widths, repeatRows=1, style=TableStyle(look), spaceAfter=3)
     yield from (Paragraph(escape(note), styles["note"]) for note in block.footnotes)
-    yield Spacer(1, 10)
 
 
 def _with_figures(content: bytes, document: Document, figures: Mapping[str, PageObject], places: _Places) -> bytes:

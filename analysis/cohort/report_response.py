@@ -62,7 +62,8 @@ def forests(results: Results) -> tuple[FigureBlock, ...]:
         FigureBlock(
             label="",
             name="response-forest" + (f"-{place + 1}" if len(pages) > 1 else ""),
-            title="Every feature in responders and non-responders" + (f", part {place + 1} of {len(pages)}" if len(pages) > 1 else ""),
+            title="Every feature in responders and non-responders"
+            + (f", part {place + 1} of {len(pages)}" if len(pages) > 1 else ""),
             alt=_alt(rows[page]),
             shows=f"Standardised difference (Hedges g) of each feature with its 95 % interval, in the order of the table; filled: {_RULES[rule]}.{second}",
             shows_not="It does not show which feature matters: no interval is widened for the number of features, and yes/no columns have no g (see the full table).",

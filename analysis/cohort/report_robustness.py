@@ -26,7 +26,9 @@ def influence_section(results: Results) -> Section:
             "and which patient moved it most. Patients are letters; tables/cycles.csv tells which patient each stands for.",
         )
     )
-    return Section(key="influence", title="Influence of single patients", blocks=(words, _influence_table(results.trees, letters)))
+    return Section(
+        key="influence", title="Influence of single patients", blocks=(words, _influence_table(results.trees, letters))
+    )
 
 
 def _influence_table(trees: TreeResults, letters: Letters) -> TableBlock:

@@ -85,7 +85,11 @@ def _model(row: ModelRow) -> str:
     words = f"{name}: held-out {measure} {interval(row.auc, row.auc_low, row.auc_high)}"
     if math.isnan(row.null_p):
         return f"{words}, without a null to hold it against"
-    told = "not told apart from relabelled patients" if row.null_p >= ALPHA else "more than relabelled patients give, in this cohort alone"
+    told = (
+        "not told apart from relabelled patients"
+        if row.null_p >= ALPHA
+        else "more than relabelled patients give, in this cohort alone"
+    )
     return f"{words}, null p {p_value(row.null_p)}, {told}"
 
 
@@ -111,5 +115,3 @@ def _settings(results: Results) -> Iterator[str]:
         f"Settings: of {counted(len(sure), 'finding')} whose interval excludes no effect in the main analysis "
         f"{len(stay)} {'does' if len(stay) == 1 else 'do'} so, in the same direction, under every setting that was tried{named}."
     )
-
-

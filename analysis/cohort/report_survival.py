@@ -14,7 +14,10 @@ from analysis.cohort.report_trees import tree_blocks
 from analysis.cohort.report_values import Block, FigureBlock, Section, Sentences
 from analysis.cohort.values import Endpoint, Results, Target
 
-_WORDS = {Endpoint.OS: "Overall survival (death of any cause)", Endpoint.PFS: "Progression-free survival (progression or death)"}
+_WORDS = {
+    Endpoint.OS: "Overall survival (death of any cause)",
+    Endpoint.PFS: "Progression-free survival (progression or death)",
+}
 
 
 def survival_section(results: Results) -> Section:
@@ -24,7 +27,11 @@ def survival_section(results: Results) -> Section:
         blocks += _endpoint(results, endpoint)
     blocks += _forests(results)
     blocks += tree_blocks(results, Target.OS)
-    return Section(key="survival", title="Overall and progression-free survival (Figure 4 of the paper, for this cohort)", blocks=tuple(blocks))
+    return Section(
+        key="survival",
+        title="Overall and progression-free survival (Figure 4 of the paper, for this cohort)",
+        blocks=tuple(blocks),
+    )
 
 
 def _endpoint(results: Results, endpoint: Endpoint) -> Iterator[Block]:

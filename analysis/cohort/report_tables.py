@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.cohort.report_numbers import MISSING, Footnotes, counted, fixed, interval, joined, number, p_value, spread, unit_of, with_unit
+from analysis.cohort.report_numbers import (
+    MISSING,
+    Footnotes,
+    counted,
+    fixed,
+    interval,
+    joined,
+    number,
+    p_value,
+    spread,
+    unit_of,
+    with_unit,
+)
 from analysis.cohort.report_rows import endpoints, landmarks, models, response_rows, rules, splits, tree_rows
 from analysis.cohort.report_values import Block, Sentences, TableBlock
 from analysis.cohort.values import Folds, ModelRow, ResponseRow, Results, Rule, SurvivalRow, Target, TreeRow
@@ -33,7 +45,9 @@ def full_tables(results: Results) -> tuple[Block, ...]:
     return (*tables, *([_models(performed)] if performed else []))
 
 
-def _table(title: str, columns: Sequence[tuple[str, float]], rows: Sequence[tuple[str, ...]], notes: Sequence[str]) -> TableBlock:
+def _table(
+    title: str, columns: Sequence[tuple[str, float]], rows: Sequence[tuple[str, ...]], notes: Sequence[str]
+) -> TableBlock:
     total = sum(width for _, width in columns)
     return TableBlock(
         label="",
@@ -48,7 +62,9 @@ def _table(title: str, columns: Sequence[tuple[str, float]], rows: Sequence[tupl
 def _none(title: str, notes: Sequence[str]) -> Sentences:
     """One sentence in the place of a table that would hold nothing but dashes."""
     why = joined([note.rstrip(".") for note in dict.fromkeys(notes) if note])
-    return Sentences(lines=(f"{title}: none of {counted(len(notes), 'feature')} could be examined{f' ({why})' if why else ''}.",))
+    return Sentences(
+        lines=(f"{title}: none of {counted(len(notes), 'feature')} could be examined{f' ({why})' if why else ''}.",)
+    )
 
 
 def _response(rows: Sequence[ResponseRow], rule: Rule) -> Block:
@@ -149,7 +165,11 @@ def _survival_more(rows: Sequence[SurvivalRow], title: str) -> TableBlock:
         ("Corrected C", 16.0),
     )
     horizons = sorted({row.rmst_horizon_days for row in rows if not math.isnan(row.rmst_horizon_days)})
-    up_to = f" up to {number(horizons[0], 3)}" + (f" to {number(horizons[-1], 3)}" if len(horizons) > 1 else "") + " days" if horizons else ""
+    up_to = (
+        f" up to {number(horizons[0], 3)}" + (f" to {number(horizons[-1], 3)}" if len(horizons) > 1 else "") + " days"
+        if horizons
+        else ""
+    )
     told = (
         "Cox: hazard ratios. SD: standard deviation of the feature itself. PH p: test of proportional hazards of high over low. RMST: "
         f"restricted mean survival time{up_to}. C index: Harrell's, of the feature itself; corrected: less its optimism by bootstrap. {_TOLD}"
@@ -245,7 +265,9 @@ def _models(rows: Sequence[ModelRow]) -> TableBlock:
 
 
 def _model_cells(row: ModelRow, notes: Footnotes) -> tuple[str, ...]:
-    recalibrated = MISSING if math.isnan(row.calibration_slope) else f"{fixed(row.calibration_intercept)}, {fixed(row.calibration_slope)}"
+    recalibrated = (
+        MISSING if math.isnan(row.calibration_slope) else f"{fixed(row.calibration_intercept)}, {fixed(row.calibration_slope)}"
+    )
     band = MISSING if math.isnan(row.null_low) else f"{fixed(row.null_low)} to {fixed(row.null_high)}"
     return (
         str(row.target),

@@ -86,7 +86,8 @@ def _performance(results: Results, target: Target) -> Iterator[FigureBlock]:
         name=f"{_KEYS[target]}-performance",
         title=f"Trees for {target}: how well they do on held-out cycles",
         alt="; ".join(
-            f"{_folds(row.folds)}: {measure} {interval(row.auc, row.auc_low, row.auc_high)}, null p {p_value(row.null_p)}" for row in rows
+            f"{_folds(row.folds)}: {measure} {interval(row.auc, row.auc_low, row.auc_high)}, null p {p_value(row.null_p)}"
+            for row in rows
         )
         + ".",
         shows=f"Held-out {measure} with its 95 % interval (bootstrap of patients) before the middle 95 % of relabelled patients in grey.{beside}",

@@ -42,7 +42,14 @@ SETTINGS = {
     "trees": {"max_depth": 3, "repeats": 10, "folds": 5, "relabelings": 200, "six_month_days": 183.0, "seed": 20260101},
     "robustness": {"thresholds": ["fixed", "relative", "liver", "blood pool"]},
 }
-SOFTWARE = {"duet-node": "0.1.0", "numpy": "2.4.6", "scipy": "1.17.1", "lifelines": "0.30.3", "scikit-learn": "1.9.1", "shap": "0.51.0"}
+SOFTWARE = {
+    "duet-node": "0.1.0",
+    "numpy": "2.4.6",
+    "scipy": "1.17.1",
+    "lifelines": "0.30.3",
+    "scikit-learn": "1.9.1",
+    "shap": "0.51.0",
+}
 
 
 def image_features() -> list[tuple[str, str]]:
@@ -70,7 +77,9 @@ def columns(random: np.random.Generator, n: int) -> tuple[Column, ...]:
         Column(name="bmi", values=random.normal(25, 3, n).round(1), unit="kg/m2", clinical=True),
         Column(name="disease_duration_months", values=random.gamma(3, 20, n).round(), unit="mo", clinical=True),
         Column(name="high_risk_cytogenetics", values=(random.random(n) < 0.4) * 1.0, kind=Kind.YES_NO, clinical=True),
-        Column(name="b2m_mg_l", values=np.where(random.random(n) < 0.3, NAN, random.gamma(4, 1.2, n)), unit="mg/l", clinical=True),
+        Column(
+            name="b2m_mg_l", values=np.where(random.random(n) < 0.3, NAN, random.gamma(4, 1.2, n)), unit="mg/l", clinical=True
+        ),
     ]
     return tuple(made)
 
@@ -129,7 +138,13 @@ def response_row(table: CohortTable, column: Column, rule: Rule) -> ResponseRow:
     pooled = math.sqrt(((yes.size - 1) * yes.var(ddof=1) + (no.size - 1) * no.var(ddof=1)) / (n - 2))
     g = (1 - 3 / (4 * (n - 2) - 1)) * means["difference"] / pooled
     half = 1.96 * math.sqrt(n / (yes.size * no.size) + g * g / (2 * n))
-    bounds = {"difference_low": interval.low, "difference_high": interval.high, "hedges_g": g, "g_low": g - half, "g_high": g + half}
+    bounds = {
+        "difference_low": interval.low,
+        "difference_high": interval.high,
+        "hedges_g": g,
+        "g_low": g - half,
+        "g_high": g + half,
+    }
     return ResponseRow(**about, **means, **bounds, test="Welch", p=float(welch.pvalue), q=min(1.0, float(welch.pvalue) * 6))
 
 
@@ -185,7 +200,8 @@ def split_of(table: CohortTable, column: Column, endpoint: Endpoint, landmark: f
     wide = 1.96 * math.sqrt(1 / d1 + 1 / d0) if d1 and d0 else NAN
     ends = (ratio * math.exp(-wide), ratio * math.exp(wide)) if d1 and d0 else (0.0, math.inf)
     test = stats.logrank(
-        stats.CensoredData.right_censored(days[high], ~event[high]), stats.CensoredData.right_censored(days[~high], ~event[~high])
+        stats.CensoredData.right_censored(days[high], ~event[high]),
+        stats.CensoredData.right_censored(days[~high], ~event[~high]),
     )
     p = float(test.pvalue)
     row = SurvivalRow(
@@ -245,10 +261,18 @@ def trees_of(random: np.random.Generator, table: CohortTable) -> TreeResults:
         if target is not Target.OS:
             calibrations.append(calibration_of(target, folds))
         for patient in dict.fromkeys(table.patients):
-            one = {"auc": auc + float(random.normal(0, 0.04)), "top_feature": names[0], "top_stays": bool(random.random() < 0.9)}
+            one = {
+                "auc": auc + float(random.normal(0, 0.04)),
+                "top_feature": names[0],
+                "top_stays": bool(random.random() < 0.9),
+            }
             influence.append(InfluenceRow(target=target, folds=folds, patient=patient, **one))
     return TreeResults(
-        rows=tuple(rows), models=tuple(models), swarms=tuple(swarms), calibrations=tuple(calibrations), influence=tuple(influence)
+        rows=tuple(rows),
+        models=tuple(models),
+        swarms=tuple(swarms),
+        calibrations=tuple(calibrations),
+        influence=tuple(influence),
     )
 
 
@@ -305,7 +329,9 @@ def calibration_of(target: Target, folds: Folds) -> Calibration:
     )
 
 
-def robustness_of(random: np.random.Generator, response: Sequence[ResponseRow], splits: Sequence[Split]) -> Iterator[RobustnessRow]:
+def robustness_of(
+    random: np.random.Generator, response: Sequence[ResponseRow], splits: Sequence[Split]
+) -> Iterator[RobustnessRow]:
     """Every choice of six settings for the three leading features of each outcome."""
     choices = {
         "PET threshold": ["fixed SUV 4", "41 % of maximum", "liver", "blood pool"],
@@ -326,7 +352,14 @@ def robustness_of(random: np.random.Generator, response: Sequence[ResponseRow], 
         for place, choice in enumerate(options):
             chosen = place == (1 if len(options) == 3 else 0)
             factor = 1.0 if chosen else float(random.uniform(0.6, 1.1))
-            about = {"setting": setting, "choice": choice, "chosen": chosen, "feature": feature, "outcome": outcome, "measure": measure}
+            about = {
+                "setting": setting,
+                "choice": choice,
+                "chosen": chosen,
+                "feature": feature,
+                "outcome": outcome,
+                "measure": measure,
+            }
             numbers = {"estimate": value * factor, "low": low * factor, "high": high * factor, "p": p, "n": 24}
             yield RobustnessRow(**about, **numbers, survives=chosen or factor > 0.75)
 
@@ -390,7 +423,9 @@ def long_names() -> Results:
     measures = ("SUVmean", "SUVmax", "MTV", "Gesamtläsionsglykolyse_TLG", "Oberflächenverhältnis")
     named = [
         f"{measure}[{tracer} {site} {class_}]"
-        for measure, tracer, site, class_ in product(measures, ("FDG", "CXCR4"), sites, ("übereinstimmend", "nicht übereinstimmend"))
+        for measure, tracer, site, class_ in product(
+            measures, ("FDG", "CXCR4"), sites, ("übereinstimmend", "nicht übereinstimmend")
+        )
     ]
     made = tuple(Column(name=name, values=random.lognormal(3, 0.9, n), unit=ML) for name in named)
     patients = [f"KLINIKUM-GROẞHADERN/Hämatologie/2024-{i:05d}-Ä{i % 7}" for i in range(n - 5)]
