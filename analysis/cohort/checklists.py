@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 from analysis.cohort.report_values import Section, Sentences, TableBlock
 from analysis.cohort.values import Results
@@ -41,16 +42,14 @@ def _made(results: Results) -> dict[str, bool]:
     }
 
 
-def _table(entry: Mapping[str, object], made: Mapping[str, bool]) -> TableBlock:
-    items = entry["item"]
-    assert isinstance(items, list)
+def _table(entry: Mapping[str, Any], made: Mapping[str, bool]) -> TableBlock:
     return TableBlock(
         label="",
-        title=str(entry["title"]),
+        title=entry["title"],
         head=("Item", "What is asked", "Where"),
-        rows=tuple((str(item["number"]), str(item["asks"]), _where(item, made)) for item in items),
+        rows=tuple((item["number"], item["asks"], _where(item, made)) for item in entry["item"]),
         widths=(0.08, 0.5, 0.42),
-        footnotes=(str(entry["source"]),),
+        footnotes=(entry["source"],),
     )
 
 

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,14 +15,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from analysis.cohort.values import FloatArray
+from analysis.space import FloatArray
 
 WIDTH = 6.85  # inches between the margins of an A4 page
 INK, SOFT, FAINT = "#1f2933", "#5b6772", "#d5dbe1"
 HIGH, LOW = "#c8580a", "#1f66a8"  # orange and blue: told apart without red and green
 HIGH_PALE, LOW_PALE = "#f2b98b", "#a9c9e6"
 LONGEST_NAME = 50
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 7.0,
     "axes.titlesize": 7.5,
@@ -110,12 +111,11 @@ def _elided(name: str, longest: int) -> str:
 
 def widest(figure: Figure, texts: Sequence[str], size: float) -> float:
     """Inches that the widest of the texts takes at that size in points."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
     probe = figure.text(0, 0, "", fontsize=size)
     widths = []
     for text in texts:
         probe.set_text(text)
-        widths.append(probe.get_window_extent(renderer).width / figure.dpi)
+        widths.append(probe.get_window_extent().width / figure.dpi)
     probe.remove()
     return max(widths, default=0.0)
 

@@ -32,7 +32,7 @@ class Mark:
 class Panel:
     """A column of estimates. marks and words: of each row. heads: above the words. sides: what left and right mean.
 
-    none: the value of no effect; ratio: drawn on a logarithmic axis. limit: no axis goes farther (of a ratio: nor below 1/limit).
+    none: the value of no effect; ratio: drawn on a logarithmic axis. limit: no axis goes farther (a ratio's: or below 1/limit).
     """
 
     title: str
@@ -71,6 +71,7 @@ def forest(names: Sequence[str], panels: Sequence[Panel]) -> Figure:
         end = start + room - sum(columns) - 0.02
         axes = box(figure, (start, _BOTTOM, end, _BOTTOM + _ROW * len(names)))
         _frame(axes, panel, len(names))
+        _sides(figure, axes, f"← {panel.sides[0]}", f"{panel.sides[1]} →")
         for row, marks in enumerate(panel.marks):
             _estimates(axes, row, marks, panel)
         _words(axes, panel, columns, end - start)
@@ -108,13 +109,10 @@ def _frame(axes: Axes, panel: Panel, rows: int) -> None:
     axes.set_xlabel(panel.label, labelpad=2)
     if panel.title:
         axes.annotate(panel.title, (0.5, 1), (0, 20), "axes fraction", "offset points", ha="center", va="bottom", weight="bold")
-    _sides(axes, f"← {panel.sides[0]}", f"{panel.sides[1]} →")
 
 
-def _sides(axes: Axes, left: str, right: str) -> None:
+def _sides(figure: Figure, axes: Axes, left: str, right: str) -> None:
     """What either side means, below each other where the axis is too short for both."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
     need = widest(figure, [left], 5.8) + widest(figure, [right], 5.8) + 0.08
     beside = need < axes.get_position().width * figure.get_size_inches()[0]
     for x, words, side, down in ((0.0, left, "left", -27), (1.0, right, "right", -27 if beside else -35)):

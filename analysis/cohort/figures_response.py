@@ -13,7 +13,8 @@ from scipy import stats
 from analysis.cohort.figures import HIGH, INK, LOW, SOFT, box, canvas, shortened, styled, swarm_offsets
 from analysis.cohort.figures_forest import Mark, Panel, forest, mark_words
 from analysis.cohort.report_numbers import MISSING, p_value, unit_of
-from analysis.cohort.values import Column, FloatArray, ResponseRow
+from analysis.cohort.values import Column, ResponseRow
+from analysis.space import FloatArray
 
 _GROUPS = ((1.0, "responders", HIGH), (0.0, "non-responders", LOW), (math.nan, "unknown", SOFT))
 

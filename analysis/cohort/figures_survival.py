@@ -20,27 +20,24 @@ _HIGH, _DEEP = 3.3, 0.02  # inches of a panel with its risk table, and below it
 
 def rate_forest(names: Sequence[str], rows: dict[Endpoint, dict[str, SurvivalRow]]) -> Figure:
     """Rate ratios of each feature, a panel for each endpoint."""
+    alone = len(rows) == 1  # a single panel has room for the ratio in figures
     panels = []
     for endpoint, known in rows.items():
         marks = [_mark(known.get(name)) for name in names]
-        tests = [known.get(name) for name in names]
-        words = [
-            (mark_words(mark, number) if len(rows) == 1 else "", *_tests(row)) for mark, row in zip(marks, tests, strict=True)
-        ]
-        keep = slice(0 if len(rows) == 1 else 1, None)
-        panels.append(
-            Panel(
-                title=str(endpoint),
-                label="rate ratio, high over low",
-                sides=("fewer events if high", "more events if high"),
-                heads=("ratio (95 % interval)", "p", "q")[keep],
-                marks=tuple((mark,) for mark in marks),
-                words=tuple(line[keep] for line in words),
-                none=1.0,
-                ratio=True,
-                limit=30.0,
-            )
+        tests = [_tests(known.get(name)) for name in names]
+        words = [(mark_words(mark, number), *test) for mark, test in zip(marks, tests, strict=True)] if alone else tests
+        panel = Panel(
+            title=str(endpoint),
+            label="rate ratio, high over low",
+            sides=("fewer events if high", "more events if high"),
+            heads=("ratio (95 % interval)", "p", "q") if alone else ("p", "q"),
+            marks=tuple((mark,) for mark in marks),
+            words=tuple(words),
+            none=1.0,
+            ratio=True,
+            limit=30.0,
         )
+        panels.append(panel)
     return forest(names, panels)
 
 
@@ -50,7 +47,7 @@ def _mark(row: SurvivalRow | None) -> Mark:
     return Mark(value=row.rate_ratio, low=row.rate_ratio_low, high=row.rate_ratio_high)
 
 
-def _tests(row: SurvivalRow | None) -> tuple[str, str]:
+def _tests(row: SurvivalRow | None) -> tuple[str, ...]:
     return (p_value(row.logrank_p), p_value(row.q)) if row is not None else ("–", "–")
 
 
@@ -106,8 +103,8 @@ def _curves(axes: Axes, split: Split) -> None:
         days, end = np.append(curve.days, _end(curve)), len(curve.days) - 1
         survival = np.append(curve.survival, curve.survival[end])
         axes.step(days, survival, where="post", color=colour, ls=style, zorder=3)
-        band = [np.append(limit, limit[end]) for limit in (curve.low, curve.high)]
-        axes.fill_between(days, *band, step="post", color=colour, alpha=0.13, lw=0, zorder=1)
+        low, high = (np.append(limit, limit[end]) for limit in (curve.low, curve.high))
+        axes.fill_between(days, low, high, step="post", color=colour, alpha=0.13, lw=0, zorder=1)
         at = curve.survival[np.searchsorted(curve.days, curve.censored, side="right") - 1]
         axes.plot(curve.censored, at, "|", color=colour, ms=5, mew=0.9, zorder=4)
     axes.set_xlim(0, last * 1.02)

@@ -26,7 +26,8 @@ from analysis.cohort.figures import (
     widest,
 )
 from analysis.cohort.report_numbers import MISSING, fixed, p_value
-from analysis.cohort.values import Calibration, FloatArray, Folds, ModelRow, Swarm, Target, TreeRow
+from analysis.cohort.values import Calibration, Folds, ModelRow, Swarm, Target, TreeRow
+from analysis.space import FloatArray
 
 SHOWN = 12  # features of a figure, by rank
 _ROW, _TOP, _BOTTOM, _SIZE = 0.27, 0.42, 0.72, 6.3

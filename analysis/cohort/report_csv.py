@@ -23,14 +23,17 @@ from analysis.cohort.values import (
 )
 
 Row = ResponseRow | SurvivalRow | TreeRow | ModelRow | InfluenceRow | RobustnessRow
-RESPONSE = (
-    "feature test n_responder n_nonresponder mean_responder mean_nonresponder difference difference_low difference_high p q hedges_g "
-    "g_low g_high odds_ratio or_low or_high"
-).split()
-SURVIVAL = (
-    "feature endpoint cut n_high n_low events_high events_low rate_ratio rate_ratio_low rate_ratio_high logrank_chi2 logrank_p q cox_hr "
-    "cox_low cox_high cox_p firth_hr firth_low firth_high"
-).split()
+# fmt: off
+RESPONSE = [
+    "feature", "test", "n_responder", "n_nonresponder", "mean_responder", "mean_nonresponder", "difference",
+    "difference_low", "difference_high", "p", "q", "hedges_g", "g_low", "g_high", "odds_ratio", "or_low", "or_high",
+]
+SURVIVAL = [
+    "feature", "endpoint", "cut", "n_high", "n_low", "events_high", "events_low", "rate_ratio", "rate_ratio_low",
+    "rate_ratio_high", "logrank_chi2", "logrank_p", "q", "cox_hr", "cox_low", "cox_high", "cox_p", "firth_hr", "firth_low",
+    "firth_high",
+]
+# fmt: on
 TREES = ["endpoint", "folds", "feature", "mean_abs_shap", "rank", "sign", "sign_agreement", "folds_used", "null_p"]
 MODELS = ["endpoint", "folds", "auc", "auc_low", "auc_high", "null_p", "balanced_accuracy"]
 
@@ -71,7 +74,7 @@ def _cell(value: object) -> str:
 
 
 def _rows(kind: type[Row], rows: Sequence[Row], first: Sequence[str]) -> str:
-    """One line a row: the columns that are named first, then the further fields. A target is called endpoint, as in the design."""
+    """One line a row: the columns that are named first, then all other fields. A target is called endpoint, as in DESIGN.md."""
     field_of = {"endpoint" if field.name == "target" else field.name: field.name for field in fields(kind)}
     head = [*first, *(name for name in field_of if name not in first)]
     return _text(head, ([getattr(row, field_of[name]) for name in head] for row in rows))

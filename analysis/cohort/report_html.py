@@ -1,4 +1,4 @@
-"""The document as one HTML file that needs nothing beside it: styles and figures stand inside, nothing is fetched, no script."""
+"""The document as one HTML file that needs nothing beside it: styles and figures stand inside, no script, nothing fetched."""
 
 from __future__ import annotations
 

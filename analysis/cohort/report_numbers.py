@@ -67,7 +67,7 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
 
 
 def spread(value: float, low: float, high: float) -> str:
-    """An estimate around zero with its interval, all with the decimals that its farther end deserves: "0.01 (−0.89 to 0.91)"."""
+    """An estimate around zero with its interval, all with the decimals that its far end deserves: "0.01 (−0.89 to 0.91)"."""
     far = max((abs(end) for end in (value, low, high) if math.isfinite(end)), default=1.0)
     decimals = max(0, 1 - math.floor(math.log10(far))) if far > 0 else 2
     if math.isnan(value) or decimals > 4:

@@ -6,11 +6,12 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from pypdf import PageObject, PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject
+from pypdf.generic import ArrayObject, ContentStream, DecodedStreamObject, DictionaryObject, NameObject
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -289,15 +290,13 @@ def _with_figures(content: bytes, document: Document, figures: Mapping[str, Page
 
 def _lay(writer: PdfWriter, page: PageObject, figure: PageObject, place: _Place, name: NameObject) -> None:
     """The figure as a form of its own (ISO 32000-1, 8.10), drawn after all else on the page."""
-    contents = figure.get_contents()
-    assert contents is not None
     form = DecodedStreamObject()
-    form.set_data(contents.get_data())
+    form.set_data(cast(ContentStream, figure.get_contents()).get_data())
     form[NameObject("/Type")], form[NameObject("/Subtype")] = NameObject("/XObject"), NameObject("/Form")
     form[NameObject("/BBox")] = ArrayObject(figure.mediabox)
     form[NameObject("/Resources")] = figure["/Resources"].clone(writer)
-    resources = page["/Resources"].get_object()
-    forms = resources.setdefault(NameObject("/XObject"), DictionaryObject()).get_object()
+    resources = cast(DictionaryObject, page["/Resources"].get_object())
+    forms = cast(DictionaryObject, resources.setdefault(NameObject("/XObject"), DictionaryObject()).get_object())
     forms[name] = writer._add_object(form.flate_encode())
     draw = DecodedStreamObject()
     draw.set_data(f"q {place.scale:.5f} 0 0 {place.scale:.5f} {place.x:.3f} {place.y:.3f} cm {name} Do Q".encode())

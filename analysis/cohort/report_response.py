@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import pairwise
 
 from analysis.cohort.figures_forest import ROWS_ON_A_PAGE
 from analysis.cohort.figures_response import response_forest, strips
@@ -47,7 +48,7 @@ def parts(n: int) -> tuple[slice, ...]:
     """As few slices of n rows as a page each can hold, of nearly equal length."""
     count = max(1, math.ceil(n / ROWS_ON_A_PAGE))
     ends = [round(place * n / count) for place in range(count + 1)]
-    return tuple(slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False))
+    return tuple(slice(start, stop) for start, stop in pairwise(ends))
 
 
 def forests(results: Results) -> tuple[FigureBlock, ...]:
@@ -65,8 +66,14 @@ def forests(results: Results) -> tuple[FigureBlock, ...]:
             title="Every feature in responders and non-responders"
             + (f", part {place + 1} of {len(pages)}" if len(pages) > 1 else ""),
             alt=_alt(rows[page]),
-            shows=f"Standardised difference (Hedges g) of each feature with its 95 % interval, in the order of the table; filled: {_RULES[rule]}.{second}",
-            shows_not="It does not show which feature matters: no interval is widened for the number of features, and yes/no columns have no g (see the full table).",
+            shows=(
+                "Standardised difference (Hedges g) of each feature with its 95 % interval, in the order of the table; "
+                f"filled: {_RULES[rule]}.{second}"
+            ),
+            shows_not=(
+                "It does not show which feature matters: no interval is widened for the number of features, and yes/no "
+                "columns have no g (see the full table)."
+            ),
             draw=partial(response_forest, rows[page], others),
         )
         for place, page in enumerate(pages)
@@ -95,9 +102,18 @@ def _strips(results: Results) -> tuple[Block, ...]:
             label="",
             name="response-leading",
             title=f"The {counted(len(rows), 'measured feature')} with the smallest p, value by value",
-            alt=f"Strip plots by response of {', '.join(row.feature for row in rows)}, with the mean of each group and its interval.",
-            shows="Each dot is a cycle; the line is the mean of its group and the whisker the 95 % t interval of that mean (groups of three or more).",
-            shows_not=f"It does not show typical features: taking the smallest of {tests} p values is selection, and a second cycle of a patient is drawn like another patient.",
+            alt=(
+                f"Strip plots by response of {', '.join(row.feature for row in rows)}, with the mean of each group and its "
+                "interval."
+            ),
+            shows=(
+                "Each dot is a cycle; the line is the mean of its group and the whisker the 95 % t interval of that mean "
+                "(groups of three or more)."
+            ),
+            shows_not=(
+                f"It does not show typical features: taking the smallest of {tests} p values is selection, and a second "
+                "cycle of a patient is drawn like another patient."
+            ),
             draw=partial(strips, columns, rows, results.table.response),
         ),
     )

@@ -22,7 +22,8 @@ def influence_section(results: Results) -> Section:
     letters = Letters(results.table.patients)
     words = Sentences(
         lines=(
-            "Each patient was left out in turn and the trees were grown anew. The table tells, for each target, how far the result moved "
+            "Each patient was left out in turn and the trees were grown anew. The table tells, for each target, how far "
+            "the result moved "
             "and which patient moved it most. Patients are letters; tables/cycles.csv tells which patient each stands for.",
         )
     )
@@ -75,7 +76,8 @@ def robustness_section(results: Results) -> Section:
     found = findings(results.robustness)
     told = Sentences(
         lines=(
-            "Each finding was computed anew under other settings, one at a time. It survives where it keeps its direction and, if its "
+            "Each finding was computed anew under other settings, one at a time. It survives where it keeps its direction "
+            "and, if its "
             "interval excludes no effect in the main analysis, its interval still does.",
         )
     )
@@ -91,8 +93,14 @@ def _matrices(results: Results, order: Sequence[Finding]) -> Iterator[Block]:
             name="robustness" + (f"-{place + 1}" if count > 1 else ""),
             title="Findings under each setting" + (f", part {place + 1} of {count}" if count > 1 else ""),
             alt="Matrix of findings and settings; how many settings each finding survives stands in the table below.",
-            shows="A dot: the finding survives that choice; a cross: it does not; grey: the choice of the main analysis; empty: not computed.",
-            shows_not="It does not show truth: a finding that survives every setting may still be chance, and settings were changed one at a time.",
+            shows=(
+                "A dot: the finding survives that choice; a cross: it does not; grey: the choice of the main analysis; "
+                "empty: not computed."
+            ),
+            shows_not=(
+                "It does not show truth: a finding that survives every setting may still be chance, and settings were "
+                "changed one at a time."
+            ),
             draw=partial(robustness_matrix, results.robustness, tuple(own)),
         )
 

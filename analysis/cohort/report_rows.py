@@ -1,4 +1,4 @@
-"""Which rows of the results a part of the report speaks of: by rule, endpoint and target, the leading ones, families of tests."""
+"""Which rows of the results a part of the report speaks of: by rule, endpoint and target; the leading ones; families."""
 
 from __future__ import annotations
 

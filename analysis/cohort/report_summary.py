@@ -1,4 +1,4 @@
-"""The summary at the head of the report: a sentence for each question, written from the numbers, none of them stronger than they."""
+"""The summary at the head of the report: a sentence for each question, written from the numbers and no stronger than they."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def _tests(results: Results) -> Iterator[str]:
         yield "Survival: the cohort has no follow-up."
     if any_test:
         yield (
-            "The features depend on each other, so small p values come together; those that lead were chosen because their p is "
+            "The features depend on each other, so small p values come together; those that lead were chosen because their "
+            "p is "
             "small, and their effects are likely to be smaller than they look here."
         )
 
@@ -98,7 +99,10 @@ def _agreement(results: Results, target: Target) -> str:
     if not tested:
         return ""
     small = sum(row.null_p < ALPHA for row in tested)
-    return f"; signs agree beyond their null (p < .05) in {small} of {counted(len(tested), 'feature')}, by chance about {fixed(ALPHA * len(tested), 1)}"
+    return (
+        f"; signs agree beyond their null (p < .05) in {small} of {counted(len(tested), 'feature')}, by chance about "
+        f"{fixed(ALPHA * len(tested), 1)}"
+    )
 
 
 def _settings(results: Results) -> Iterator[str]:
@@ -113,5 +117,6 @@ def _settings(results: Results) -> Iterator[str]:
     named = f": {joined(stay)}" if 0 < len(stay) <= _NAMED else ""
     yield (
         f"Settings: of {counted(len(sure), 'finding')} whose interval excludes no effect in the main analysis "
-        f"{len(stay)} {'does' if len(stay) == 1 else 'do'} so, in the same direction, under every setting that was tried{named}."
+        f"{len(stay)} {'does' if len(stay) == 1 else 'do'} so, in the same direction, under every setting that was "
+        f"tried{named}."
     )

@@ -59,8 +59,14 @@ def _endpoint(results: Results, endpoint: Endpoint) -> Iterator[Block]:
                 for s in drawn
             )
             + ".",
-            shows="Kaplan-Meier curves of high (orange, dashed) and low (blue) values with 95 % bands, censored cycles as ticks, and numbers at risk.",
-            shows_not=f"It does not show a cut-off to use: the median belongs to this cohort, and taking the smallest of {found.tests} p values is selection.",
+            shows=(
+                "Kaplan-Meier curves of high (orange, dashed) and low (blue) values with 95 % bands, censored cycles as "
+                "ticks, and numbers at risk."
+            ),
+            shows_not=(
+                "It does not show a cut-off to use: the median belongs to this cohort, and taking the smallest of "
+                f"{found.tests} p values is selection."
+            ),
             draw=partial(kaplan_meier, drawn),
         )
 
@@ -75,8 +81,17 @@ def _forests(results: Results) -> Iterator[FigureBlock]:
             label="",
             name="rate-ratios" + (f"-{place + 1}" if len(pages) > 1 else ""),
             title="Rate ratios of all features" + (f", part {place + 1} of {len(pages)}" if len(pages) > 1 else ""),
-            alt=f"Forest plot of rate ratios, high over low, for {counted(len(names[page]), 'feature')}; every number stands in the full tables.",
-            shows="Events per time at risk, high over low, with the exact 95 % interval, the log-rank p and its q; an arrow: the interval goes on.",
-            shows_not="It does not show independent effects: each feature stands alone, unadjusted, and no interval is widened for the number of features.",
+            alt=(
+                f"Forest plot of rate ratios, high over low, for {counted(len(names[page]), 'feature')}; every number "
+                "stands in the full tables."
+            ),
+            shows=(
+                "Events per time at risk, high over low, with the exact 95 % interval, the log-rank p and its q; an arrow: "
+                "the interval goes on."
+            ),
+            shows_not=(
+                "It does not show independent effects: each feature stands alone, unadjusted, and no interval is widened "
+                "for the number of features."
+            ),
             draw=partial(rate_forest, names[page], rows),
         )

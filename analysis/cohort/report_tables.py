@@ -84,7 +84,8 @@ def _response(rows: Sequence[ResponseRow], rule: Rule) -> Block:
         ("Hedges g (95 % interval)", 28.0),
     )
     told = (
-        "R: responders, N: non-responders, in the unit of the row; for yes/no columns the parts that are yes. n/n: R/N with a value. "
+        "R: responders, N: non-responders, in the unit of the row; for yes/no columns the parts that are yes. n/n: R/N "
+        "with a value. "
         f"Difference: R minus N. q: Benjamini-Hochberg over this table. {_TOLD}"
     )
     cells = [_response_cells(row, notes) for row in rows]
@@ -127,7 +128,8 @@ def _survival(rows: Sequence[SurvivalRow], title: str) -> TableBlock:
         ("Firth's hazard ratio (95 % interval)", 30.0),
     )
     told = (
-        "n/n and events: high/low. Rate ratio: events per time at risk, high over low, the exact interval. Permuted p: of the log-rank "
+        "n/n and events: high/low. Rate ratio: events per time at risk, high over low, the exact interval. Permuted p: of "
+        "the log-rank "
         f"test, patients exchanged. q: Benjamini-Hochberg over this table. {_TOLD}"
     )
     return _table(title, columns, [_survival_cells(row, notes) for row in rows], (told, *notes.sentences))
@@ -171,8 +173,10 @@ def _survival_more(rows: Sequence[SurvivalRow], title: str) -> TableBlock:
         else ""
     )
     told = (
-        "Cox: hazard ratios. SD: standard deviation of the feature itself. PH p: test of proportional hazards of high over low. RMST: "
-        f"restricted mean survival time{up_to}. C index: Harrell's, of the feature itself; corrected: less its optimism by bootstrap. {_TOLD}"
+        "Cox: hazard ratios. SD: standard deviation of the feature itself. PH p: test of proportional hazards of high over "
+        "low. RMST: "
+        f"restricted mean survival time{up_to}. C index: Harrell's, of the feature itself; corrected: less its optimism by "
+        f"bootstrap. {_TOLD}"
     )
     return _table(title, columns, [_more_cells(row, notes) for row in rows], (told, *notes.sentences))
 

@@ -32,7 +32,8 @@ def tree_blocks(results: Results, target: Target) -> tuple[Block, ...]:
 
 def _rows_used(row: ModelRow) -> str:
     words = (
-        f"Trees for {row.target}, {_folds(row.folds)}: {counted(row.n, 'cycle')}, of them {row.positives} {_POSITIVE[row.target]}; "
+        f"Trees for {row.target}, {_folds(row.folds)}: {counted(row.n, 'cycle')}, of them {row.positives} "
+        f"{_POSITIVE[row.target]}; "
         f"{row.left_out} left out without a label."
     )
     return f"{words} {row.note}".strip()
@@ -62,12 +63,15 @@ def _ranks(results: Results, target: Target) -> Iterator[FigureBlock]:
             f"{', '.join(row.feature for row in leading[:3])}. The numbers stand in the full table of trees."
         ),
         shows=(
-            f"The {len(leading)} of {counted(len(used), 'used feature')} with the largest mean |SHAP| ({_folds(folds)}): SHAP of each held-out "
-            f"cycle, mean |SHAP|, the sign (+: higher values raise {raises}), how far folds agree on it, and how often relabelled patients "
+            f"The {len(leading)} of {counted(len(used), 'used feature')} with the largest mean |SHAP| ({_folds(folds)}): "
+            "SHAP of each held-out "
+            f"cycle, mean |SHAP|, the sign (+: higher values raise {raises}), how far folds agree on it, and how often "
+            "relabelled patients "
             f"reach that agreement (null p) or that |SHAP|.{diamond}"
         ),
         shows_not=(
-            "It does not show causes or a prediction for a patient: SHAP tells what these trees used, and under pure noise high agreement "
+            "It does not show causes or a prediction for a patient: SHAP tells what these trees used, and under pure noise "
+            "high agreement "
             "of signs is common, so it counts only beside its null."
         ),
         draw=partial(shap_ranks, swarm, leading, others),
@@ -90,7 +94,13 @@ def _performance(results: Results, target: Target) -> Iterator[FigureBlock]:
             for row in rows
         )
         + ".",
-        shows=f"Held-out {measure} with its 95 % interval (bootstrap of patients) before the middle 95 % of relabelled patients in grey.{beside}",
-        shows_not="It does not show how the trees would do elsewhere: there is no outside cohort, and an interval inside the grey band is what chance gives.",
+        shows=(
+            f"Held-out {measure} with its 95 % interval (bootstrap of patients) before the middle 95 % of relabelled "
+            f"patients in grey.{beside}"
+        ),
+        shows_not=(
+            "It does not show how the trees would do elsewhere: there is no outside cohort, and an interval inside the "
+            "grey band is what chance gives."
+        ),
         draw=partial(performance, rows, calibrations),
     )

@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.cohort.report_numbers import MISSING, number, percent, unit_of
 from analysis.cohort.report_values import TableBlock
-from analysis.cohort.values import CohortTable, Column, Endpoint, FloatArray, Kind
+from analysis.cohort.values import CohortTable, Column, Endpoint, Kind
+from analysis.space import FloatArray
 
 Row = tuple[str, ...]
 _FACTS = {
