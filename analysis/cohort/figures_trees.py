@@ -25,6 +25,7 @@ from analysis.cohort.figures import (
     swarm_offsets,
     widest,
 )
+from analysis.cohort.figures_rows import columns, name_rows, names_room, shaded
 from analysis.cohort.report_numbers import MISSING, fixed, p_value
 from analysis.cohort.values import Calibration, Folds, ModelRow, Swarm, Target, TreeRow
 from analysis.space import FloatArray
@@ -44,27 +45,15 @@ def shap_ranks(swarm: Swarm, rows: Sequence[TreeRow], others: Sequence[TreeRow])
     rows = rows[:SHOWN]
     figure = canvas(_TOP + _BOTTOM + _ROW * len(rows))
     short = shortened([row.feature for row in rows], 42)
-    left = widest(figure, list(short.values()), _SIZE) + 0.12
-    words = [_words(row) for row in rows]
-    columns = [widest(figure, [head, *(line[i] for line in words)], 5.9) + 0.09 for i, head in enumerate(_HEADS)]
-    room = WIDTH - left - sum(columns) - 0.16
-    top = _BOTTOM + _ROW * len(rows)
+    left, top = names_room(figure, short, _SIZE), _BOTTOM + _ROW * len(rows)
+    words = columns(figure, _HEADS, [_words(row) for row in rows], 5.9)
+    room = WIDTH - left - words.room - 0.02
     dots = box(figure, (left, _BOTTOM, left + 0.62 * room, top))
     bars = box(figure, (left + 0.66 * room, _BOTTOM, left + room, top))
     _swarms(dots, swarm, rows)
-    for place, row in enumerate(rows):
-        dots.annotate(
-            short[row.feature],
-            (0, place),
-            (-4, 0),
-            ("axes fraction", "data"),
-            "offset points",
-            ha="right",
-            va="center",
-            size=_SIZE,
-        )
+    name_rows(dots, [short[row.feature] for row in rows], _SIZE)
     _bars(bars, rows, {row.feature: row.mean_abs_shap for row in others})
-    _columns(bars, words, columns, 0.34 * room)
+    words.write(bars)
     _scale(figure, left)
     return figure
 
@@ -75,16 +64,8 @@ def _words(row: TreeRow) -> tuple[str, ...]:
     return sign, agreement, f"{row.folds_used}/{row.folds_all}", p_value(row.null_p), p_value(row.shap_null_p)
 
 
-def _frame(axes: Axes, rows: int) -> None:
-    axes.set_ylim(rows - 0.5, -0.5)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    for row in range(0, rows, 2):
-        axes.axhspan(row - 0.5, row + 0.5, color="#f3f5f7", lw=0, zorder=0)
-
-
 def _swarms(axes: Axes, swarm: Swarm, rows: Sequence[TreeRow]) -> None:
-    _frame(axes, len(rows))
+    shaded(axes, len(rows))
     places = [swarm.features.index(row.feature) for row in rows]
     far = max(float(np.nanmax(np.abs(swarm.shap[:, places]), initial=0.0)) * 1.08, 1e-6)
     axes.set_xlim(-far, far)
@@ -107,7 +88,7 @@ def _colours(values: FloatArray) -> list[tuple[float, float, float, float] | str
 
 
 def _bars(axes: Axes, rows: Sequence[TreeRow], others: dict[str, float]) -> None:
-    _frame(axes, len(rows))
+    shaded(axes, len(rows))
     axes.barh(range(len(rows)), [row.mean_abs_shap for row in rows], height=0.55, color="#8a97a3", zorder=2)
     for place, row in enumerate(rows):
         if row.feature in others:
@@ -115,17 +96,6 @@ def _bars(axes: Axes, rows: Sequence[TreeRow], others: dict[str, float]) -> None
     axes.set_xlim(0, max([row.mean_abs_shap for row in rows] + [others.get(row.feature, 0.0) for row in rows] + [1e-6]) * 1.08)
     axes.locator_params(axis="x", nbins=3)
     axes.set_xlabel("mean |SHAP|", labelpad=2)
-
-
-def _columns(axes: Axes, words: Sequence[Sequence[str]], columns: Sequence[float], width: float) -> None:
-    x = width + 0.06
-    for place, (head, room) in enumerate(zip(_HEADS, columns, strict=True)):
-        x += room
-        for row, line in enumerate(words):
-            axes.annotate(line[place], (x / width, row), xycoords=("axes fraction", "data"), ha="right", va="center", size=5.9)
-        axes.annotate(
-            head, (x / width, 1), (0, 4), "axes fraction", "offset points", ha="right", va="bottom", size=5.9, weight="bold"
-        )
 
 
 def _scale(figure: Figure, left: float) -> None:
