@@ -41,7 +41,7 @@ def response_forest(rows: Sequence[ResponseRow], others: Sequence[ResponseRow]) 
 
 @styled()
 def strips(columns: Sequence[Column], rows: Sequence[ResponseRow], response: FloatArray) -> Figure:
-    """Every value of up to six features by response; of responders and others the mean with its 95 % t interval, from three on."""
+    """Every value of up to six features by response; for responders and others also the mean with its 95 % t interval."""
     high = math.ceil(len(columns) / 3)
     figure = canvas(2.45 * high + 0.1)
     short = shortened([column.name for column in columns], 42)

@@ -101,7 +101,10 @@ def _bars(axes: Axes, rows: Sequence[TreeRow], others: dict[str, float]) -> None
 def _scale(figure: Figure, left: float) -> None:
     """The legend of the colours, below the dots."""
     axes = box(figure, (left, 0.2, left + 0.9, 0.27))
-    axes.imshow(np.linspace(0, 1, 64)[None, :], aspect="auto", cmap=_SHADES)
+    shades = np.linspace(0, 1, 40)
+    axes.bar(shades, 1, width=1.4 / 40, color=_SHADES(shades), lw=0)  # bars: an image would be pixels
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(0, 1)
     axes.set_axis_off()
     axes.annotate("low", (0, 0.5), (-3, 0), "axes fraction", "offset points", ha="right", va="center", size=5.8)
     axes.annotate(

@@ -37,7 +37,8 @@ from analysis.cohort.values import (
 )
 
 NAN = math.nan
-OCCASION = Occasion(title="Cohort <1> & more", made_at=datetime(2026, 11, 30, 9, 5), version="0.1.0", site="Ward \"B\" <script>")
+TITLE, SITE = "Cohort <1> & more", 'Ward "B" <script>'
+OCCASION = Occasion(title=TITLE, made_at=datetime(2026, 11, 30, 9, 5), version="0.1.0", site=SITE)
 SUV, ML = "g/ml{SUVbw}", "ml"
 SETTINGS = {
     "table": {"pet_before_days": 90.0},
@@ -396,6 +397,15 @@ def usual() -> Results:
     random = np.random.default_rng(22)
     patients = [f"P{1 + i:03d}" for i in range(22)]
     return results_of(22, table_of(random, 24, [*patients, "P004", "P009"], columns(random, 24)))
+
+
+@cache
+def small() -> Results:
+    """Twelve cycles and eight columns: everything is in it, and it is quick to draw."""
+    random = np.random.default_rng(12)
+    made = columns(random, 12)
+    patients = [f"S{i}x" for i in range(11)]
+    return results_of(12, table_of(random, 12, [*patients, "S0x"], (*made[:4], *made[-4:])))
 
 
 @cache

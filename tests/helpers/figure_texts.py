@@ -14,7 +14,7 @@ Corners = np.ndarray  # (4, 2), in points
 def shown(figure: Figure) -> list[tuple[str, Corners]]:
     """Every visible text with the corners of its box, turned as the text is."""
     with styled():
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         hidden = _hidden(figure)
         texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
         return [(text.get_text(), _corners(text, figure)) for text in texts if text not in hidden]

@@ -17,14 +17,16 @@ from analysis.cohort.values import Endpoint, Results
 
 # The columns that the design names, in its order.
 DESIGN = {
-    "response.csv": "feature, test, n_responder, n_nonresponder, mean_responder, mean_nonresponder, difference, difference_low, "
-    "difference_high, p, q, hedges_g, g_low, g_high, odds_ratio, or_low, or_high",
-    "survival.csv": "feature, endpoint, cut, n_high, n_low, events_high, events_low, rate_ratio, rate_ratio_low, rate_ratio_high, "
-    "logrank_chi2, logrank_p, q, cox_hr, cox_low, cox_high, cox_p, firth_hr, firth_low, firth_high",
+    "response.csv": "feature, test, n_responder, n_nonresponder, mean_responder, mean_nonresponder, difference, "
+    "difference_low, difference_high, p, q, hedges_g, g_low, g_high, odds_ratio, or_low, or_high",
+    "survival.csv": "feature, endpoint, cut, n_high, n_low, events_high, events_low, rate_ratio, rate_ratio_low, "
+    "rate_ratio_high, logrank_chi2, logrank_p, q, cox_hr, cox_low, cox_high, cox_p, firth_hr, firth_low, firth_high",
     "trees.csv": "endpoint, folds, feature, mean_abs_shap, rank, sign, sign_agreement, folds_used, null_p",
     "models.csv": "endpoint, folds, auc, auc_low, auc_high, null_p, balanced_accuracy",
 }
-BOTH = pytest.mark.parametrize("results", [cohorts.usual(), cohorts.tiny(), cohorts.long_names()], ids=["usual", "tiny", "long"])
+EVERY = pytest.mark.parametrize(
+    "results", [cohorts.usual(), cohorts.tiny(), cohorts.long_names()], ids=["usual", "tiny", "long"]
+)
 
 
 def read(results: Results, name: str) -> list[dict[str, str]]:
@@ -42,7 +44,7 @@ def agrees(cell: str, value: object) -> bool:
     return cell == str(value)
 
 
-@BOTH
+@EVERY
 @pytest.mark.parametrize("name", ["response.csv", "survival.csv", "trees.csv", "models.csv", "robustness.csv"])
 def test_every_field_of_every_row_is_there_unrounded(results: Results, name: str) -> None:
     rows: Sequence[object] = {
@@ -68,7 +70,7 @@ def test_the_columns_of_the_design_come_first(name: str) -> None:
     assert len(set(head)) == len(head)
 
 
-@BOTH
+@EVERY
 def test_cycles_hold_every_value_and_the_letters(results: Results) -> None:
     table, lines = results.table, read(results, "cycles.csv")
     assert [line["cycle"] for line in lines] == list(table.cycles)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
+import os
+import subprocess
+import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cohorts
 import pytest
@@ -18,7 +21,7 @@ TABLES = {"cycles", "columns", "response", "survival", "trees", "models", "calib
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Path, ...]]:
     out = tmp_path_factory.mktemp("cohort")
-    results = cohorts.usual()
+    results = cohorts.small()
     return out, write_report(cohort_document(results, cohorts.OCCASION), results, out)
 
 
@@ -27,7 +30,7 @@ def test_every_file_of_the_design_is_written(written: tuple[Path, tuple[Path, ..
     names = {str(path.relative_to(out)) for path in paths}
     assert {"report.html", "report.pdf", "methods.txt"} | {f"tables/{name}.csv" for name in TABLES} <= names
     assert names == {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    figures = {block.name for block in cohort_document(cohorts.usual(), cohorts.OCCASION).figures}
+    figures = {block.name for block in cohort_document(cohorts.small(), cohorts.OCCASION).figures}
     assert {path.stem for path in (out / "figures").iterdir()} == figures
 
 
@@ -38,21 +41,26 @@ def test_figures_are_well_formed_and_refer_to_nothing_outside(written: tuple[Pat
         assert not list(root.iter("{http://www.w3.org/2000/svg}text"))  # letters are outlines
         for element in root.iter():
             for key, value in element.attrib.items():
-                assert not key.endswith("href") or value.startswith(("#", "data:image/png;base64,"))
+                assert not key.endswith("href") or value.startswith("#")
 
 
 def test_no_identifier_of_a_patient_is_in_the_report(written: tuple[Path, tuple[Path, ...]]) -> None:
-    out, paths = written
-    for path in paths:
+    for path in written[1]:
         if path.suffix in (".html", ".txt", ".svg") or path.name in ("influence.csv", "response.csv"):
             text = path.read_text(encoding="utf-8")
-            assert [patient for patient in cohorts.usual().table.patients if patient in text] == []
+            assert [patient for patient in cohorts.small().table.patients if patient in text] == []
 
 
-def test_the_same_results_give_the_same_bytes(written: tuple[Path, tuple[Path, ...]], tmp_path: Path) -> None:
+def test_another_process_gives_the_same_bytes(written: tuple[Path, tuple[Path, ...]], tmp_path: Path) -> None:
     out, paths = written
-    results = cohorts.usual()
-    write_report(cohort_document(results, cohorts.OCCASION), results, tmp_path)
+    code = (
+        "import sys, cohorts; from pathlib import Path; from analysis.cohort.report import cohort_document; "
+        "from analysis.cohort.report_files import write_report; r = cohorts.small(); "
+        "write_report(cohort_document(r, cohorts.OCCASION), r, Path(sys.argv[1]))"
+    )
+    folders = [str(Path(cohorts.__file__).parent), str(Path(report_files.__file__).parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True, timeout=120)
     assert [path.name for path in paths if path.read_bytes() != (tmp_path / path.relative_to(out)).read_bytes()] == []
 
 
@@ -63,7 +71,7 @@ def test_an_earlier_report_is_exchanged_and_its_figures_go(tmp_path: Path) -> No
     (tmp_path / "figures" / "notes.md").write_text("of the reader")
     (tmp_path / "report.html").write_text("old")
     write_report(cohort_document(results, cohorts.OCCASION), results, tmp_path)
-    assert "old" != (tmp_path / "report.html").read_text()
+    assert (tmp_path / "report.html").read_text() != "old"
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["notes.md"]
 
 
