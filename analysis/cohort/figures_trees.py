@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.cohort.figures import (
     HIGH,
@@ -48,8 +49,8 @@ def shap_ranks(swarm: Swarm, rows: Sequence[TreeRow], others: Sequence[TreeRow])
     left, top = names_room(figure, short, _SIZE), _BOTTOM + _ROW * len(rows)
     words = columns(figure, _HEADS, [_words(row) for row in rows], 5.9)
     room = WIDTH - left - words.room - 0.02
-    dots = box(figure, (left, _BOTTOM, left + 0.62 * room, top))
-    bars = box(figure, (left + 0.66 * room, _BOTTOM, left + room, top))
+    dots = box(figure, (left, _BOTTOM, left + 0.61 * room, top))
+    bars = box(figure, (left + 0.67 * room, _BOTTOM, left + room, top))
     _swarms(dots, swarm, rows)
     name_rows(dots, [short[row.feature] for row in rows], _SIZE)
     _bars(bars, rows, {row.feature: row.mean_abs_shap for row in others})
@@ -76,6 +77,7 @@ def _swarms(axes: Axes, swarm: Swarm, rows: Sequence[TreeRow]) -> None:
         offsets = swarm_offsets(shap[seen] / far * 10, 0.33, 1.3) / 3.4
         colours = _colours(values[seen])
         axes.scatter(shap[seen], row + offsets, s=7, c=colours, linewidths=0.25, edgecolors="white", zorder=3)
+    axes.locator_params(axis="x", nbins=5, prune="both")
     axes.set_xlabel("SHAP of each held-out cycle", labelpad=2)
 
 
@@ -95,6 +97,7 @@ def _bars(axes: Axes, rows: Sequence[TreeRow], others: dict[str, float]) -> None
             axes.plot(others[row.feature], place, "D", ms=3, mfc="white", mec=INK, mew=0.7, zorder=4, clip_on=False)
     axes.set_xlim(0, max([row.mean_abs_shap for row in rows] + [others.get(row.feature, 0.0) for row in rows] + [1e-6]) * 1.08)
     axes.locator_params(axis="x", nbins=3)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("mean |SHAP|", labelpad=2)
 
 
