@@ -24,7 +24,8 @@ def follow_ups(rows: Sequence[ClinicalRow], there: Sequence[str]) -> Mapping[End
     if any(name in there for name in OF_OS):
         found[Endpoint.OS] = _as_value([overall_survival(row) for row in rows])
     if any(name in there for name in OF_PFS):
-        found[Endpoint.PFS] = _as_value([progression_free(row) for row in rows])
+        dated = "progression_date" in there
+        found[Endpoint.PFS] = _as_value([progression_free(row, dated=dated) for row in rows])
     return found
 
 
@@ -43,11 +44,16 @@ def overall_survival(row: ClinicalRow) -> Followed:
     return UNKNOWN if last is None else (_days(row, last), False)
 
 
-def progression_free(row: ClinicalRow) -> Followed:
-    """Days to progression or death, whichever is first, or to the last sight of the patient without either."""
+def progression_free(row: ClinicalRow, *, dated: bool) -> Followed:
+    """Days to progression or death, whichever is first, or to the last sight of the patient without either.
+
+    dated: the table has dates of progression, so an empty one means none; else a row without pfs_days is unknown.
+    """
     days, event = row.number_of("pfs_days"), row.number_of("pfs_event")
     if days is not None and event is not None:
         return days, bool(event)
+    if not dated:
+        return UNKNOWN
     progression = row.date_of("progression_date")
     if progression is not None:
         return _days(row, progression), True

@@ -17,7 +17,7 @@ MARKERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One cycle's response: True, False, or None where nothing tells. basis: what it rests on; notes: what a reader must know."""
+    """One cycle's response: True, False, or None where nothing tells. basis: what it rests on; notes: for the reader."""
 
     responds: bool | None
     basis: str = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.cohort.clinical import Clinical, ClinicalRow
 from analysis.cohort.columns import count_features, unit_of, wanted
@@ -19,6 +19,15 @@ from analysis.cohort.values import NAN, CohortTable, Column, Kind
 from analysis.errors import BadSettings
 
 FACTS = ("mm_subtype", "prior_lines", "prior_hsct", "hsct", "radionuclide", "activity_gbq", "response_source")
+CLINICAL = (
+    ("sex", "1", Kind.YES_NO),
+    ("age", "a", Kind.NUMBER),
+    ("weight_kg", "kg", Kind.NUMBER),
+    ("bmi", "kg/m2", Kind.NUMBER),
+    ("disease_duration_months", "mo", Kind.NUMBER),
+    ("high_risk_cytogenetics", "1", Kind.YES_NO),
+    ("b2m_mg_l", "mg/L", Kind.NUMBER),
+)
 OLD_DAYS = 90  # from the last scan to therapy: more is told
 
 
@@ -142,33 +151,22 @@ def _image_columns(cycles: Sequence[Cycle], settings: CohortSettings) -> list[Co
 
 
 def _clinical_columns(rows: Sequence[ClinicalRow], there: Sequence[str]) -> list[Column]:
-    """The paper's clinical features of those columns that the table has."""
-
-    def numbers(name: str) -> list[float]:
-        return [NAN if (value := row.number_of(name)) is None else value for row in rows]
-
-    columns = []
-    if "sex" in there:
-        male = [{"M": 1.0, "F": 0.0}.get(row.text_of("sex") or "", NAN) for row in rows]
-        columns.append(Column(name="sex", values=np.array(male), kind=Kind.YES_NO, clinical=True, yes="male"))
-    for name, unit in (("age", "a"), ("weight_kg", "kg")):
-        if name in there:
-            columns.append(Column(name=name, values=np.array(numbers(name)), unit=unit, clinical=True))
+    """The paper's seven clinical features, of those columns that the table has."""
+    numbers = {name: np.array([_number(row, name) for row in rows]) for name in there}
+    male = {"M": 1.0, "F": 0.0}
+    numbers["sex"] = np.array([male.get(row.text_of("sex") or "", NAN) for row in rows])
     if "weight_kg" in there and "height_cm" in there:
-        bmi = np.array(numbers("weight_kg")) / (np.array(numbers("height_cm")) / 100.0) ** 2
-        columns.append(Column(name="bmi", values=bmi, unit="kg/m2", clinical=True))
-    if "disease_duration_months" in there:
-        columns.append(
-            Column(
-                name="disease_duration_months", values=np.array(numbers("disease_duration_months")), unit="mo", clinical=True
-            )
-        )
-    if "high_risk_cytogenetics" in there:
-        risk = np.array(numbers("high_risk_cytogenetics"))
-        columns.append(Column(name="high_risk_cytogenetics", values=risk, kind=Kind.YES_NO, clinical=True))
-    if "b2m_mg_l" in there:
-        columns.append(Column(name="b2m_mg_l", values=np.array(numbers("b2m_mg_l")), unit="mg/L", clinical=True))
-    return columns
+        numbers["bmi"] = numbers["weight_kg"] / (numbers["height_cm"] / 100.0) ** 2
+    return [
+        Column(name=name, values=numbers[name], unit=unit, kind=kind, clinical=True, yes="male" if name == "sex" else "yes")
+        for name, unit, kind in CLINICAL
+        if name in numbers and (name in there or name == "bmi")
+    ]
+
+
+def _number(row: ClinicalRow, name: str) -> float:
+    value = row.number_of(name)
+    return NAN if value is None else value
 
 
 def _fact(row: ClinicalRow, name: str) -> str | None:
@@ -178,7 +176,7 @@ def _fact(row: ClinicalRow, name: str) -> str | None:
     return f"{value:g}" if isinstance(value, float) else None if value is None else str(value)
 
 
-def _counts(cycles: Sequence[Cycle]) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+def _counts(cycles: Sequence[Cycle]) -> dict[str, npt.NDArray[np.float64]]:
     return {
         name.removeprefix("Count[").removesuffix("]"): np.array([cycle.pair.features.get(name, NAN) for cycle in cycles])
         for name in count_features()
