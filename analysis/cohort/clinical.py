@@ -192,8 +192,9 @@ def _against_dates(row: ClinicalRow, therapy: date, os_days: float, *, died: boo
 
 
 def _doubled(rows: Sequence[ClinicalRow]) -> list[str]:
-    """Two rows of one patient and day of therapy; two deaths of one patient."""
-    told, cycles, deaths = [], dict[tuple[str, date], int](), dict[str, tuple[date, int]]()
+    """Two rows of one patient and day of therapy; deaths of one patient that contradict each other."""
+    told, cycles = [], dict[tuple[str, date], int]()
+    dead = {row.patient_id: (row.number, death) for row in reversed(rows) if (death := row.date_of("death_date")) is not None}
     for row in rows:
         therapy = row.date_of("therapy_date")
         if therapy is None or row.values.get("patient_id") is None:
@@ -201,13 +202,10 @@ def _doubled(rows: Sequence[ClinicalRow]) -> list[str]:
         first = cycles.setdefault((row.patient_id, therapy), row.number)
         if first != row.number:
             told.append(f"row {row.number}, column therapy_date: the same patient and day as in row {first}")
-        death = row.date_of("death_date")
-        if death is not None:
-            earlier = deaths.setdefault(row.patient_id, (death, row.number))
-            if earlier[0] != death:
-                told.append(
-                    f"row {row.number}, column death_date: {death}, but {earlier[0]} in row {earlier[1]} of the same patient"
-                )
+        where, death = row.number, row.date_of("death_date")
+        other, known = dead.get(row.patient_id, (where, death))
+        if known != death and (death is not None or row.number_of("os_event") != 1):
+            told.append(f"row {where}, column death_date: {death or 'empty'}, but {known} in row {other} of the same patient")
     return told
 
 

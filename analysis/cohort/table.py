@@ -93,10 +93,8 @@ def _latest(
     """The pair that stands for a row, or why there is none."""
     known = by_patient.get(row.patient_id)
     if known is None:
-        near = difflib.get_close_matches(
-            row.patient_id.lstrip("0"), [name.lstrip("0") for name in by_patient], n=1, cutoff=0.99
-        )
-        hint = "; the features have a patient whose ID differs by zeros at its beginning" if near else ""
+        alike = row.patient_id.lstrip("0") in {name.lstrip("0") for name in by_patient}
+        hint = "; the features have a patient whose ID differs by zeros at its beginning" if alike else ""
         return f"its patient has no features{hint}"
     before = [pair for pair in known if pair.last < row.therapy]
     if not before:
