@@ -100,8 +100,7 @@ def test_a_wrong_cell_is_told_with_row_and_column(tmp_path: Path, column: str, c
     ],
 )
 def test_a_wrong_head_is_told(tmp_path: Path, head: str, why: str) -> None:
-    assert why in told(tmp_path, f"{head}
-A")
+    assert why in told(tmp_path, f"{head}\nA")
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
