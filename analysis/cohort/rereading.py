@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 from analysis.cohort.pairs import PairFeatures, PairLesion
@@ -18,7 +19,7 @@ Reread = Callable[[PairFeatures], PairFeatures]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cuts:
-    """Concordant: own overlap above `overlap`. Medullary: at least `bone` of it in bone. border: its definition; "": as measured."""
+    """Concordant above `overlap`; medullary from the part `bone` on; border: which definition, "" as it was segmented."""
 
     overlap: float
     bone: float
@@ -27,7 +28,7 @@ class Cuts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One choice of one setting, in words, and how it makes a pair's features anew. chosen: it is what the pairs were made with."""
+    """One choice of one setting, in words, and how it makes a pair anew. chosen: the pairs were made with it."""
 
     setting: str
     choice: str
@@ -36,7 +37,7 @@ class Choice:
 
 
 def choices(pairs: Sequence[PairFeatures], settings: CohortSettings) -> tuple[Choice, ...]:
-    """Every choice that these pairs can be read by; none where their lesions are not known, or were made by different settings."""
+    """Every choice that these pairs can be read by; none where lesions are not known, or settings differ from pair to pair."""
     usual = _cuts_of(pairs)
     found: list[Choice] = []
     if usual is not None:
@@ -50,11 +51,11 @@ def choices(pairs: Sequence[PairFeatures], settings: CohortSettings) -> tuple[Ch
 
 
 def _cut(setting: str, words: str, usual: Cuts, cuts: Cuts) -> Choice:
-    return Choice(setting=setting, choice=words, chosen=cuts == usual, reread=lambda pair: reread(pair, cuts))
+    return Choice(setting=setting, choice=words, chosen=cuts == usual, reread=partial(reread, cuts=cuts))
 
 
 def _cuts_of(pairs: Sequence[PairFeatures]) -> Cuts | None:
-    """The cut-offs that all pairs were made with; None where they differ, or a pair's features do not follow from its lesions."""
+    """The cut-offs that all pairs were made with; None where they differ, or features do not follow from the lesions."""
     found = {_own_cuts(pair) for pair in pairs}
     usual = found.pop() if len(found) == 1 else None
     if usual is None or not all(_follows(pair, usual) for pair in pairs):
@@ -95,17 +96,17 @@ def _disseminations(pairs: Sequence[PairFeatures]) -> list[Choice]:
         return []
     chosen = used.pop()
     return [
-        Choice(setting="sDmax between", choice=how, chosen=how == chosen, reread=lambda pair, how=how: _spread(pair, how))  # type: ignore[misc]
+        Choice(setting="sDmax between", choice=how, chosen=how == chosen, reread=partial(_spread, how=how))
         for how in DISSEMINATIONS
     ]
 
 
-def _spread(pair: PairFeatures, how: str) -> PairFeatures:
+def _spread(pair: PairFeatures, *, how: str) -> PairFeatures:
     values = {name: math.nan if (value := by[how]) is None else value for name, by in pair.readings.items()}
     return replace(pair, features={**pair.features, **values})
 
 
-def reread(pair: PairFeatures, cuts: Cuts) -> PairFeatures:
+def reread(pair: PairFeatures, *, cuts: Cuts) -> PairFeatures:
     """The pair with its lesion features and counts by other cuts. Where its lesions were not segmented it stays as it is."""
     if pair.lesions is None:
         return pair
@@ -114,11 +115,11 @@ def reread(pair: PairFeatures, cuts: Cuts) -> PairFeatures:
 
 def _by_volume(pair: PairFeatures) -> bool:
     """Whether SUVmean of several lesions is weighted by volume (else over lesions), as the pair was made."""
-    return pair.settings.get("subset_mean", "volume") == "volume"
+    return str(pair.settings.get("subset_mean", "volume")) == "volume"
 
 
 def _subset_features(lesions: Sequence[PairLesion], cuts: Cuts, *, by_volume: bool) -> dict[str, float]:
-    """The 32 features and 8 counts. A border that is undefined for any lesion of a subset leaves the subset's sums undefined."""
+    """The 32 features and 8 counts. A border that is undefined for one lesion leaves the sums of its subset undefined."""
     found: dict[str, float] = {}
     for tracer, site, concordance in product(Tracer, Site, (Concordance.CONCORDANT, Concordance.DISCORDANT)):
         own = [x for x in lesions if x.tracer == tracer and _site(x, cuts) is site and _class(x, cuts) is concordance]
@@ -165,10 +166,5 @@ def _border(lesion: PairLesion, border: str) -> tuple[float, float]:
 def changed(pairs: Sequence[PairFeatures], others: Sequence[PairFeatures]) -> Mapping[str, bool]:
     """Feature > whether it differs in any pair."""
     names = {name for pair in (*pairs, *others) for name in pair.features}
-    return {
-        name: any(
-            not _same(a.features.get(name, math.nan), b.features.get(name, math.nan))
-            for a, b in zip(pairs, others, strict=True)
-        )
-        for name in names
-    }
+    beside = [(a.features, b.features) for a, b in zip(pairs, others, strict=True)]
+    return {name: any(not _same(a.get(name, math.nan), b.get(name, math.nan)) for a, b in beside) for name in names}

@@ -113,7 +113,7 @@ def _again(main: Finding, table: CohortTable, rule: Rule) -> Finding:
     one = replace(table, columns=(table.column(main.feature),))
     if main.outcome == RESPONSE:
         return of_response(response_rows(one, rule)[0])
-    quick = SurvivalSettings(permutations=0, resamples=0)
+    quick = SurvivalSettings(landmark_days=0, permutations=1, resamples=1)
     rows = [split.row for split in splits(one, quick)]
     return of_survival(next(row for row in rows if row.endpoint == main.outcome and row.landmark_days == 0))
 
