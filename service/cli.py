@@ -182,10 +182,18 @@ def phantom(
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the studies go.")],
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first patient's seed.")] = 1,
+    cohort: Annotated[
+        bool, typer.Option("--cohort", help="Instead: tables of invented cohorts, with known effects and with none.")
+    ] = False,
 ) -> None:
-    """DICOM studies of digital patients, with truth.json."""
-    from service.folders import write_phantoms
+    """DICOM studies of digital patients, with truth.json; or the tables of an invented cohort."""
+    from service.folders import write_cohort, write_phantoms
     from service.render import progress_bar
+
+    if cohort:
+        for folder in write_cohort(out, seed):
+            typer.echo(str(folder))
+        return
 
     with progress_bar() as tell:
         folders = write_phantoms(out, patients, seed, progress=tell)
