@@ -150,8 +150,12 @@ BURDENS = {Tracer.FDG: TOTAL_LESION_GLYCOLYSIS, Tracer.PENTIXAFOR: TOTAL_LESION_
 
 def own_code(value: str, meaning: str) -> Code:
     """A concept of our own; value of at most 16 characters, else a stable word made from it."""
-    short = value if len(value) <= 16 else f"F{hashlib.sha256(value.encode()).hexdigest()[:12].upper()}"
-    return Code(short, OWN_SCHEME, meaning[:64])
+    return Code(value, OWN_SCHEME, meaning[:64]) if len(value) <= 16 else named_code(value, meaning)
+
+
+def named_code(name: str, meaning: str) -> Code:
+    """A concept of our own for a name that is free text: its value is a stable word made from it, of 13 characters."""
+    return Code(f"F{hashlib.sha256(name.encode()).hexdigest()[:12].upper()}", OWN_SCHEME, meaning[:64])
 
 
 def read_code(sequence: Iterable[Dataset]) -> Code | None:

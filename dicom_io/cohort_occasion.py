@@ -21,8 +21,7 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.uid import UID, EncapsulatedPDFStorage, EnhancedSRStorage, ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from analysis.cohort.values import Estimate
-from analysis.space import require
-from analysis.values import Model
+from analysis.values import Model, require
 from dicom_io import codes
 from dicom_io.derived import MANUFACTURER, RESEARCH, ascii_text, coding_scheme, device_uid
 from dicom_io.elements import text
@@ -64,6 +63,9 @@ class CohortKind(Enum):
         return self.value[4]
 
 
+_REPLACED = (CohortKind.PDF.sop_class_uid, CohortKind.SR.sop_class_uid)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predecessor:
     """An object of the version that is replaced, as it was sent. study_date, study_time: as DICOM writes them."""
@@ -77,7 +79,7 @@ class Predecessor:
 
     @classmethod
     def of(cls, ds: Dataset) -> Predecessor:
-        """What to keep of an object that was made; the dataset may be a header alone."""
+        """As the object says itself; the dataset may be a header alone."""
         return cls(
             sop_class_uid=text(ds, "SOPClassUID"),
             sop_instance_uid=text(ds, "SOPInstanceUID"),
@@ -88,11 +90,16 @@ class Predecessor:
         )
 
 
+def predecessors(objects: Iterable[Dataset]) -> tuple[Predecessor, ...]:
+    """Of all objects of a version those that the next one replaces; its note on the version before is none of them."""
+    return tuple(Predecessor.of(ds) for ds in objects if text(ds, "SOPClassUID") in _REPLACED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortOccasion:
     """One version of a cohort's report. made_at: aware; patients, cycles: of the cohort; software: duet's version.
 
-    predecessors: document and report of the version before; empty for the first. All versions share one study, which begins
+    predecessors: document and report of the version before (see `predecessors`); empty for the first. All versions share one study, which begins
     with the first. A pseudo-patient of another number begins another study, and then nothing is replaced.
     """
 
@@ -112,6 +119,7 @@ class CohortOccasion:
         require(self.made_at.tzinfo is not None, "cohort: the time has no zone")
         require(self.version >= 1, "cohort: versions count from 1")
         require(all(x.study_instance_uid == self.study_uid for x in self.predecessors), "cohort: replaced in another study")
+        require(all(x.sop_class_uid in _REPLACED for x in self.predecessors), "cohort: only document and report are replaced")
 
     @property
     def study_uid(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from analysis.space import require
+from analysis.values import require
 from dicom_io import codes
 from dicom_io.cohort_occasion import CohortKind, CohortOccasion, cohort_object, reference_items
 from dicom_io.derived import coded
