@@ -18,7 +18,13 @@ from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes as standard
-from pydicom.uid import UID, EncapsulatedPDFStorage, EnhancedSRStorage, ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
+from pydicom.uid import (
+    UID,
+    EncapsulatedPDFStorage,
+    EnhancedSRStorage,
+    ExplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
+)
 
 from analysis.cohort.values import Estimate
 from analysis.values import Model, require
@@ -99,8 +105,8 @@ def predecessors(objects: Iterable[Dataset]) -> tuple[Predecessor, ...]:
 class CohortOccasion:
     """One version of a cohort's report. made_at: aware; patients, cycles: of the cohort; software: duet's version.
 
-    predecessors: document and report of the version before (see `predecessors`); empty for the first. All versions share one study, which begins
-    with the first. A pseudo-patient of another number begins another study, and then nothing is replaced.
+    predecessors: document and report of the version before (see `predecessors`); empty for the first. All versions share
+    one study, which begins with the first. A pseudo-patient of another number has another study: nothing is replaced there.
     """
 
     patient_id: str

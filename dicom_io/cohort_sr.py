@@ -41,8 +41,8 @@ def write_cohort_sr(estimates: Sequence[Estimate], occasion: CohortOccasion, see
         _reference(document),
         container(codes.ESTIMATES, _estimates(estimates)),
     ]
-    report = ContainerContentItem(codes.COHORT_REPORT, is_content_continuous=False)
-    report = like(report, ContentSequence=[*cohort_observer(occasion), *items])
+    root = ContainerContentItem(codes.COHORT_REPORT, is_content_continuous=False)
+    report = like(root, ContentSequence=[*cohort_observer(occasion), *items])
     legible(report)
     ds = cohort_object(occasion, CohortKind.SR, seed)
     ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"

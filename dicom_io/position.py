@@ -27,8 +27,9 @@ _MEASUREMENTS = "126010"  # Imaging Measurements, the container of a report's gr
 def with_positions(folder: Path, positions: Sequence[Position], cohort_version: int) -> Dataset:
     """The pair's report of the case in `folder`, with the positions in place of any that it bears; nothing is written.
 
-    Its UID is derived from the older form and the positions, so the same call gives the same bytes, and a report that
-    already bears these positions comes back as it is. Raises OSError.
+    For a case that was delivered, since an archive shall find the predecessor. The new UID is derived from the older one
+    and the positions: the same call gives the same bytes, and a report that bears these positions comes back as it is.
+    Raises OSError.
     """
     ds = dcmread(folder / f"{Kind.SR_PAIR.stem}.dcm")
     older = _predecessor_uid(ds)
@@ -101,6 +102,8 @@ def _group(position: Position, series_uid: str) -> Dataset:
 def sentence(position: Position) -> str:
     """The position as a reader says it."""
     if math.isnan(position.percentile) or position.above_median is None:
-        return f"{position.feature} has no position: its value, or all but {position.n} of the cohort's, is unknown."
+        return (
+            f"{position.feature} has no position: its value is unknown, or that of all but {position.n} cycles of the cohort."
+        )
     relation = codes.MEDIAN_RELATIONS[position.above_median].meaning.lower()
     return f"{position.feature}: percentile {position.percentile:.3g} of {position.n} cycles, {relation} (descriptive)."

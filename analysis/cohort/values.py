@@ -176,8 +176,9 @@ class Position:
     n: int = 0
 
     def __post_init__(self) -> None:
-        require(math.isnan(self.percentile) or 0 <= self.percentile <= 100, f"{self.feature}: expected a percentile of 0 to 100")
-        require(math.isnan(self.percentile) == (self.above_median is None), f"{self.feature}: half of a position")
+        undefined = math.isnan(self.percentile)
+        require(undefined or 0 <= self.percentile <= 100, f"{self.feature}: expected a percentile of 0 to 100")
+        require(undefined == (self.above_median is None), f"{self.feature}: half of a position")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

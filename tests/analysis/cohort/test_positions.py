@@ -65,9 +65,7 @@ def test_only_columns_from_images_that_the_pair_has() -> None:
     assert positions(table(values, clinical=True), {NAME: 1.0}) == ()
 
 
-@pytest.mark.parametrize(
-    "words", [{"percentile": 101.0, "above_median": True}, {"percentile": 50.0}, {"above_median": True}]
-)
+@pytest.mark.parametrize("words", [{"percentile": 101.0, "above_median": True}, {"percentile": 50.0}, {"above_median": True}])
 def test_half_a_position_is_none(words: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="SUVmean"):
         Position(feature=NAME, **words)  # type: ignore[arg-type]
