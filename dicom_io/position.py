@@ -102,8 +102,6 @@ def _group(position: Position, series_uid: str) -> Dataset:
 def sentence(position: Position) -> str:
     """The position as a reader says it."""
     if math.isnan(position.percentile) or position.above_median is None:
-        return (
-            f"{position.feature} has no position: its value is unknown, or that of all but {position.n} cycles of the cohort."
-        )
+        return f"{position.feature} has no position in the cohort ({position.n} cycles with a value)."
     relation = codes.MEDIAN_RELATIONS[position.above_median].meaning.lower()
     return f"{position.feature}: percentile {position.percentile:.3g} of {position.n} cycles, {relation} (descriptive)."
