@@ -122,7 +122,7 @@ def test_a_new_version_names_the_older_report_alone() -> None:
 
 def test_without_estimates_it_says_so(tmp_path: Path) -> None:
     ds, _ = written(tmp_path)
-    assert [x for x in told(ds)] == [{}]
+    assert list(told(ds)) == [{}]
     assert any(x.get("TextValue") == "No estimate could be made." for x in srtree.walk(ds))
 
 
