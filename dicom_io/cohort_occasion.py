@@ -45,7 +45,7 @@ class CohortKind(Enum):
 
     PDF = ("report-pdf", 7101, "duet cohort report", "DOC", EncapsulatedPDFStorage)
     SR = ("sr-cohort", 7102, "duet cohort estimates", "SR", EnhancedSRStorage)
-    SUPERSEDED = ("kos-superseded", 7103, "duet cohort report replaced", "KO", KeyObjectSelectionDocumentStorage)
+    SUPERSEDED = ("kos-superseded", 7103, "duet cohort report replaced by", "KO", KeyObjectSelectionDocumentStorage)
 
     @property
     def stem(self) -> str:
@@ -55,10 +55,9 @@ class CohortKind(Enum):
     def series_number(self) -> int:
         return self.value[1]
 
-    @property
-    def description(self) -> str:
-        """At most 64 characters, as SeriesDescription."""
-        return f"{self.value[2]}, {RESEARCH}"
+    def description(self, version: int) -> str:
+        """As SeriesDescription. Few viewers heed a rejection note, so it tells the versions apart."""
+        return f"{self.value[2]} {version}, {RESEARCH}"
 
     @property
     def modality(self) -> str:
@@ -182,7 +181,7 @@ def cohort_object(occasion: CohortOccasion, kind: CohortKind, seed: str) -> Data
     ds.StudyInstanceUID, ds.StudyDate, ds.StudyTime, ds.StudyID = occasion.study_uid, study_date, study_time, "COHORT"
     ds.StudyDescription = f"duet cohort, {RESEARCH}"
     ds.SeriesInstanceUID = stable_uid(seed, "series", kind.stem)
-    ds.SeriesNumber, ds.SeriesDescription, ds.Modality = kind.series_number, kind.description, kind.modality
+    ds.SeriesNumber, ds.SeriesDescription, ds.Modality = kind.series_number, kind.description(occasion.version), kind.modality
     ds.SeriesDate = ds.ContentDate = date
     ds.SeriesTime = ds.ContentTime = time
     ds.SOPClassUID, ds.SOPInstanceUID = kind.sop_class_uid, stable_uid(seed, "instance", kind.stem)
@@ -225,9 +224,7 @@ def cohort_observer(occasion: CohortOccasion) -> ObserverContext:
 
 
 def reference_items(objects: Sequence[Predecessor]) -> list[Dataset]:
-    """References by study, series and instance, as predecessor and evidence sequences hold them; all of one study."""
-    if not objects:
-        return []
+    """References by study, series and instance, as predecessor and evidence sequences hold them; one or more, of one study."""
     study = Dataset()
     study.ReferencedSeriesSequence = [_series_item(x) for x in objects]
     study.StudyInstanceUID = objects[0].study_instance_uid
