@@ -142,8 +142,12 @@ class Orthanc:
         return True
 
     def ask(self, path: str) -> Any:
+        return json.loads(self.ask_bytes(path))
+
+    def ask_bytes(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._http}{path}", timeout=10) as answer:
-            return json.load(answer)
+            found: bytes = answer.read()
+            return found
 
     def holds(self) -> dict[str, tuple[str, str]]:
         """SOP instance UID > (study instance UID, modality) of everything stored."""
