@@ -6,12 +6,13 @@ Everything heavy is imported inside the command that needs it, so that `duet --h
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from analysis.errors import Rejected
+from analysis.errors import BadSettings, Rejected
 
 FAILED = 1  # exit status: this machine does not allow it
 REJECTED = 2  # exit status: the data or the settings were turned away
@@ -141,6 +142,40 @@ def analyse(
         typer.echo("ON HOLD: a node would send nothing of this case until an operator has released it, because:")
         for reason in done.holds:
             typer.echo(f"  {reason}")
+
+
+@app.command()
+def cohort(
+    clinical: Annotated[
+        Path | None,
+        typer.Option("--clinical", dir_okay=False, help="CSV or XLSX, a row for each cycle: docs/CLINICAL.md."),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", help="features.csv or a folder of results; else the node's cases."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", file_okay=False, help="Where the report goes.")] = None,
+    preset: Annotated[str, typer.Option("--preset", help='"paper": an unknown response counts as none.')] = "",
+    send: Annotated[bool, typer.Option("--send", help="A new version of the report to every destination, now.")] = False,
+    config: Config = None,
+) -> None:
+    """What features say of response and survival: a report with tables and figures. No prediction for a patient."""
+    from service.cohort_command import Asked, report_into, send_now
+    from service.config import load
+    from service.render import progress_bar
+
+    if (out is None) != send:
+        raise BadSettings("Say where the report goes: --out FOLDER, or --send for the archive.")
+    asked = Asked(clinical=clinical, features=features, preset=preset)
+    with progress_bar() as tell:
+        if out is None:
+            lines: Sequence[str] = (send_now(load(config), asked, tell),)
+        else:
+            lines = report_into(load(config), asked, out, tell)
+    for line in lines:
+        typer.echo(line)
+    if out is not None:
+        typer.echo(f"The report is {out / 'report.html'}, and as PDF beside it. Research use only.")
 
 
 @app.command()

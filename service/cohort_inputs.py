@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,8 @@ class CohortSection(CohortSettings):
 
     def __post_init__(self) -> None:
         CohortSettings.__post_init__(self)
+        if self.clinical == Path():  # written as "" in duet.toml
+            object.__setattr__(self, "clinical", None)
         check_positive(quiet_s=self.quiet_s)
         for name, value in (("patient_id", self.patient_id), ("patient_name", self.patient_name)):
             if not value.strip() or len(value) > 64 or not value.isprintable() or set(value) & {"\\", "="}:
@@ -76,7 +78,7 @@ def clinical_table(path: Path) -> Clinical:
 
     if not path.is_file():
         raise BadSettings(f"{path}: there is no such file; it is to hold the clinical table (docs/CLINICAL.md).")
-    return read_clinical(path, date.today())
+    return read_clinical(path, datetime.now().date())
 
 
 def fingerprint(section: CohortSection, pair_uids: Sequence[str]) -> str:

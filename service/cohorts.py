@@ -61,7 +61,7 @@ def cases_on_their_way(journal: Journal) -> int:
 
 
 def enter(journal: Journal, row: CohortRow, postings: Sequence[Posting], now: float) -> bool:
-    """A version that lies on disk, with its objects on their way; False where another process was quicker. The id is not read."""
+    """A version that lies on disk, with its objects on their way; False where another process was quicker. Its id is new."""
     with journal.writing() as connection:
         latest = connection.execute(select(func.max(cohorts.c.version))).scalar() or 0
         if row.version <= latest:
