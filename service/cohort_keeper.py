@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from service import cohorts
 from service.cohort_inputs import CohortSection, fingerprint
 from service.cohort_making import MadeVersion, VersionJob, make_version
+from service.cohort_positions import report_positions
 from service.cohorts import CohortRow
 from service.journal import Journal
 from service.logs import logger
@@ -65,6 +66,14 @@ class Shelf:
         postings = [posting_of(path, self.data, name) for name in self.destinations for path in made.objects]
         return cohorts.enter(journal, row, postings, time.time())
 
+    def position(self, journal: Journal) -> int:
+        """Where it is set, the positions of the newest version in each pair's report; how many reports are new."""
+        newest = cohorts.newest(journal)
+        if not self.section.positions or newest is None:
+            return 0
+        version = (newest.version, self.data / newest.folder)
+        return report_positions(journal, self.data, version, self.destinations, time.time())
+
 
 @dataclass(slots=True)
 class _Child:
@@ -97,6 +106,12 @@ class Keeper:
         elif now - self._looked >= LOOK_S:
             self._looked = now
             self._look(now)
+
+    def position(self) -> None:
+        """Also at start, where an earlier run was cut off in the middle of it."""
+        renewed = self.shelf.position(self.journal)
+        if renewed:
+            logger().info("reports with positions", cases=renewed)
 
     def close(self) -> None:
         """Give up what is in the making; it begins anew at the next start."""
@@ -132,6 +147,7 @@ class Keeper:
             self._refused(outcome, child.mark)
         elif self.shelf.enter(self.journal, child.job, outcome, child.mark):
             logger().info("cohort report made", version=outcome.number, cycles=outcome.cycles)
+            self.position()
 
     def _refused(self, why: Refusal, mark: str) -> None:
         logger().warning("no cohort report", reason=why.reason)
@@ -164,6 +180,7 @@ def make_now(journal: Journal, shelf: Shelf, progress: Any) -> tuple[CohortRow, 
         return newest, False
     job = shelf.job(journal, pair_uids, mark, time.time())
     shelf.enter(journal, job, make_version(job, progress), mark)
+    shelf.position(journal)
     made = cohorts.newest(journal)
     assert made is not None  # noqa: S101  this one, or that of a node that was quicker
     return made, True

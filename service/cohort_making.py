@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.ports import Progress
-from service.cohort_inputs import CohortSection, clinical_table, pairs_of_cases
+from service.cohort_inputs import CohortSection, case_folders, clinical_table, pairs_of_cases
+from service.cohort_positions import write_positions
 from service.inbox import seal
 from service.worker import draft_beside
 
@@ -68,11 +69,14 @@ def make_version(job: VersionJob, progress: Progress) -> MadeVersion:
     if not job.folder.is_dir():
         assert job.section.clinical is not None  # noqa: S101  without a table nobody asks for a version
         pairs = pairs_of_cases(job.data, job.pair_uids)
+        uids = [folder.name for folder in case_folders(job.data, job.pair_uids)]
         results = analysed(pairs, clinical_table(job.section.clinical), job.section, progress)
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         with draft_beside(job.folder) as draft:
             draft.mkdir()
             write_results(results, draft, number=job.number, made_at=datetime.fromtimestamp(job.made_at, UTC))
+            if job.section.positions:
+                write_positions(results.table, list(zip(uids, pairs, strict=True)), draft)
             _write_objects(results, draft, job)
             seal(draft, job.folder)
     return made_version(job.folder)

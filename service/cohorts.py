@@ -67,8 +67,8 @@ def enter(journal: Journal, row: CohortRow, postings: Sequence[Posting], now: fl
         if row.version <= latest:
             return False
         values = {name: getattr(row, name) for name in ("version", "fingerprint", "folder", "cycles", "sentence", "made_at")}
-        made = connection.execute(cohorts.insert().values(**values))
-        post_cohort(connection, int(made.inserted_primary_key[0]), postings, now)
+        made = connection.execute(cohorts.insert().values(**values).returning(cohorts.c.id)).scalar_one()
+        post_cohort(connection, int(made), postings, now)
     return True
 
 

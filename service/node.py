@@ -181,6 +181,7 @@ class Node:
         names = [destination.name for destination in self._destinations]
         keeper = Keeper(journal=journal, shelf=Shelf(data=self._data, section=self._cohort, destinations=names))
         try:
+            keeper.position()
             self._repeat(keeper.step)
         finally:
             keeper.close()
