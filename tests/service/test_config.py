@@ -150,9 +150,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
-    file.write_text(
-        "[node]\nae_title = 'D2'\n[[archive]]\nname = 'pacs'\nurl = 'dicom://A@h:1'\n[web]\n[retention]\n"
-    )
+    file.write_text("[node]\nae_title = 'D2'\n[[archive]]\nname = 'pacs'\nurl = 'dicom://A@h:1'\n[web]\n[retention]\n")
     settings = load(file)
     assert settings.node.ae_title == "D2"
     assert settings.unheeded == ("archive", "web", "retention")
