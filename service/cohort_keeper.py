@@ -128,8 +128,10 @@ class Keeper:
         mark = fingerprint(section, pair_uids)
         if mark != self._seen or cohorts.cases_on_their_way(journal):
             self._seen, self._since, self._failures, self._again = mark, now, 0, 0.0
-        last = cohorts.last_attempt(journal)
-        done = last is not None and last.fingerprint == mark
+        newest, refusal = cohorts.newest(journal), cohorts.refusal(journal)
+        done = mark in {row.fingerprint for row in (newest, refusal) if row is not None}
+        if newest is not None and refusal is not None and newest.fingerprint == mark:
+            cohorts.allow(journal)
         if pair_uids and not done and now - self._since >= section.quiet_s and now >= self._again:
             self._child = _begin(self.shelf.job(journal, pair_uids, mark, now), mark)
             logger().info("cohort report begun", version=self._child.job.number, cases=len(pair_uids))

@@ -34,9 +34,9 @@ def newest(journal: Journal) -> CohortRow | None:
     return _last(journal, cohorts.c.version > 0)
 
 
-def last_attempt(journal: Journal) -> CohortRow | None:
-    """The newest row, be it a version or a refusal."""
-    return _last(journal, cohorts.c.version >= 0)
+def refusal(journal: Journal) -> CohortRow | None:
+    """Why the tables as they were last looked at allow no report; None where they do."""
+    return _last(journal, cohorts.c.version == 0)
 
 
 def _last(journal: Journal, wanted: object) -> CohortRow | None:
@@ -67,6 +67,7 @@ def enter(journal: Journal, row: CohortRow, postings: Sequence[Posting], now: fl
         if row.version <= latest:
             return False
         values = {name: getattr(row, name) for name in ("version", "fingerprint", "folder", "cycles", "sentence", "made_at")}
+        connection.execute(cohorts.delete().where(cohorts.c.version == 0))
         made = connection.execute(cohorts.insert().values(**values).returning(cohorts.c.id)).scalar_one()
         post_cohort(connection, int(made), postings, now)
     return True
@@ -76,4 +77,11 @@ def refuse(journal: Journal, fingerprint: str, sentence: str, now: float) -> Non
     """The tables did not allow a report; it is tried again when one of them has changed."""
     values = {"version": 0, "fingerprint": fingerprint, "folder": "", "cycles": 0, "sentence": sentence, "made_at": now}
     with journal.writing() as connection:
+        connection.execute(cohorts.delete().where(cohorts.c.version == 0))
         connection.execute(cohorts.insert().values(**values))
+
+
+def allow(journal: Journal) -> None:
+    """The tables are right again."""
+    with journal.writing() as connection:
+        connection.execute(cohorts.delete().where(cohorts.c.version == 0))

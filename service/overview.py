@@ -90,11 +90,11 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
 
 
 def _cohort(journal: Journal) -> CohortView | None:
-    newest, last = cohorts.newest(journal), cohorts.last_attempt(journal)
-    if last is None:
+    newest, refused = cohorts.newest(journal), cohorts.refusal(journal)
+    if newest is None and refused is None:
         return None
     counts = [count for count in postings.cohort_counts(journal) if newest is not None and count.job_id == newest.id]
-    return CohortView(newest=newest, refused=last.sentence, deliveries=tuple(counts))
+    return CohortView(newest=newest, refused="" if refused is None else refused.sentence, deliveries=tuple(counts))
 
 
 def _unused(journal: Journal) -> list[Unused]:

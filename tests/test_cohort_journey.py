@@ -20,6 +20,8 @@ PATIENTS = int(os.environ.get("DUET_COHORT_PATIENTS", "4"))
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu"), pytest.mark.peer("Orthanc"), pytest.mark.timeout(1800)]
 Program = Callable[[str], str]
 MADE = "SELECT version, folder, cycles FROM cohorts WHERE version > 0 ORDER BY version"
+FEW = "permutations = 99\nrelabelings = 20\nrepeats = 1"  # enough for a journey
+DONE = "SELECT count(*) FROM jobs WHERE state = 'done'"
 OPEN = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
 
 
@@ -27,7 +29,7 @@ OPEN = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
 def hospital(folder: Path, program: Program) -> Iterator[tuple[NodeProcess, Orthanc, Path]]:
     """An empty archive, a node that returns to it, and the file of its clinical table, which is not there yet."""
     clinical = folder / "clinical.csv"
-    more = f'\n[cohort]\nclinical = "{clinical}"\nquiet_s = 2.0\npositions = true\npermutations = 99\nrelabelings = 20\nrepeats = 1\n'
+    more = f'\n[cohort]\nclinical = "{clinical}"\nquiet_s = 2.0\npositions = true\n{FEW}\n'
     with ExitStack() as stack:
         archive = stack.enter_context(Orthanc(folder / "orthanc", program).running())
         node = NodeProcess(folder / "node", program, archive.port, more)
@@ -45,8 +47,7 @@ def known(tmp_path_factory: pytest.TempPathFactory, program: Program) -> Iterato
         for number in range(1, PATIENTS + 1):
             trunk(folder / "patients" / str(number), number)
         assert push(program, node.port, sorted((folder / "patients").rglob("*.dcm")))
-        ready = f"SELECT count(*) FROM jobs WHERE state = 'done' AND {PATIENTS} = (SELECT count(*) FROM jobs)"
-        until(lambda: node.ask(ready) == [(PATIENTS,)], f"all analysed\n{node.status()}\n{node.log()[-3000:]}", 100 * PATIENTS)
+        until(lambda: node.ask(DONE) == [(PATIENTS,)], f"all analysed\n{node.status()}\n{node.log()[-3000:]}", 100 * PATIENTS)
         clinical_csv(range(1, PATIENTS), clinical)
         arrived(node, 1)
         yield node, archive, clinical

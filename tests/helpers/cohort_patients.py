@@ -17,7 +17,7 @@ GAP_DAYS = 2
 
 
 def trunk(folder: Path, number: int) -> str:
-    """Both studies of patient `number` below `folder`; returns the Patient ID. The scans of patient n are n weeks after FIRST."""
+    """Both studies of patient `number` below `folder`; returns the Patient ID. Patient n is scanned n weeks after FIRST."""
     patient = make_patient(PhantomSettings(seed=200 + number, noise=False, blur=False, lesions=8, preset=Preset.COARSE))
     truth = {**patient.truth, "patient_id": f"TRUNK-{number:02d}"}
     spec = PairSpec(fdg_started=FIRST + timedelta(weeks=number), days_apart=GAP_DAYS)
