@@ -63,7 +63,8 @@ def permuted_p(row_scores: FloatArray, patients: Indices, groups: FloatArray, *,
     for size in _blocks(count, sum(row_numbers.size for row_numbers in sets)):
         drawn = sum(_exchanged(row_scores, groups, row_numbers, size, generator) for row_numbers in sets)
         extreme += (np.abs(drawn) >= limit).sum(axis=0)
-    return np.where(spread, (1.0 + extreme) / (1.0 + count), NAN)
+    extreme[~spread] = NAN
+    return (1.0 + extreme) / (1.0 + count)
 
 
 def _exchangeable(patients: Indices) -> Iterator[Indices]:
