@@ -54,7 +54,9 @@ class Resamples:
 
 def draw(patients: int, *, count: int, seed: int) -> FloatArray:
     """(patients, count) float32: how often each patient is in each of `count` resamples of as many patients."""
-    drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / max(patients, 1)), size=count)
+    if not patients:
+        return np.zeros((0, count), dtype=np.float32)
+    drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=count)
     return np.ascontiguousarray(drawn.T, dtype=np.float32)
 
 
