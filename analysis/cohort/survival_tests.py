@@ -216,12 +216,17 @@ def _note(row: SurvivalRow) -> str:
         return "All rows are in one group, so there is no comparison of groups."
     if events == 0:
         return "No event, so nothing but the curves can be told."
-    reasons = [
-        (np.isnan(row.cox_hr), "Cox has no finite estimate (separated: the event in one group alone of those at risk)"),
+    rough = f"fewer than {FEW_EVENTS} events in a group, so that only the exact, the permuted and Firth's figures can be relied on"
+    reasons = (
+        (np.isnan(row.logrank_p), "nobody is compared with anybody on a day of an event"),
+        (np.isnan(row.cox_hr), "Cox has no finite estimate (separated: every event in the same group of those at risk)"),
         (np.isnan(row.logrank_permuted_p), "no exchange of patients changes the groups"),
         (np.isnan(row.rate_ratio), "a group has no time at risk"),
-        (min(row.events_high, row.events_low) < FEW_EVENTS, f"fewer than {FEW_EVENTS} events in a group, so that p values "
-         "and intervals other than the exact, the permuted and Firth's are rough"),
-    ]  # fmt: skip
+        (np.isnan(row.ph_p) and not np.isnan(row.cox_hr), "proportional hazards cannot be tested"),
+        (np.isnan(row.rmst_p), "restricted mean survival has no error"),
+        (np.isnan(row.cox_unit_hr), "the feature itself has no finite hazard ratio"),
+        (np.isnan(row.c_corrected), "C is undefined"),
+        (min(row.events_high, row.events_low) < FEW_EVENTS, rough),
+    )
     told = "; ".join(words for holds, words in reasons if holds)
     return f"{told[0].upper()}{told[1:]}." if told else ""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from r_survival import ask
+from scipy import stats
 
 from analysis.cohort.two_groups import hedges_g, odds_ratio, proportions, q_values, table_test, welch
 
@@ -45,15 +46,16 @@ def test_welch_is_that_of_t_test(program: Callable[[str], str]) -> None:
 
 
 @pytest.mark.peer("Rscript")
-@pytest.mark.parametrize(("first", "second"), TABLES)
-def test_counts_are_tested_as_by_chisq_test_or_fisher_test(first, second, program: Callable[[str], str]) -> None:
-    cells = np.array([first[0], second[0], first[1] - first[0], second[1] - second[0]])
-    question = f"""m <- matrix({listed(cells)}, 2); e <- suppressWarnings(chisq.test(m, correct = FALSE))
+def test_counts_are_tested_as_by_chisq_test_or_fisher_test(program: Callable[[str], str]) -> None:
+    cells = {f"{a} {b}": np.array([a[0], b[0], a[1] - a[0], b[1] - b[0]]) for a, b in TABLES}
+    question = """m <- matrix(d$x, 2); e <- suppressWarnings(chisq.test(m, correct = FALSE))
     say(least = min(e$expected), pearson = e$p.value, fisher = fisher.test(m)$p.value)"""
-    told = ask(program("Rscript"), question, ONE)["one"]
-    test, p = table_test(yes_of(first), yes_of(second))
-    assert test == ("chi-square" if told["least"][0] >= 5 else "Fisher")
-    assert p == pytest.approx(told["pearson" if test == "chi-square" else "fisher"][0], rel=1e-7)
+    asked = {name: f"d <- data.frame(t = 1, e = 1, x = {listed(cell)})" for name, cell in cells.items()}
+    told = ask(program("Rscript"), question, asked)
+    for first, second in TABLES:
+        theirs, (test, p) = told[f"{first} {second}"], table_test(yes_of(first), yes_of(second))
+        assert test == ("chi-square" if theirs["least"][0] >= 5 else "Fisher")
+        assert p == pytest.approx(theirs["pearson" if test == "chi-square" else "fisher"][0], rel=1e-7)
 
 
 @pytest.mark.peer("Rscript")
@@ -83,10 +85,15 @@ def test_hedges_g_by_its_formula_written_out() -> None:
     np.testing.assert_allclose([found.value, found.low, found.high], [g, g - 1.959964 * error, g + 1.959964 * error], rtol=1e-6)
 
 
-def test_odds_ratio_of_bland_and_altman() -> None:
-    """Hay fever and eczema (BMJ 2000;320:1468): 141 of 561 and 928 of 14,453; odds ratio 4.89, 3.99 to 6.00 (from rounded 4.89)."""
-    found = odds_ratio(yes_of((141, 561)), yes_of((928, 14453)))
-    assert [round(v, 2) for v in (found.value, found.low, found.high)] == [4.89, 3.99, 6.0]
+@pytest.mark.parametrize(("first", "second"), [((141, 561), (928, 14453)), ((8, 12), (5, 14)), ((3, 8), (1, 12))])
+def test_odds_ratio_is_scipys_sample_odds_ratio(first, second) -> None:
+    """The first is hay fever and eczema of Bland and Altman (BMJ 2000;320:1468), 4.89."""
+    table = [[first[0], first[1] - first[0]], [second[0], second[1] - second[0]]]
+    theirs = stats.contingency.odds_ratio(table, kind="sample")
+    interval = theirs.confidence_interval(0.95)
+    found = odds_ratio(yes_of(first), yes_of(second))
+    np.testing.assert_allclose([found.value, found.low, found.high], [theirs.statistic, *interval], rtol=1e-10)
+    assert first[0] != 141 or round(found.value, 2) == 4.89
 
 
 def test_a_zero_cell_gets_one_half_in_every_cell() -> None:
