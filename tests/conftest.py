@@ -41,6 +41,7 @@ SYSTEM_PEERS = {
     "Orthanc": "orthanc",
     "OrthancDicomWeb": "orthanc-dicomweb",
     "chromium": "chromium",
+    "Rscript": "r-cran-survival",
     "ohif": "@ohif/app of npm",
 }
 PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "itkimage2segimage": "dcmqi", "tid1500reader": "dcmqi"}

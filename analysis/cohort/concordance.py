@@ -26,6 +26,8 @@ class Resamples:
 
     order: (n,) rows by day, on one day events first. step: (n,) equal for events of one day. event: (n,) in that order.
     weights: (n, b), the first column all 1: the rows as they are. pairs: (b,) weight of all pairs that are compared.
+    residuals: (n, b) events less those that Nelson and Aalen expect: x times these is the score of Cox's likelihood at 0.
+    Weights are whole numbers, which float32 holds exactly up to 16 million.
     """
 
     order: Indices
@@ -33,19 +35,29 @@ class Resamples:
     event: BoolArray
     weights: FloatArray
     pairs: FloatArray
+    residuals: FloatArray
 
     @classmethod
-    def draw(cls, follow_up: FollowUp, patients: Indices, *, count: int, seed: int) -> Resamples:
-        """`count` resamples of as many patients as there are, each with all its rows. patients: (n,) whose row it is."""
+    def of(cls, follow_up: FollowUp, drawn: FloatArray) -> Resamples:
+        """drawn: (n, b - 1) how often each row is in each resample, as `draw` gives it for the rows' patients."""
         order = np.lexsort((~follow_up.event, follow_up.days))
         days, event = follow_up.days[order], follow_up.event[order]
         changes = (np.diff(days) > 0) | (event[1:] != event[:-1])
         step = np.concatenate([[0], np.cumsum(changes)])[: order.size].astype(np.int64)
-        _, codes = np.unique(patients, return_inverse=True)
-        m = int(codes.max()) + 1 if codes.size else 0
-        drawn = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / max(m, 1)), size=count)
-        weights = np.concatenate([np.ones((order.size, 1)), drawn[:, codes[order]].T], axis=1)
-        return cls(order=order, step=step, event=event, weights=weights, pairs=_compared(step, event, weights))
+        weights = np.concatenate([np.ones((order.size, 1), dtype=np.float32), drawn[order]], axis=1)
+        at_risk, later = (_from(step, weights, side) for side in ("left", "right"))
+        events = weights * event[:, None]
+        hazard = np.cumsum(events / np.maximum(at_risk, 1), axis=0)[np.searchsorted(step, step, side="right") - 1]
+        pairs = (events * later).sum(axis=0, dtype=np.float64)
+        return cls(order=order, step=step, event=event, weights=weights, pairs=pairs, residuals=events - weights * hazard)
+
+
+def draw(patients: int, *, count: int, seed: int) -> FloatArray:
+    """(patients, count) float32: how often each patient is in each of `count` resamples of as many patients."""
+    if not patients:
+        return np.zeros((0, count), dtype=np.float32)
+    drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=count)
+    return np.ascontiguousarray(drawn.T, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +78,8 @@ def concordance(resamples: Resamples, x: FloatArray) -> Concordance:
     """C of x (n,), in the rows' own order, with interval and optimism; NaN where x is constant or no pair can be compared."""
     if x.size == 0 or np.ptp(x) == 0 or resamples.pairs[0] <= 0:
         return Concordance()
-    c, falls = _c_of(resamples, x[resamples.order]), _falls(resamples, x[resamples.order])
+    ordered = x[resamples.order]
+    c, falls = _c_of(resamples, ordered), (ordered - x.mean()) @ resamples.residuals < 0
     along = 1 - c if falls[0] else c
     known = ~np.isnan(c[1:])
     if not known.any():
@@ -76,27 +89,11 @@ def concordance(resamples: Resamples, x: FloatArray) -> Concordance:
     return Concordance(value=float(along[0]), low=low, high=high, optimism=float(gain[1:][known].mean()))
 
 
-def _compared(step: Indices, event: BoolArray, weights: FloatArray) -> FloatArray:
-    """(b,) weight of all pairs of an event and a row of a later step."""
-    later = _from(step, weights, side="right")
-    total: FloatArray = (weights * event[:, None] * later).sum(axis=0)
-    return total
-
-
 def _from(step: Indices, values: FloatArray, side: Literal["left", "right"]) -> FloatArray:
     """(n, b) for each row the sum of values over rows of its own step and later (left), or of later steps alone (right)."""
-    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values[::-1], axis=0)])[::-1]
+    sums = np.concatenate([np.zeros((1, values.shape[1]), dtype=values.dtype), np.cumsum(values[::-1], axis=0)])[::-1]
     taken: FloatArray = sums[np.searchsorted(step, step, side=side)]
     return taken
-
-
-def _falls(resamples: Resamples, x: FloatArray) -> BoolArray:
-    """(b,) whether the hazard falls with x: the sign of the score of Cox's likelihood at 0 (Breslow's ties)."""
-    weights, centred = resamples.weights, (x - x.mean())[:, None]
-    at_risk = _from(resamples.step, weights, side="left")
-    mean = _from(resamples.step, weights * centred, side="left") / np.maximum(at_risk, 1)  # weights are whole numbers
-    falls: BoolArray = (weights * resamples.event[:, None] * (centred - mean)).sum(axis=0) < 0
-    return falls
 
 
 def _c_of(resamples: Resamples, x: FloatArray) -> FloatArray:
@@ -107,7 +104,7 @@ def _c_of(resamples: Resamples, x: FloatArray) -> FloatArray:
     """
     places = np.lexsort((x, resamples.step))
     x, weights = x[places], resamples.weights[places]
-    own = weights * resamples.event[:, None]
+    own = weights * resamples.event[:, None]  # of one step all have the event or none
     sums = _inversions(np.lexsort((x,)), own, weights)  # stable: of equal values the later ranks higher
     if np.unique(x).size < x.size:
         sums = (sums + _inversions(np.lexsort((-resamples.step, x)), own, weights)) / 2
@@ -128,10 +125,10 @@ def _inversions(ranked: Indices, first: FloatArray, second: FloatArray) -> Float
     near = _within(rank, first, second, m)
     block = np.arange(n) // m
     same_rank = _within(ranked, second[ranked], first[ranked], m, apart=True)
-    cells = sparse.csr_matrix((np.ones(n), (block * m + rank // m, np.arange(n))), shape=(m * m, n))
+    cells = sparse.csr_matrix((np.ones(n, dtype=np.float32), (block * m + rank // m, np.arange(n))), shape=(m * m, n))
     ones, others = ((cells @ values).reshape(m, m, b) for values in (first, second))
     later = np.cumsum(others[::-1], axis=0)[::-1][1:, :-1]  # [k]: in blocks of places after k
-    total: FloatArray = near + same_rank + (ones[:-1, 1:] * np.cumsum(later, axis=1)).sum(axis=(0, 1))
+    total: FloatArray = near + same_rank + (ones[:-1, 1:] * np.cumsum(later, axis=1)).sum(axis=(0, 1), dtype=np.float64)
     return total
 
 
@@ -142,12 +139,12 @@ def _within(key: Indices, first: FloatArray, second: FloatArray, m: int, *, apar
     """
     n, b = second.shape
     keys = np.concatenate([key, np.arange(n, m * m)]).reshape(m, m)
-    padded = np.zeros((2, m * m, b))
+    padded = np.zeros((2, m * m, b), dtype=np.float32)
     padded[0, :n], padded[1, :n] = first, second
     ones, others = padded.reshape(2, m, m, b)
     higher = keys[:, :, None] > keys[:, None, :]
     higher &= np.arange(m)[:, None] < np.arange(m)
     if apart:
         higher &= (keys // m)[:, :, None] != (keys // m)[:, None, :]
-    total: FloatArray = (ones * (higher.astype(np.float64) @ others)).sum(axis=(0, 1))
+    total: FloatArray = (ones * (higher.astype(np.float32) @ others)).sum(axis=(0, 1), dtype=np.float64)
     return total

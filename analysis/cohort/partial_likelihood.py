@@ -17,9 +17,9 @@ Indices = npt.NDArray[np.int64]
 class RiskSets:
     """Who is at risk at each of the e events.
 
-    order: (n,) rows from the longest follow-up to the shortest, so that a risk set is a beginning of it. size: (e,) rows at risk.
-    event: (e,) the row that has it, in order of time. tie: (e,) which event day, 0, 1, ... part: (e,) Efron's l / d: what part
-    of the weight of those who die on that day is taken away.
+    order: (n,) rows from the longest follow-up to the shortest, so that a risk set is a beginning of it. size: (e,) rows at
+    risk. event: (e,) the row that has it, in order of time. tie: (e,) which event day, 0, 1, ... part: (e,) Efron's l / d:
+    what part of the weight of those who die on that day is taken away.
     """
 
     order: Indices
