@@ -1,0 +1,106 @@
+"""The arrays that the compiled loops of the cohort's trees take and give: named tuples, since numba knows no dataclasses.
+
+n rows, p features, t times, f folds, r repeats. Trees are arrays in heap order: the children of node i are 2i+1 and 2i+2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+MISSING = 255  # the bin of a missing value
+TIED = 1e-8  # predictions nearer than this are tied, as in scikit-survival
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Folds8 = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+class Features(NamedTuple):
+    """codes: (p, n) the bin of each value, MISSING where it is NaN; lowest, highest: (p, bins) values of each bin; values: (p, n)."""
+
+    codes: Bytes
+    lowest: Floats
+    highest: Floats
+    values: Floats
+
+
+class Outcome(NamedTuple):
+    """seen: (n,) at how many of the t times the row is still at risk; an event falls on the last of them.
+
+    label: a yes/no target, pruned by Gini and Brier instead of the deviance.
+    """
+
+    seen: Ints
+    event: Bools
+    times: int
+    label: bool
+
+
+class Plan(NamedTuple):
+    """outer: (r, n) the fold that holds a row out; inner: (r, f, n) the same inside each training set, -1 for its held-out rows.
+
+    order: (r, f, p) the order in which features are tried, for the first of equally good splits is taken. depth, min_leaf:
+    of the trees.
+    """
+
+    outer: Folds8
+    inner: Folds8
+    order: Ints
+    depth: int
+    min_leaf: int
+
+
+class Tree(NamedTuple):
+    """Arrays by node. feature: -1 for a leaf. cut: the last bin that goes left. rows: of training, 0 where there is no node.
+
+    value: the prediction; rate: events per expected event, drawn towards 1; cost: its share of the training loss; link: the
+    penalty at which it becomes a leaf. hazard: (t+1,) cumulative, of all training rows, before each time.
+    """
+
+    feature: Ints
+    cut: Ints
+    missing_left: Bools
+    rows: Ints
+    value: Floats
+    rate: Floats
+    cost: Floats
+    link: Floats
+    hazard: Floats
+
+
+class HeldOut(NamedTuple):
+    """leaf: (r, n) the node that held-out rows reach; value: (r, f, nodes) what it predicts; shap: (n, p) mean over repeats.
+
+    size: (p,) mean absolute SHAP value over rows and repeats; up, down: (p,) folds in which it rises or falls with the feature.
+    """
+
+    leaf: Ints
+    value: Floats
+    shap: Floats
+    size: Floats
+    up: Ints
+    down: Ints
+
+
+class Followed(NamedTuple):
+    """What predictions are compared with. time: (n,); event: (n,); order: (n,) rows from the latest time to the earliest."""
+
+    time: Floats
+    event: Bools
+    order: Ints
+
+
+def compiled(function: Made) -> Made:
+    """Compiled by numba, which then runs without Python's lock; kept on disk where a folder can be written."""
+    try:
+        made = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # numba: no folder for its cache can be written
+        made = numba.njit(nogil=True)(function)
+    return made  # type: ignore[no-any-return]
