@@ -76,15 +76,13 @@ class Tree(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """leaf: (r, n) the node that held-out rows reach; value: (r, f, nodes) what it predicts; shap: (n, p) mean over repeats.
+    """What trees say of rows that they did not see, in one repeat. leaf: (n,) the node that a row reaches; shap: (n, p).
 
-    size: (p,) mean absolute SHAP value over rows and repeats; up, down: (p,) folds in which it rises or falls with the feature.
+    up, down: (p,) folds in which the SHAP value rises or falls with the feature.
     """
 
     leaf: Ints
-    value: Floats
     shap: Floats
-    size: Floats
     up: Ints
     down: Ints
 
@@ -100,7 +98,7 @@ class Followed(NamedTuple):
 def compiled(function: Made) -> Made:
     """Compiled by numba, which then runs without Python's lock; kept on disk where a folder can be written."""
     try:
-        made = numba.njit(cache=True, nogil=True)(function)
+        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba: no folder for its cache can be written
         made = numba.njit(nogil=True)(function)
     return made  # type: ignore[no-any-return]

@@ -21,7 +21,6 @@ from analysis.cohort.tree_arrays import (
     HeldOut,
     Ints,
     Outcome,
-    Plan,
     Tree,
     compiled,
 )
@@ -60,35 +59,47 @@ def _cut(features: Features, feature: int, last: int, following: int) -> int:
 
 
 @compiled
+def _node_times(outcome: Outcome, rows: Ints) -> tuple[Ints, Floats, Floats, Floats]:
+    """The times that have an event in this node. place: (t+1,) at how many of them a row is at risk, from its seen.
+
+    With them rows at risk, the part that has the event, and the factor of the hypergeometric variance, all (times,).
+    """
+    all_at_risk, all_events = _tally(outcome, rows)
+    place = np.zeros(outcome.times + 1, np.int64)
+    for time in range(outcome.times):
+        place[time + 1] = place[time] + (all_events[time] > 0)
+    count = place[outcome.times]
+    at_risk, part, spread = np.empty(count), np.empty(count), np.empty(count)
+    for time in range(outcome.times):
+        if all_events[time] > 0:
+            n, d = all_at_risk[time], all_events[time]
+            at_risk[place[time]], part[place[time]] = n, d / n
+            spread[place[time]] = d * (n - d) / (n * n * max(n - 1, 1))
+    return place, at_risk, part, spread
+
+
+@compiled
 def _best_split(
     features: Features, outcome: Outcome, rows: Ints, order: Ints, min_leaf: int
 ) -> tuple[int, int, bool, float]:
     """Feature, last bin on the left, whether missing values go left, and log-rank statistic; feature -1 where there is no split."""
-    all_at_risk, all_events = _tally(outcome, rows)
-    place = np.zeros(outcome.times + 1, np.int64)  # the same times without those that have no event in this node
-    for time in range(outcome.times):
-        place[time + 1] = place[time] + (all_events[time] > 0)
-    at_risk, events = all_at_risk[all_events > 0], all_events[all_events > 0]
-    part = events / at_risk
-    spread = part * (at_risk - events) / at_risk / np.maximum(at_risk - 1, 1)
-    bins = features.lowest.shape[1]
-    counts, happened, filled = np.zeros((bins + 1, part.size + 1)), np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
+    place, at_risk, part, spread = _node_times(outcome, rows)
+    bins, times = features.lowest.shape[1], part.size
+    counts, left = np.zeros((bins + 1, times + 1)), np.zeros(times + 1)
+    happened, filled = np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
     best = (-1, 0, False, 1e-9)
     for feature in order:
-        counts[:], happened[:], filled[:] = 0, 0, 0
         for row in rows:
             code = min(np.int64(features.codes[feature, row]), bins)
             counts[code, place[outcome.seen[row]]] += 1
             happened[code] += outcome.event[row]
             filled[code] += 1
         for missing_left in range(2 if filled[bins] else 1):
-            left, observed, size, last = np.zeros(part.size + 1), 0.0, 0, -1
-            if missing_left:
-                left, observed, size = counts[bins].copy(), happened[bins], filled[bins]
+            observed, size, last = missing_left * happened[bins], missing_left * filled[bins], -1
+            for time in range(times + 1):
+                left[time] = missing_left * counts[bins, time]
             for code in range(bins + 1):
-                if code < bins and filled[code] == 0:
-                    continue
-                if code == bins and (missing_left or filled[bins] == 0):
+                if filled[code] == 0 or (code == bins and missing_left):
                     continue
                 if last >= 0 and size >= min_leaf and rows.size - size >= min_leaf:
                     score = _logrank(left, observed, part, spread, at_risk)
@@ -96,70 +107,73 @@ def _best_split(
                         cut = _cut(features, feature, last, code) if code < bins else bins - 1
                         goes = missing_left == 1 if filled[bins] else size > rows.size - size
                         best = (feature, cut, goes, score)
-                left += counts[code]
-                observed += happened[code]
-                size += filled[code]
-                last = code
+                for time in range(times + 1):
+                    left[time] += counts[code, time]
+                observed, size, last = observed + happened[code], size + filled[code], code
+        for code in range(bins + 1):
+            if filled[code]:
+                filled[code], happened[code] = 0, 0.0
+                for time in range(times + 1):
+                    counts[code, time] = 0.0
     return best
 
 
 @compiled
-def _describe(tree: Tree, outcome: Outcome, node: int, rows: Ints, total: int) -> None:
+def _describe(tree: Tree, outcome: Outcome, node: int, rows: Ints) -> None:
     """Fills in what a node predicts and what it costs."""
     at_risk, events = _tally(outcome, rows)
-    hazard, value = 0.0, 0.0
+    hazard, value, happened, expected = 0.0, 0.0, 0.0, 0.0
     for time in range(outcome.times):
         if events[time] > 0:
             hazard += events[time] / at_risk[time]
+            happened += events[time]
         if tree.hazard[time + 1] > tree.hazard[time]:
             value += hazard
-    happened, expected = events.sum(), tree.hazard[outcome.seen[rows]].sum()
+    for row in rows:
+        expected += tree.hazard[outcome.seen[row]]
     tree.rows[node], tree.value[node] = rows.size, value
     tree.rate[node] = (happened + 1) / (expected + 1)
     if outcome.label:
-        tree.cost[node] = 2 * value * (1 - value) * rows.size / total
+        tree.cost[node] = 2 * value * (1 - value) * rows.size / tree.rows[0]
     elif happened > 0:
-        tree.cost[node] = -happened * np.log(happened / expected) / total
+        tree.cost[node] = -happened * np.log(happened / expected) / tree.rows[0]
 
 
 @compiled
-def grow(features: Features, outcome: Outcome, training: Bools, order: Ints, limits: tuple[int, int]) -> Tree:
-    """A tree of the training rows, unpruned, with the penalty at which each of its nodes becomes a leaf.
+def _select(where: Ints, wanted: int) -> Ints:
+    count = 0
+    for place in where:
+        count += place == wanted
+    found, count = np.empty(count, np.int64), 0
+    for row in range(where.size):
+        if where[row] == wanted:
+            found[count] = row
+            count += 1
+    return found
 
-    limits: largest depth, fewest rows of a leaf. order: (p,) of equally good splits the first in this order is taken.
+
+@compiled
+def _grow(features: Features, outcome: Outcome, tree: Tree, where: Ints, order: Ints, min_leaf: int) -> None:
+    """Fills a tree with the training rows, unpruned, and the penalty at which each of its nodes becomes a leaf.
+
+    where: (n,) 0 for training rows, else below 0; afterwards the node in which each of them ended.
     """
-    depth, min_leaf = limits
-    nodes = 2 ** (depth + 1) - 1
-    rows = np.flatnonzero(training)
+    nodes = tree.feature.size
+    rows = _select(where, 0)
     at_risk, events = _tally(outcome, rows)
-    hazard = np.zeros(outcome.times + 1)
-    hazard[1:] = np.cumsum(events / np.maximum(at_risk, 1))
-    tree = Tree(
-        np.full(nodes, -1),
-        np.zeros(nodes, np.int64),
-        np.zeros(nodes, np.bool_),
-        np.zeros(nodes, np.int64),
-        np.zeros(nodes),
-        np.zeros(nodes),
-        np.zeros(nodes),
-        np.full(nodes, np.inf),
-        hazard,
-    )
-    where = np.where(training, 0, -1)
+    for time in range(outcome.times):
+        tree.hazard[time + 1] = tree.hazard[time] + (events[time] / at_risk[time] if events[time] > 0 else 0.0)
     for node in range(nodes):
-        here = np.flatnonzero(where == node)
-        if here.size == 0:
-            continue
-        _describe(tree, outcome, node, here, rows.size)
-        if 2 * node + 2 >= nodes or here.size < 2 * min_leaf:
-            continue
-        split = _best_split(features, outcome, here, order, min_leaf)
-        tree.feature[node], tree.cut[node], tree.missing_left[node] = split[0], split[1], split[2]
-        if split[0] >= 0:
+        here = _select(where, node)
+        if here.size > 0:
+            _describe(tree, outcome, node, here)
+        if 2 * node + 2 < nodes and here.size >= 2 * min_leaf:
+            split = _best_split(features, outcome, here, order, min_leaf)
+            tree.feature[node], tree.cut[node], tree.missing_left[node] = split[0], split[1], split[2]
             for row in here:
-                where[row] = 2 * node + (1 if _goes_left(tree, features, node, row) else 2)
+                if split[0] >= 0:
+                    where[row] = 2 * node + (1 if _goes_left(tree, features, node, row) else 2)
     _weigh_links(tree)
-    return tree
 
 
 @compiled
@@ -212,29 +226,45 @@ def _loss(tree: Tree, outcome: Outcome, node: int, row: int) -> float:
 
 
 @compiled
-def choose_penalty(features: Features, outcome: Outcome, tree: Tree, inner: Folds8, order: Ints, limits: tuple[int, int]) -> float:
-    """The penalty that loses least in the inner folds; of equal ones the largest, so the smallest tree.
+def _empty(depth: int, times: int) -> Tree:
+    nodes = 2 ** (depth + 1) - 1
+    feature, link = np.empty(nodes, np.int64), np.empty(nodes)
+    for node in range(nodes):
+        feature[node], link[node] = -1, np.inf
+    cut, missing_left, rows = np.zeros(nodes, np.int64), np.zeros(nodes, np.bool_), np.zeros(nodes, np.int64)
+    return Tree(feature, cut, missing_left, rows, np.zeros(nodes), np.zeros(nodes), np.zeros(nodes), link, np.zeros(times + 1))
 
-    Candidates: the geometric middle of each interval in which the pruned tree stays the same (Breiman et al. 1984, 3.4.2).
+
+@compiled
+def _penalties(tree: Tree) -> Floats:
+    """A penalty for each of the trees that pruning can make, the largest tree first; the last ones are infinite.
+
+    The geometric middle of each interval in which the pruned tree stays the same (Breiman et al. 1984, 3.4.2).
     """
-    links = np.unique(tree.link[tree.feature >= 0])
-    penalties, losses = np.zeros(links.size + 1), np.zeros(links.size + 1)
-    penalties[1:-1] = np.sqrt(links[:-1] * links[1:])
-    penalties[-1] = np.inf
-    if links.size == 0:
-        return np.inf
-    for fold in range(inner.max() + 1):
-        if not (inner == fold).any():
-            continue
-        part = grow(features, outcome, (inner >= 0) & (inner != fold), order, limits)
-        for row in np.flatnonzero(inner == fold):
-            for k in range(penalties.size):
-                losses[k] += _loss(part, outcome, reach(part, features, row, penalties[k]), row)
-    best = penalties.size - 1
-    for k in range(penalties.size - 2, -1, -1):
+    found = np.zeros(tree.link.size + 2)
+    count, below = 1, 0.0
+    while below < np.inf:
+        link = np.inf
+        for other in tree.link:
+            if below < other < link:
+                link = other
+        if below > 0:
+            found[count] = np.sqrt(below * link)
+            count += 1
+        below = link
+    for k in range(count, found.size):
+        found[k] = np.inf
+    return found
+
+
+@compiled
+def _least(losses: Floats) -> int:
+    """The place of the least loss; of equal ones the last, so the smallest tree."""
+    best = losses.size - 1
+    for k in range(losses.size - 2, -1, -1):
         if losses[k] < losses[best] - 1e-9 * abs(losses[best]):
             best = k
-    return penalties[best]
+    return best
 
 
 @compiled
@@ -250,7 +280,7 @@ def prune(tree: Tree, penalty: float) -> None:
 @compiled
 def _climb(tree: Tree, features: Features, row: int, leaf: int) -> tuple[Ints, Floats, Floats, int]:
     """The features on the way to a leaf: whether the row's value leads there, and what part of training rows it would."""
-    names, leads, part, count = np.empty(8, np.int64), np.ones(8), np.ones(8), 0
+    names, leads, part, count = np.zeros(8, np.int64), np.ones(8), np.ones(8), 0
     node = leaf
     while node > 0:
         parent = (node - 1) // 2
@@ -300,54 +330,60 @@ def _orders(before: int, count: int) -> float:
 
 
 @compiled
-def _fit(features: Features, outcome: Outcome, plan: Plan, repeat: int, fold: int) -> Tree:
-    """The tree of all rows but those of one fold, pruned inside them."""
-    order, limits = plan.order[repeat, fold], (plan.depth, plan.min_leaf)
-    tree = grow(features, outcome, plan.outer[repeat] != fold, order, limits)
-    prune(tree, choose_penalty(features, outcome, tree, plan.inner[repeat, fold], order, limits))
+def fit(features: Features, outcome: Outcome, inner: Folds8, order: Ints, limits: tuple[int, int]) -> Tree:
+    """The tree of all rows of which inner is 0 or more, pruned by the penalty that loses least in these inner folds.
+
+    inner: (n,). order: (p,) of equally good splits the first in this order is taken. limits: largest depth, fewest rows of a leaf.
+    """
+    tree = _empty(limits[0], outcome.times)
+    part, penalties, losses = tree, np.zeros(1), np.zeros(1)
+    for fold in range(-1, inner.max() + 1):  # -1: all of them, then each inner fold held out
+        where = np.empty(inner.size, np.int64)
+        for row in range(inner.size):
+            where[row] = 0 if inner[row] >= 0 and inner[row] != fold else -1
+        part = _empty(limits[0], outcome.times)
+        _grow(features, outcome, part, where, order, limits[1])
+        if fold < 0:
+            tree, penalties = part, _penalties(part)
+            losses = np.zeros(penalties.size)
+            continue
+        for row in range(inner.size):
+            if inner[row] == fold:
+                for k in range(penalties.size):
+                    losses[k] += _loss(part, outcome, reach(part, features, row, penalties[k]), row)
+    prune(tree, penalties[_least(losses)])
     return tree
 
 
 @compiled
-def hold_out(features: Features, outcome: Outcome, plan: Plan) -> HeldOut:
-    """Every row predicted and explained by trees that did not see its fold, once a repeat."""
-    p, n = features.codes.shape
-    repeats, folds = plan.inner.shape[:2]
-    made = HeldOut(
-        np.zeros((repeats, n), np.int64),
-        np.zeros((repeats, folds, 2 ** (plan.depth + 1) - 1)),
-        np.zeros((n, p)),
-        np.zeros(p),
-        np.zeros(p, np.int64),
-        np.zeros(p, np.int64),
-    )
-    shap = np.zeros((n, p))
-    for repeat in range(repeats):
-        for fold in range(folds):
-            tree = _fit(features, outcome, plan, repeat, fold)
-            made.value[repeat, fold] = tree.value
-            rows = np.flatnonzero(plan.outer[repeat] == fold)
-            for row in rows:
-                made.leaf[repeat, row] = reach(tree, features, row, -1.0)
-                shap[row] = 0
-                explain(tree, features, row, shap[row])
-                for k in range(p):
-                    made.shap[row, k] += shap[row, k] / repeats
-                    made.size[k] += abs(shap[row, k]) / repeats / n
-            for feature in np.unique(tree.feature[tree.feature >= 0]):
-                direction = _direction(features.values[feature, rows], shap[rows, feature])
-                made.up[feature] += direction > 0
-                made.down[feature] += direction < 0
-    return made
+def show(features: Features, tree: Tree, rows: Ints, made: HeldOut) -> None:
+    """Adds what a tree says of the rows that it did not see."""
+    p = features.codes.shape[0]
+    shap = np.zeros((rows.size, p))
+    for k in range(rows.size):
+        made.leaf[rows[k]] = reach(tree, features, rows[k], -1.0)
+        explain(tree, features, rows[k], shap[k])
+        for feature in range(p):
+            made.shap[rows[k], feature] += shap[k, feature]
+    for feature in range(p):
+        direction = _direction(features.values[feature], shap[:, feature], rows)
+        made.up[feature] += direction > 0
+        made.down[feature] += direction < 0
 
 
 @compiled
-def _direction(values: Floats, shap: Floats) -> float:
-    """The sign of the correlation between known values and their SHAP values; 0 where either is constant."""
-    known = ~np.isnan(values)
-    if known.sum() < 2:
-        return 0.0
-    x, y = values[known] - values[known].mean(), shap[known] - shap[known].mean()
-    spread = np.abs(x).max() * np.abs(y).max()
-    covariance = (x * y).mean()
-    return np.sign(covariance) if abs(covariance) > 1e-9 * spread else 0.0
+def _direction(values: Floats, shap: Floats, rows: Ints) -> float:
+    """The covariance of known values and their SHAP values, 0 where either is constant."""
+    count, mean_value, mean_shap = 0, 0.0, 0.0
+    for k in range(rows.size):
+        if not np.isnan(values[rows[k]]):
+            count += 1
+            mean_value += (values[rows[k]] - mean_value) / count
+            mean_shap += (shap[k] - mean_shap) / count
+    covariance, widest, farthest = 0.0, 0.0, 0.0
+    for k in range(rows.size):
+        if not np.isnan(values[rows[k]]):
+            x, y = values[rows[k]] - mean_value, shap[k] - mean_shap
+            covariance += x * y
+            widest, farthest = max(widest, abs(x)), max(farthest, abs(y))
+    return covariance if abs(covariance) > 1e-9 * widest * farthest else 0.0
