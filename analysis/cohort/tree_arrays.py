@@ -43,20 +43,6 @@ class Outcome(NamedTuple):
     label: bool
 
 
-class Plan(NamedTuple):
-    """outer: (r, n) the fold that holds a row out; inner: (r, f, n) the same inside each training set, -1 for its held-out rows.
-
-    order: (r, f, p) the order in which features are tried, for the first of equally good splits is taken. depth, min_leaf:
-    of the trees.
-    """
-
-    outer: Folds8
-    inner: Folds8
-    order: Ints
-    depth: int
-    min_leaf: int
-
-
 class Tree(NamedTuple):
     """Arrays by node. feature: -1 for a leaf. cut: the last bin that goes left. rows: of training, 0 where there is no node.
 
@@ -75,14 +61,16 @@ class Tree(NamedTuple):
     hazard: Floats
 
 
-class HeldOut(NamedTuple):
-    """What trees say of rows that they did not see, in one repeat. leaf: (n,) the node that a row reaches; shap: (n, p).
+class Shown(NamedTuple):
+    """What trees say of rows that they did not see, added up over repeats. leaf: (n,) the node that a row reached last.
 
-    up, down: (p,) folds in which the SHAP value rises or falls with the feature.
+    shap: (n, p) sums; size: (p,) sums of absolute SHAP values; up, down: (p,) folds in which the SHAP value rises or falls
+    with the feature.
     """
 
     leaf: Ints
     shap: Floats
+    size: Floats
     up: Ints
     down: Ints
 
@@ -93,6 +81,14 @@ class Followed(NamedTuple):
     time: Floats
     event: Bools
     order: Ints
+
+
+class Predicted(NamedTuple):
+    """fold: (r, n) which fold held a row out; leaf: (r, n) the node it reached; value: (r, f, nodes) what nodes predict."""
+
+    fold: Folds8
+    leaf: Ints
+    value: Floats
 
 
 def compiled(function: Made) -> Made:

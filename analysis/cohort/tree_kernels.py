@@ -18,9 +18,9 @@ from analysis.cohort.tree_arrays import (
     Features,
     Floats,
     Folds8,
-    HeldOut,
     Ints,
     Outcome,
+    Shown,
     Tree,
     compiled,
 )
@@ -356,7 +356,7 @@ def fit(features: Features, outcome: Outcome, inner: Folds8, order: Ints, limits
 
 
 @compiled
-def show(features: Features, tree: Tree, rows: Ints, made: HeldOut) -> None:
+def show(features: Features, tree: Tree, rows: Ints, made: Shown) -> None:
     """Adds what a tree says of the rows that it did not see."""
     p = features.codes.shape[0]
     shap = np.zeros((rows.size, p))
@@ -365,6 +365,7 @@ def show(features: Features, tree: Tree, rows: Ints, made: HeldOut) -> None:
         explain(tree, features, rows[k], shap[k])
         for feature in range(p):
             made.shap[rows[k], feature] += shap[k, feature]
+            made.size[feature] += abs(shap[k, feature])
     for feature in range(p):
         direction = _direction(features.values[feature], shap[:, feature], rows)
         made.up[feature] += direction > 0
