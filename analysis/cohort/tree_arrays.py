@@ -92,9 +92,17 @@ class Predicted(NamedTuple):
 
 
 def compiled(function: Made) -> Made:
-    """Compiled by numba, which then runs without Python's lock; kept on disk where a folder can be written."""
+    """Compiled into whoever calls it."""
+    return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def entrance(function: Made) -> Made:
+    """Compiled, run without Python's lock, and kept on disk where a folder can be written.
+
+    It takes plain tuples: a named one would stand in numba's index on disk, which a later release could then not read.
+    """
     try:
         made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba: no folder for its cache can be written
-        made = numba.njit(nogil=True)(function)
+        made = compiled(function)
     return made  # type: ignore[no-any-return]

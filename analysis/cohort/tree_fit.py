@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from analysis.cohort.tree_arrays import MISSING, Features, Floats, Ints, Predicted, Shown
 from analysis.cohort.tree_folds import Draw, draw, fold_count, units
-from analysis.cohort.tree_kernels import fit, show
+from analysis.cohort.tree_kernels import hold_out_fold
 from analysis.cohort.tree_labels import Question
 from analysis.cohort.values import Folds
 
@@ -19,12 +19,16 @@ MOST_BINS = 64  # values of a feature that are told apart; more of them become s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """How trees grow. depth: of splits, at most 8; min_leaf: fewest training rows of a leaf; folds, inner_folds: at most."""
+    """How trees grow. depth: of splits, at most 8; min_leaf: fewest training rows of a leaf; folds, inner_folds: at most.
+
+    penalty: of each leaf in pruning (sklearn's ccp_alpha); below 0 it is chosen in the inner folds of each training set.
+    """
 
     depth: int = 3
     min_leaf: int = 3
     folds: int = 5
     inner_folds: int = 3
+    penalty: float = -1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,15 +98,14 @@ def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth:
     """Grows, prunes and explains one tree for each fold of each draw. drawn: at least one."""
     p, n = features.codes.shape
     folds = len(drawn[0].inner)
-    outcome, limits = asked.outcome, (growth.depth, growth.min_leaf)
+    limits = (growth.depth, growth.min_leaf, growth.penalty)
     made = Shown(np.zeros(n, np.int64), np.zeros((n, p)), np.zeros(p), np.zeros(p, np.int64), np.zeros(p, np.int64))
     leaf = np.zeros((len(drawn), n), np.int64)
     value = np.zeros((len(drawn), folds, 2 ** (growth.depth + 1) - 1))
     for repeat, one in enumerate(drawn):
         for fold in range(folds):
-            tree = fit(features, outcome, one.inner[fold], one.order[fold], limits)
-            show(features, tree, np.flatnonzero(one.outer == fold), made)
-            value[repeat, fold] = tree.value
+            folds_of_rows = (one.inner[fold], one.order[fold])
+            value[repeat, fold] = hold_out_fold(tuple(features), tuple(asked.outcome), folds_of_rows, limits, tuple(made))
         leaf[repeat] = made.leaf
     return HeldOut(
         predicted=Predicted(np.array([one.outer for one in drawn]), leaf, value),

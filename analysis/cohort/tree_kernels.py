@@ -1,11 +1,11 @@
-"""The compiled inner loops of the cohort's trees: growing, pruning, explaining, holding out.
+"""The compiled inner loops of the cohort's trees: growing, pruning, explaining.
 
 One kind of tree serves all targets: splits by the log-rank statistic. A yes/no label is a follow-up with one time, at which
 positives have the event and which negatives outlive. Then the log-rank statistic orders splits as the Gini gain does (both
 grow with (ad - bc)^2 / (n1 n2) of the two-by-two table), the total hazard of a leaf is its part of positives, and Harrell's C
 is the area under the ROC curve.
 
-All of them stand in this file: numba's cache does not notice that a compiled function of another file has changed.
+All of them stand in this file with the one that is kept on disk, for numba notices no change in another file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from analysis.cohort.tree_arrays import (
     MISSING,
     Bools,
+    Bytes,
     Features,
     Floats,
     Folds8,
@@ -23,6 +24,7 @@ from analysis.cohort.tree_arrays import (
     Shown,
     Tree,
     compiled,
+    entrance,
 )
 
 
@@ -79,20 +81,21 @@ def _node_times(outcome: Outcome, rows: Ints) -> tuple[Ints, Floats, Floats, Flo
 
 
 @compiled
-def _best_split(
-    features: Features, outcome: Outcome, rows: Ints, order: Ints, min_leaf: int
-) -> tuple[int, int, bool, float]:
+def _best_split(features: Features, outcome: Outcome, rows: Ints, order: Ints, min_leaf: int) -> tuple[int, int, bool, float]:
     """Feature, last bin on the left, whether missing values go left, and log-rank statistic; feature -1 where there is no split."""
     place, at_risk, part, spread = _node_times(outcome, rows)
     bins, times = features.lowest.shape[1], part.size
     counts, left = np.zeros((bins + 1, times + 1)), np.zeros(times + 1)
     happened, filled = np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
+    column, hit = np.empty(rows.size, np.int64), np.empty(rows.size)
+    for k in range(rows.size):
+        column[k], hit[k] = place[outcome.seen[rows[k]]], outcome.event[rows[k]]
     best = (-1, 0, False, 1e-9)
     for feature in order:
-        for row in rows:
-            code = min(np.int64(features.codes[feature, row]), bins)
-            counts[code, place[outcome.seen[row]]] += 1
-            happened[code] += outcome.event[row]
+        for k in range(rows.size):
+            code = min(np.int64(features.codes[feature, rows[k]]), bins)
+            counts[code, column[k]] += 1
+            happened[code] += hit[k]
             filled[code] += 1
         for missing_left in range(2 if filled[bins] else 1):
             observed, size, last = missing_left * happened[bins], missing_left * filled[bins], -1
@@ -140,7 +143,7 @@ def _describe(tree: Tree, outcome: Outcome, node: int, rows: Ints) -> None:
 
 
 @compiled
-def _select(where: Ints, wanted: int) -> Ints:
+def _select(where: Ints | Folds8, wanted: int) -> Ints:
     count = 0
     for place in where:
         count += place == wanted
@@ -208,7 +211,7 @@ def _weigh_links(tree: Tree) -> None:
 
 
 @compiled
-def reach(tree: Tree, features: Features, row: int, penalty: float) -> int:
+def _reach(tree: Tree, features: Features, row: int, penalty: float) -> int:
     """The node at which a row ends in the tree that is pruned with this penalty per leaf."""
     node = 0
     while tree.feature[node] >= 0 and tree.link[node] > penalty:
@@ -268,7 +271,7 @@ def _least(losses: Floats) -> int:
 
 
 @compiled
-def prune(tree: Tree, penalty: float) -> None:
+def _prune(tree: Tree, penalty: float) -> None:
     """Makes leaves of the nodes whose penalty is reached, and takes away what hangs below them."""
     for node in range(tree.feature.size):
         if tree.link[node] <= penalty:
@@ -297,7 +300,7 @@ def _climb(tree: Tree, features: Features, row: int, leaf: int) -> tuple[Ints, F
 
 
 @compiled
-def explain(tree: Tree, features: Features, row: int, shap: Floats) -> None:
+def _explain(tree: Tree, features: Features, row: int, shap: Floats) -> None:
     """Adds the exact path-dependent SHAP values of a row to shap, (p,) (Lundberg et al. 2020, what TreeExplainer computes).
 
     A leaf is a product over the features on its way, so its Shapley values are sums over the subsets of these few features.
@@ -330,19 +333,17 @@ def _orders(before: int, count: int) -> float:
 
 
 @compiled
-def fit(features: Features, outcome: Outcome, inner: Folds8, order: Ints, limits: tuple[int, int]) -> Tree:
-    """The tree of all rows of which inner is 0 or more, pruned by the penalty that loses least in these inner folds.
-
-    inner: (n,). order: (p,) of equally good splits the first in this order is taken. limits: largest depth, fewest rows of a leaf.
-    """
-    tree = _empty(limits[0], outcome.times)
-    part, penalties, losses = tree, np.zeros(1), np.zeros(1)
-    for fold in range(-1, inner.max() + 1):  # -1: all of them, then each inner fold held out
+def _fit(features: Features, outcome: Outcome, inner: Folds8, order: Ints, limits: tuple[int, int, float]) -> Tree:
+    """The tree of all rows of which inner is 0 or more, pruned by the penalty that loses least in these inner folds."""
+    depth, min_leaf, penalty = limits
+    tree = _empty(depth, outcome.times)
+    penalties, losses = np.zeros(1), np.zeros(1)
+    for fold in range(-1, inner.max() + 1 if penalty < 0 else 0):  # -1: all of them, then each inner fold held out
         where = np.empty(inner.size, np.int64)
         for row in range(inner.size):
             where[row] = 0 if inner[row] >= 0 and inner[row] != fold else -1
-        part = _empty(limits[0], outcome.times)
-        _grow(features, outcome, part, where, order, limits[1])
+        part = _empty(depth, outcome.times)
+        _grow(features, outcome, part, where, order, min_leaf)
         if fold < 0:
             tree, penalties = part, _penalties(part)
             losses = np.zeros(penalties.size)
@@ -350,26 +351,40 @@ def fit(features: Features, outcome: Outcome, inner: Folds8, order: Ints, limits
         for row in range(inner.size):
             if inner[row] == fold:
                 for k in range(penalties.size):
-                    losses[k] += _loss(part, outcome, reach(part, features, row, penalties[k]), row)
-    prune(tree, penalties[_least(losses)])
+                    losses[k] += _loss(part, outcome, _reach(part, features, row, penalties[k]), row)
+    _prune(tree, penalty if penalty >= 0 else penalties[_least(losses)])
     return tree
 
 
-@compiled
-def show(features: Features, tree: Tree, rows: Ints, made: Shown) -> None:
-    """Adds what a tree says of the rows that it did not see."""
-    p = features.codes.shape[0]
+@entrance
+def hold_out_fold(
+    features: tuple[Bytes, Floats, Floats, Floats],
+    outcome: tuple[Ints, Bools, int, bool],
+    folds: tuple[Folds8, Ints],
+    limits: tuple[int, int, float],
+    shown: tuple[Ints, Floats, Floats, Ints, Ints],
+) -> Floats:
+    """What each node of the pruned tree of all rows but one fold's predicts; what it says of that fold's is added to shown.
+
+    folds: (n,) the inner fold of each row, -1 where the tree may not see it; (p,) the order in which features are tried, for
+    the first of equally good splits is taken. limits: largest depth, fewest rows of a leaf, and the penalty of pruning, which
+    is chosen in the inner folds where it is below 0. features, outcome, shown: as Features, Outcome and Shown.
+    """
+    x, asked, made, inner = Features(*features), Outcome(*outcome), Shown(*shown), folds[0]
+    tree = _fit(x, asked, inner, folds[1], limits)
+    p, rows = x.codes.shape[0], _select(inner, -1)
     shap = np.zeros((rows.size, p))
     for k in range(rows.size):
-        made.leaf[rows[k]] = reach(tree, features, rows[k], -1.0)
-        explain(tree, features, rows[k], shap[k])
+        made.leaf[rows[k]] = _reach(tree, x, rows[k], -1.0)
+        _explain(tree, x, rows[k], shap[k])
         for feature in range(p):
             made.shap[rows[k], feature] += shap[k, feature]
             made.size[feature] += abs(shap[k, feature])
     for feature in range(p):
-        direction = _direction(features.values[feature], shap[:, feature], rows)
+        direction = _direction(x.values[feature], shap[:, feature], rows)
         made.up[feature] += direction > 0
         made.down[feature] += direction < 0
+    return tree.value
 
 
 @compiled
