@@ -6,7 +6,7 @@ n rows, p features, t times, f folds, r repeats. Trees are arrays in heap order:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -20,10 +20,11 @@ Bytes = npt.NDArray[np.uint8]
 Folds8 = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
 Made = TypeVar("Made", bound=Callable[..., Any])
+Tuple = TypeVar("Tuple", bound=tuple[Any, ...])
 
 
 class Features(NamedTuple):
-    """codes: (p, n) the bin of each value, MISSING where it is NaN; lowest, highest: (p, bins) values of each bin; values: (p, n)."""
+    """codes: (p, n) the bin of each value, MISSING where it is NaN; lowest, highest: (p, bins) its values; values: (p, n)."""
 
     codes: Bytes
     lowest: Floats
@@ -93,7 +94,7 @@ class Predicted(NamedTuple):
 
 def compiled(function: Made) -> Made:
     """Compiled into whoever calls it."""
-    return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return cast(Made, numba.njit(nogil=True, error_model="numpy")(function))
 
 
 def entrance(function: Made) -> Made:
@@ -102,7 +103,11 @@ def entrance(function: Made) -> Made:
     It takes plain tuples: a named one would stand in numba's index on disk, which a later release could then not read.
     """
     try:
-        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        return cast(Made, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
     except RuntimeError:  # numba: no folder for its cache can be written
-        made = compiled(function)
-    return made  # type: ignore[no-any-return]
+        return compiled(function)
+
+
+def plain(values: Tuple) -> Tuple:
+    """The values as `entrance` wants them."""
+    return cast(Tuple, tuple(values))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.cohort.tree_arrays import MISSING, Features, Floats, Ints, Predicted, Shown
+from analysis.cohort.tree_arrays import MISSING, Features, Floats, Ints, Predicted, Shown, plain
 from analysis.cohort.tree_folds import Draw, draw, fold_count, units
 from analysis.cohort.tree_kernels import hold_out_fold
 from analysis.cohort.tree_labels import Question
@@ -48,13 +48,15 @@ class HeldOut:
 
     @property
     def risk(self) -> Floats:
-        repeats = np.arange(len(self.predicted.leaf))[:, None]
-        return self.predicted.value[repeats, self.predicted.fold, self.predicted.leaf]
+        return self._of(self.predicted.leaf)
 
     @property
     def base(self) -> Floats:
-        repeats = np.arange(len(self.predicted.leaf))[:, None]
-        return self.predicted.value[repeats, self.predicted.fold, 0]
+        return self._of(np.zeros_like(self.predicted.leaf))
+
+    def _of(self, nodes: Ints) -> Floats:
+        fold, value = self.predicted.fold, self.predicted.value
+        return np.array([one[f, node] for one, f, node in zip(value, fold, nodes, strict=True)])
 
     @property
     def agreement(self) -> Floats:
@@ -105,7 +107,7 @@ def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth:
     for repeat, one in enumerate(drawn):
         for fold in range(folds):
             folds_of_rows = (one.inner[fold], one.order[fold])
-            value[repeat, fold] = hold_out_fold(tuple(features), tuple(asked.outcome), folds_of_rows, limits, tuple(made))
+            value[repeat, fold] = hold_out_fold(plain(features), plain(asked.outcome), folds_of_rows, limits, plain(made))
         leaf[repeat] = made.leaf
     return HeldOut(
         predicted=Predicted(np.array([one.outer for one in drawn]), leaf, value),

@@ -16,7 +16,7 @@ FEWEST_UNITS = 4  # so that two folds of two rows or patients can be made
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draw:
-    """One way to hold out, f folds. outer: (n,) the fold of a row; inner: (f, n) its fold inside each training set, -1 held out.
+    """One way to hold out, f folds. outer: (n,) the fold of a row; inner: (f, n) its fold inside each training set, else -1.
 
     order: (f, p) the order in which features are tried, since equally good splits are common in small cohorts.
     """

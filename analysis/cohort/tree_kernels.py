@@ -82,42 +82,35 @@ def _node_times(outcome: Outcome, rows: Ints) -> tuple[Ints, Floats, Floats, Flo
 
 @compiled
 def _best_split(features: Features, outcome: Outcome, rows: Ints, order: Ints, min_leaf: int) -> tuple[int, int, bool, float]:
-    """Feature, last bin on the left, whether missing values go left, and log-rank statistic; feature -1 where there is no split."""
+    """Feature, last bin on the left, whether missing values go left, log-rank statistic; feature -1 where there is no split."""
     place, at_risk, part, spread = _node_times(outcome, rows)
     bins, times = features.lowest.shape[1], part.size
-    counts, left = np.zeros((bins + 1, times + 1)), np.zeros(times + 1)
-    happened, filled = np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
+    counts, happened, filled = np.zeros((bins + 1, times + 1)), np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
     column, hit = np.empty(rows.size, np.int64), np.empty(rows.size)
     for k in range(rows.size):
         column[k], hit[k] = place[outcome.seen[rows[k]]], outcome.event[rows[k]]
     best = (-1, 0, False, 1e-9)
     for feature in order:
         for k in range(rows.size):
-            code = min(np.int64(features.codes[feature, rows[k]]), bins)
-            counts[code, column[k]] += 1
-            happened[code] += hit[k]
-            filled[code] += 1
+            bin_of = min(int(features.codes[feature, rows[k]]), bins)
+            counts[bin_of, column[k]] += 1
+            happened[bin_of] += hit[k]
+            filled[bin_of] += 1
         for missing_left in range(2 if filled[bins] else 1):
             observed, size, last = missing_left * happened[bins], missing_left * filled[bins], -1
-            for time in range(times + 1):
-                left[time] = missing_left * counts[bins, time]
-            for code in range(bins + 1):
-                if filled[code] == 0 or (code == bins and missing_left):
+            left = missing_left * counts[bins]
+            for code in range(bins + 1 - missing_left):
+                if filled[code] == 0:
                     continue
-                if last >= 0 and size >= min_leaf and rows.size - size >= min_leaf:
-                    score = _logrank(left, observed, part, spread, at_risk)
+                if last >= 0 and min(size, rows.size - size) >= min_leaf:
+                    score = _logrank(left, float(observed), part, spread, at_risk)
                     if score > best[3] * (1 + 1e-9):
                         cut = _cut(features, feature, last, code) if code < bins else bins - 1
-                        goes = missing_left == 1 if filled[bins] else size > rows.size - size
+                        goes = bool(missing_left == 1 if filled[bins] else size > rows.size - size)
                         best = (feature, cut, goes, score)
-                for time in range(times + 1):
-                    left[time] += counts[code, time]
+                left += counts[code]
                 observed, size, last = observed + happened[code], size + filled[code], code
-        for code in range(bins + 1):
-            if filled[code]:
-                filled[code], happened[code] = 0, 0.0
-                for time in range(times + 1):
-                    counts[code, time] = 0.0
+        counts[:], happened[:], filled[:] = 0, 0, 0
     return best
 
 
@@ -182,7 +175,7 @@ def _grow(features: Features, outcome: Outcome, tree: Tree, where: Ints, order: 
 @compiled
 def _goes_left(tree: Tree, features: Features, node: int, row: int) -> bool:
     code = features.codes[tree.feature[node], row]
-    return tree.missing_left[node] if code == MISSING else code <= tree.cut[node]
+    return bool(tree.missing_left[node] if code == MISSING else code <= tree.cut[node])
 
 
 @compiled
@@ -224,8 +217,8 @@ def _loss(tree: Tree, outcome: Outcome, node: int, row: int) -> float:
     """Of a held-out row: squared error of a label; else minus the log-likelihood of its time, proportional hazards."""
     happened = 1.0 if outcome.event[row] else 0.0
     if outcome.label:
-        return (happened - tree.value[node]) ** 2
-    return tree.rate[node] * tree.hazard[outcome.seen[row]] - happened * np.log(tree.rate[node])
+        return float((happened - tree.value[node]) ** 2)
+    return float(tree.rate[node] * tree.hazard[outcome.seen[row]] - happened * np.log(tree.rate[node]))
 
 
 @compiled

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from analysis.cohort.tree_arrays import Followed, Outcome
+from analysis.cohort.tree_arrays import Floats, Followed, Outcome
 from analysis.cohort.values import CohortTable, Endpoint, Rule, Target
 from analysis.space import BoolArray, FloatArray
 
@@ -27,7 +27,7 @@ class Question:
     target: Target
     rows: Codes
     patients: Codes
-    time: FloatArray
+    time: Floats
     event: BoolArray
     seen: Codes
     times: int
@@ -89,18 +89,18 @@ def six_months(table: CohortTable) -> FloatArray:
     return np.where(early, 1.0, np.where(days >= SIX_MONTHS_DAYS, 0.0, np.nan))
 
 
-def _survival(table: CohortTable) -> tuple[FloatArray, BoolArray]:
+def _survival(table: CohortTable) -> tuple[Floats, BoolArray]:
     follow_up = table.follow_up.get(Endpoint.OS)
     if follow_up is None:
         return np.full(len(table), np.nan), np.zeros(len(table), dtype=np.bool_)
     return follow_up.days.astype(np.float64), follow_up.event & follow_up.known
 
 
-def _of_labels(labels: FloatArray) -> tuple[FloatArray, BoolArray]:
-    return 1.0 - labels, labels == 1
+def _of_labels(labels: FloatArray) -> tuple[Floats, BoolArray]:
+    return np.asarray(1.0 - labels, dtype=np.float64), labels == 1
 
 
-def _grid(time: FloatArray, event: BoolArray) -> tuple[Codes, int]:
+def _grid(time: Floats, event: BoolArray) -> tuple[Codes, int]:
     """For each row at how many event times it is at risk, and how many there are."""
     grid = np.unique(time[event])
     if len(grid) > MOST_TIMES:

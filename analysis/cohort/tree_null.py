@@ -67,7 +67,7 @@ def without(trial: Trial, patient: int) -> Finding | None:
 
 
 def in_threads(work: Callable[[int], Finding | None], numbers: range | list[int], workers: int) -> Iterator[Finding | None]:
-    """The work for each number, in order. Threads do: the compiled loops run without Python's lock, on one copy of the table."""
+    """The work for each number, in order. Threads do: compiled loops run without Python's lock, on one copy of the table."""
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(work, numbers)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from analysis.cohort.tree_arrays import TIED, Bools, Floats, Folds8, Ints, entrance
+from analysis.cohort.tree_arrays import TIED, Bools, Floats, Folds8, Ints, entrance, plain
 from analysis.cohort.tree_fit import HeldOut
 from analysis.cohort.tree_labels import Question
 from analysis.cohort.values import NAN, Calibration, Folds
@@ -63,13 +63,13 @@ def concordance(followed: tuple[Floats, Bools, Ints], predicted: tuple[Folds8, I
 
 def auc(asked: Question, made: HeldOut) -> float:
     """The area under the ROC curve, or Harrell's C, of held-out rows."""
-    return float(concordance(tuple(asked.followed), tuple(made.predicted), np.ones(len(asked))))
+    return float(concordance(plain(asked.followed), plain(made.predicted), np.ones(len(asked))))
 
 
 def auc_interval(asked: Question, made: HeldOut, times: int, rng: np.random.Generator) -> tuple[float, float]:
     """95 % percentile interval: patients are drawn again, with their held-out predictions; trees are not grown again."""
     count = int(asked.patients.max()) + 1
-    followed, predicted = tuple(asked.followed), tuple(made.predicted)
+    followed, predicted = plain(asked.followed), plain(made.predicted)
     draws = (rng.multinomial(count, np.full(count, 1 / count)) for _ in range(times))
     found = np.array([concordance(followed, predicted, drawn[asked.patients].astype(np.float64)) for drawn in draws])
     found = found[~np.isnan(found)]
@@ -123,8 +123,8 @@ def calibration(asked: Question, folds: Folds, made: HeldOut) -> Calibration:
     groups = min(MOST_GROUPS, max(1, len(risk) // ROWS_A_GROUP))
     edges = np.unique(np.quantile(risk, np.arange(1, groups) / groups))
     group = np.unique(np.searchsorted(edges, risk - TIED, side="left"), return_inverse=True)[1]
-    rows = np.bincount(group)
-    positives = np.bincount(group, weights=asked.event)
+    rows = np.bincount(group).astype(np.int64)
+    positives = np.bincount(group, weights=asked.event).astype(np.float64)
     low, high = exact_interval(positives, rows)
     predicted = np.bincount(group, weights=risk) / rows
     return Calibration(

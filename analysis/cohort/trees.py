@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.stats import rankdata
 
-from analysis.cohort.tree_arrays import Features
 from analysis.cohort.tree_fit import Growth, HeldOut, binned, draws, hold_out
-from analysis.cohort.tree_labels import Question, question
+from analysis.cohort.tree_labels import question
 from analysis.cohort.tree_null import Finding, Null, Trial, finding, gathered, in_threads, share_at_least, under_null, without
 from analysis.cohort.tree_scores import auc, auc_interval, balanced_accuracy, brier, calibration, recalibration
 from analysis.cohort.values import (

@@ -127,9 +127,7 @@ class CohortTable:
         require(all(c.values.shape == (n,) for c in self.columns), "cohort: a column of another length")
         require(all(f.days.shape == (n,) for f in self.follow_up.values()), "cohort: a follow-up of another length")
         response = readonly(np.asarray(self.response, dtype=np.float64))
-        require(
-            response.shape == (n,) and bool((np.isnan(response) | np.isin(response, (0, 1))).all()), "response: 1, 0 or NaN"
-        )
+        require(response.shape == (n,) and bool((np.isnan(response) | np.isin(response, (0, 1))).all()), "response: 1, 0 or NaN")
         object.__setattr__(self, "response", response)
         for name in ("follow_up", "facts", "lesion_counts"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
