@@ -49,11 +49,12 @@ class MadeVersion:
 
 
 def write_results(results: Results, out: Path, *, number: int, made_at: datetime) -> None:
-    """Report, figures and tables of the results into `out`. Raises OSError."""
+    """Report, figures and tables of the results into `out`. number: of the version, 0 for none. Raises OSError."""
     from analysis.cohort.report import Occasion, cohort_document
     from analysis.cohort.report_files import write_report
 
-    occasion = Occasion(made_at=made_at, version=number)
+    title = "Cohort report" if number == 0 else f"Cohort report, version {number}"
+    occasion = Occasion(title=title, made_at=made_at, version=version("duet-node"))
     write_report(cohort_document(results, occasion), results, out)
 
 

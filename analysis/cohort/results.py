@@ -14,6 +14,7 @@ from analysis.cohort.robustness import Question, leading_findings, robustness_ro
 from analysis.cohort.settings import CohortSettings
 from analysis.cohort.survival_tests import SurvivalSettings, splits
 from analysis.cohort.table import join, tabulated
+from analysis.cohort.tree_fit import Growth
 from analysis.cohort.trees import TreeSettings, tree_results
 from analysis.cohort.values import Results, Rule
 
@@ -35,7 +36,9 @@ def cohort_results(
     progress("Asking which findings survive other settings", 0.25)
     leading = leading_findings(response, [split.row for split in survival], settings.rule)
     robustness = robustness_rows(Question(joined=joined, clinical=clinical, settings=settings, table=table), leading)
-    trees = tree_results(table, tree_settings(settings), lambda message, part: progress(message, 0.3 + 0.65 * part))
+    trees = tree_results(
+        table, tree_settings(settings), lambda message, part: progress(message.partition(":")[0], 0.3 + 0.65 * part)
+    )
     progress("Done", 1.0)
     return Results(
         table=table,
@@ -62,10 +65,9 @@ def tree_settings(settings: CohortSettings) -> TreeSettings:
     """What the trees take of the settings."""
     return TreeSettings(
         rule=settings.rule,
-        six_months_days=settings.landmark_days,
         repeats=settings.repeats,
         relabelings=settings.relabelings,
-        max_depth=settings.max_depth,
+        growth=Growth(depth=settings.max_depth),
         seed=settings.seed,
     )
 
