@@ -13,13 +13,15 @@ MARKERS = {
     "m_protein": ("m_protein_before_g_l", "m_protein_after_g_l", "M-protein"),
     "flc": ("flc_before_mg_l", "flc_after_mg_l", "light chains"),
 }
+NAMES = {"m_protein": "M-protein", "flc": "light chains", "category": "category"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One cycle's response: True, False, or None where nothing tells. basis: what it rests on; notes: for the reader."""
+    """One cycle's response: True, False, or None where nothing tells. basis: its source with the value; notes."""
 
     responds: bool | None
+    source: str = ""
     basis: str = ""
     notes: tuple[str, ...] = ()
 
@@ -30,11 +32,11 @@ def judge(row: ClinicalRow, sources: Sequence[str]) -> Judged:
     told = [(source, *answer) for source in sources if (answer := _answer(row, source, notes)) is not None]
     if not told:
         return Judged(responds=None, notes=tuple(notes))
-    _, responds, basis = told[0]
+    source, responds, basis = told[0]
     against = [other for _, says, other in told[1:] if says is not responds]
     if against:
         notes.append(f"Row {row.number}: {basis} is taken, against {' and '.join(against)}.")
-    return Judged(responds=responds, basis=basis, notes=tuple(notes))
+    return Judged(responds=responds, source=NAMES[source], basis=basis, notes=tuple(notes))
 
 
 def _answer(row: ClinicalRow, source: str, notes: list[str]) -> tuple[bool, str] | None:

@@ -120,7 +120,7 @@ def tabulated(joined: Joined, clinical: Clinical, settings: CohortSettings) -> C
         follow_up=follow_ups(rows, clinical.columns),
         facts={
             **{name: tuple(_fact(row, name) for row in rows) for name in FACTS if name in clinical.columns},
-            "response_basis": tuple(each.basis or None for each in judged),
+            "response_basis": tuple(each.source or None for each in judged),
         },
         lesion_counts=_counts(joined.cycles),
         notes=(*clinical.notes, *joined.notes, *_notes(joined.cycles, judged)),

@@ -19,6 +19,7 @@ from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
+from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, load
 from service.intake import IntakeSettings
 from service.node import analysis_of, destinations_of, rules_of
@@ -38,6 +39,7 @@ SECTIONS: dict[str, type[Any]] = {
     "segmentation": SegmentationSettings,
     "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
+    "cohort": CohortSection,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 

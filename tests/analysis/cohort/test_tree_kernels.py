@@ -153,7 +153,9 @@ def test_shap_values_add_up_to_the_prediction(missing: float) -> None:
     np.testing.assert_allclose(told.root + told.shap.sum(axis=1), told.risk, atol=1e-12)
     x, days, died, inner = followed(7)
     told = of_time(x, days, died, inner, 0.0)
-    mean = of_time(x[np.r_[:300, :300]], days[np.r_[:300, :300]], died[np.r_[:300, :300]], np.repeat([0, -1], 300), 0.0).risk.mean()
+    mean = of_time(
+        x[np.r_[:300, :300]], days[np.r_[:300, :300]], died[np.r_[:300, :300]], np.repeat([0, -1], 300), 0.0
+    ).risk.mean()
     np.testing.assert_allclose(mean + told.shap.sum(axis=1), told.risk, atol=1e-9)
 
 
