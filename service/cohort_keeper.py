@@ -153,8 +153,9 @@ class Keeper:
 
     def _refused(self, why: Refusal, mark: str) -> None:
         logger().warning("no cohort report", reason=why.reason)
+        # A failure of duet itself bears no fingerprint: it is seen in `duet status`, and tried again.
+        cohorts.refuse(self.journal, "" if why.system else mark, why.sentence, time.time())
         if not why.system:
-            cohorts.refuse(self.journal, mark, why.sentence, time.time())
             return
         self._again = time.time() + backoff(self._failures, FIRST_RETRY_S, LONGEST_RETRY_S)
         self._failures += 1
