@@ -1,4 +1,4 @@
-"""What a cohort's p values and intervals are worth at 24 cycles of 22 patients: cohorts without any effect, and with planted ones."""
+"""What p values and intervals are worth at 24 cycles of 22 patients: cohorts without any effect, and with planted ones."""
 
 from __future__ import annotations
 
@@ -199,8 +199,11 @@ def main(count: int = 500) -> None:
             figures += coverage_figures(f"holds, ratio {ratio:g}, {part:.0%} high", survival_coverage(count, ratio, part))
     apparent, corrected = null_c(count)
     figures.append(Figure(what="mean C without effect", ours=apparent, unit="C"))
-    figures.append(Figure(what="... less its optimism", ours=corrected, unit="C", target=".5 -+ .02", met=abs(corrected - 0.5) < 0.02))
-    note = f"{count} cohorts of {CYCLES} cycles of {PATIENTS} patients, {time.perf_counter() - began:.0f} s. In brackets how many were asked."
+    figures.append(
+        Figure(what="... less its optimism", ours=corrected, unit="C", target=".5 -+ .02", met=abs(corrected - 0.5) < 0.02)
+    )
+    seconds = time.perf_counter() - began
+    note = f"{count} cohorts of {CYCLES} cycles of {PATIENTS} patients; in brackets how many were asked. {seconds:.0f} s."
     keep("Cohort statistics without and with an effect", figures, note)
 
 

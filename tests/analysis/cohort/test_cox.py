@@ -116,7 +116,9 @@ def test_high_over_low_is_the_inverse_of_low_over_high() -> None:
         np.testing.assert_allclose([one.value, one.low, one.high], [1 / other.value, 1 / other.high, 1 / other.low], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("days", "event", "x"), [([], [], []), ([3], [1], [2]), ([3, 4], [0, 0], [1, 2]), ([3, 4], [0, 1], [1, 2])])
+@pytest.mark.parametrize(
+    ("days", "event", "x"), [([], [], []), ([3], [1], [2]), ([3, 4], [0, 0], [1, 2]), ([3, 4], [0, 1], [1, 2])]
+)
 def test_no_information_is_nan(days, event, x) -> None:
     follow = FollowUp(days=np.array(days, dtype=float), event=np.array(event, dtype=bool))
     sets, x = RiskSets.of(follow), np.array(x, dtype=float)

@@ -64,8 +64,13 @@ def test_numbers_are_those_of_lifelines(place: int) -> None:
     theirs = logrank_test(follow.days[high], follow.days[~high], follow.event[high], follow.event[~high])
     assert (row.n_high, row.events_high) == (high.sum(), follow.event[high].sum())
     assert (row.logrank_chi2, row.logrank_p) == pytest.approx((theirs.test_statistic, theirs.p_value), rel=1e-6)
-    frame = pd.DataFrame({"d": follow.days, "e": follow.event, "x": high.astype(float), "u": stats.zscore(column.values, ddof=1)})
-    for name, ours in (("x", (row.cox_hr, row.cox_low, row.cox_high)), ("u", (row.cox_unit_hr, row.cox_unit_low, row.cox_unit_high))):
+    frame = pd.DataFrame(
+        {"d": follow.days, "e": follow.event, "x": high.astype(float), "u": stats.zscore(column.values, ddof=1)}
+    )
+    for name, ours in (
+        ("x", (row.cox_hr, row.cox_low, row.cox_high)),
+        ("u", (row.cox_unit_hr, row.cox_unit_low, row.cox_unit_high)),
+    ):
         fit = CoxPHFitter().fit(frame[["d", "e", name]], "d", "e").summary.loc[name]
         columns = ["exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%"]
         np.testing.assert_allclose(ours, fit[columns].to_numpy(dtype=float), rtol=1e-4)
@@ -102,7 +107,11 @@ def test_q_is_within_an_endpoint_and_landmark() -> None:
 def test_another_column_or_its_absence_changes_no_number_but_q() -> None:
     whole, alone = cohort(30), cohort(30)
     first = CohortTable(
-        cycles=alone.cycles, patients=alone.patients, columns=alone.columns[:1], response=alone.response, follow_up=alone.follow_up
+        cycles=alone.cycles,
+        patients=alone.patients,
+        columns=alone.columns[:1],
+        response=alone.response,
+        follow_up=alone.follow_up,
     )
     ours, theirs = row_of(whole), row_of(first)
     assert all(getattr(ours, name) == getattr(theirs, name) for name in NUMBERS if name != "q")

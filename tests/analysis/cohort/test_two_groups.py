@@ -107,4 +107,6 @@ def test_what_is_undefined_is_nan() -> None:
     one, two, same = np.array([1.0]), np.array([1.0, 2.0]), np.array([0.1, 0.1, 0.1])
     assert np.isnan([welch(one, two).p, hedges_g(one, two).value, welch(same, same + 0.2).p, hedges_g(same, same).value]).all()
     nobody = np.zeros(4, dtype=bool)
-    assert np.isnan([odds_ratio(nobody, nobody).value, table_test(nobody, nobody)[1], proportions(nobody[:0], nobody).value]).all()
+    assert np.isnan(
+        [odds_ratio(nobody, nobody).value, table_test(nobody, nobody)[1], proportions(nobody[:0], nobody).value]
+    ).all()
