@@ -162,12 +162,32 @@ def null_c(count: int, seed: int = 4) -> tuple[float, float]:
     return float(apparent), float(corrected)
 
 
+def timing(rows: int, features: int, target_s: float) -> Figure:
+    """All of a cohort's survival (OS, OS from the landmark, PFS) with the settings of a report; one patient in ten has two rows."""
+    generator = np.random.default_rng(6)
+    follow = [FollowUp(days=generator.exponential(300, rows).round(), event=generator.random(rows) < 0.7) for _ in Endpoint]
+    cohort = CohortTable(
+        cycles=tuple(f"c{i}" for i in range(rows)),
+        patients=tuple(f"p{i % round(rows / 1.1)}" for i in range(rows)),
+        columns=tuple(Column(name=f"f{i}", values=generator.lognormal(size=rows)) for i in range(features)),
+        response=np.zeros(rows),
+        follow_up=dict(zip(Endpoint, follow, strict=True)),
+    )
+    began = time.perf_counter()
+    splits(cohort)
+    took = time.perf_counter() - began
+    what = f"survival of {rows:,} cycles x {features} features, three questions"
+    return Figure(what=what, ours=took, unit="s", target=f"{target_s:g} s", met=took <= target_s)
+
+
 def null_figures(found: Numbers) -> list[Figure]:
     """How often p < .05; met where 3 to 7 % (a count, and what is exact, may be below)."""
     figures = []
     for name, values in sorted(found.items()):
         p = np.array(values)[~np.isnan(values)]
-        rate = 100 * float((p < 0.05).mean()) if p.size else math.nan
+        if p.size < 0.05 * len(found[f"log-rank: {SHAPES[0]}"]):
+            continue  # chi-square, or no test, of the rare yes: asked too seldom to tell
+        rate = 100 * float((p < 0.05).mean())
         exact = any(word in name for word in ("Fisher", "exact", "permuted", "chi-square"))
         met = rate <= 7 and (exact or rate >= 3)
         figures.append(Figure(what=f"p < .05, {name} ({p.size})", ours=rate, unit="%", target="3 to 7 %", met=met))
@@ -202,6 +222,7 @@ def main(count: int = 500) -> None:
     figures.append(
         Figure(what="... less its optimism", ours=corrected, unit="C", target=".5 -+ .02", met=abs(corrected - 0.5) < 0.02)
     )
+    figures += [timing(24, 42, 6), timing(10_000, 60, 90)]
     seconds = time.perf_counter() - began
     note = f"{count} cohorts of {CYCLES} cycles of {PATIENTS} patients; in brackets how many were asked. {seconds:.0f} s."
     keep("Cohort statistics without and with an effect", figures, note)
