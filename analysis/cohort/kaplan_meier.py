@@ -44,27 +44,31 @@ def kaplan_meier(follow_up: FollowUp, name: str = "") -> Curve:
 def rmst_difference(high: Curve, low: Curve) -> tuple[float, Estimate]:
     """The horizon in days, and restricted mean survival of high less that of low up to it, in days.
 
-    The horizon is the smaller of the two groups' longest follow-up. Variance of each mean: Greenwood's, integrated: the sum
-    over event days t of (area under the curve from t to the horizon)^2 d / (n (n - d)). Interval and p by the normal
-    distribution, as in R's survfit and survRM2. NaN where neither mean has a variance.
+    The horizon is the smaller of the two groups' longest follow-up. Variance of each mean, as in R's survfit and survRM2:
+    Greenwood's, integrated: the sum over event days t of (area under the curve from t to the horizon)^2 d / (n (n - d)). Its
+    error is itself rough where events are few, so interval and p are by Student's t, with Satterthwaite's degrees of freedom
+    from events - 1 of each group; R takes the normal distribution. NaN where neither mean has a variance.
     """
-    horizon = float(min(high.days[-1], low.days[-1]))
-    (mean1, variance1), (mean0, variance0) = _restricted(high, horizon), _restricted(low, horizon)
-    error, difference, n = math.sqrt(variance1 + variance0), mean1 - mean0, high.n + low.n
-    if error == 0:
+    horizon, n = float(min(high.days[-1], low.days[-1])), high.n + low.n
+    means, variances, events = np.array([_restricted(curve, horizon) for curve in (high, low)]).T
+    difference, variance = float(means[0] - means[1]), float(variances.sum())
+    if variance == 0:
         return horizon, Estimate(name="RMST difference", value=difference, n=n, unit="d")
-    p = float(2 * stats.norm.sf(abs(difference) / error))
-    low_d, high_d = difference - Z * error, difference + Z * error
-    return horizon, Estimate(name="RMST difference", value=difference, low=low_d, high=high_d, p=p, n=n, unit="d")
+    freedom = variance**2 / float((variances**2 / np.maximum(events - 1, 1)).sum())
+    error = math.sqrt(variance)
+    half, p = error * float(stats.t.ppf(0.975, freedom)), float(2 * stats.t.sf(abs(difference) / error, freedom))
+    ends = {"low": difference - half, "high": difference + half}
+    return horizon, Estimate(name="RMST difference", value=difference, **ends, p=p, n=n, unit="d", method="Welch's t")
 
 
-def _restricted(curve: Curve, horizon: float) -> tuple[float, float]:
-    """Mean survival up to the horizon in days, and its variance."""
+def _restricted(curve: Curve, horizon: float) -> tuple[float, float, float]:
+    """Mean survival up to the horizon in days, its variance, and the events until then."""
     inside = curve.days <= horizon
     days, survival, at_risk = curve.days[inside], curve.survival[inside], curve.at_risk[inside]
     areas = survival * np.diff(days, append=horizon)
     after = np.cumsum(areas[::-1])[::-1]  # the area from each day to the horizon
-    deaths = at_risk * (1.0 - survival / np.concatenate([[1.0], survival[:-1]]).clip(min=np.finfo(float).tiny))
+    before = np.concatenate([[1.0], survival[:-1]])
+    deaths = np.rint(at_risk * (1.0 - np.divide(survival, before, out=np.ones_like(before), where=before > 0)))
     left = at_risk - deaths
-    hazard = np.divide(deaths, at_risk * left, out=np.zeros_like(left), where=left > 0.5)  # nobody left: no area either
-    return float(after[0]), float((after**2 * hazard).sum())
+    hazard = np.divide(deaths, at_risk * left, out=np.zeros_like(after), where=left > 0)  # nobody left: no area either
+    return float(after[0]), float((after**2 * hazard).sum()), float(deaths.sum())

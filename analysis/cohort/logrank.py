@@ -43,7 +43,8 @@ def scores(follow_up: FollowUp) -> FloatArray:
     times, deaths = np.unique(follow_up.days[follow_up.event], return_counts=True)
     at_risk = follow_up.days.size - np.searchsorted(np.sort(follow_up.days), times)
     hazard = np.concatenate([[0.0], np.cumsum(deaths / at_risk)])
-    return follow_up.event - hazard[np.searchsorted(times, follow_up.days, side="right")]
+    expected: FloatArray = hazard[np.searchsorted(times, follow_up.days, side="right")]
+    return follow_up.event.astype(np.float64) - expected
 
 
 def permuted_p(row_scores: FloatArray, patients: Indices, groups: FloatArray, *, count: int, seed: int) -> FloatArray:

@@ -217,7 +217,7 @@ def _note(row: SurvivalRow) -> str:
     if events == 0:
         return "No event, so nothing but the curves can be told."
     rough = (
-        f"fewer than {FEW_EVENTS} events in a group, so that only the exact, the permuted and Firth's figures can be relied on"
+        f"fewer than {FEW_EVENTS} events in a group, so that only the exact ratio and the permuted p can be relied on"
     )
     reasons = (
         (np.isnan(row.logrank_p), "nobody is compared with anybody on a day of an event"),

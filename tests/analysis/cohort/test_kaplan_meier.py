@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from r_survival import TABLES, ask
+from scipy import stats
 
 from analysis.cohort.kaplan_meier import kaplan_meier, rmst_difference
 from analysis.cohort.values import FollowUp
@@ -48,10 +49,14 @@ def test_curve_and_log_log_band_are_those_of_survfit(by_r, table: str) -> None:
 def test_restricted_mean_and_its_error_are_those_of_survfit(by_r, table: str) -> None:
     told = by_r[table]
     horizon, difference = rmst_difference(*curves(told))
-    error = np.hypot(*told["se"])
+    variances = told["se"][::-1] ** 2
+    groups = [told["g"] == 1, told["g"] == 0]
+    events = np.array([(told.follow_up.event[g] & (told.follow_up.days[g] <= horizon)).sum() for g in groups])
+    theirs = stats.t(df=variances.sum() ** 2 / (variances**2 / (events - 1)).sum())  # the t is ours, the errors are R's
     assert horizon == told["horizon"]
     assert difference.value == pytest.approx(told["rmean"][1] - told["rmean"][0], rel=1e-9)
-    assert difference.high - difference.low == pytest.approx(2 * 1.959963984540054 * error, rel=1e-9)
+    assert difference.high - difference.low == pytest.approx(2 * theirs.ppf(0.975) * np.sqrt(variances.sum()), rel=1e-8)
+    assert difference.p == pytest.approx(2 * theirs.sf(abs(difference.value) / np.sqrt(variances.sum())), rel=1e-8)
 
 
 @pytest.mark.peer("Rscript")
