@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.cohort.values import Column, CohortTable, Endpoint, FollowUp
+from analysis.cohort.values import CohortTable, Column, Endpoint, FollowUp
 
 
 def cohort(values: np.ndarray, response: np.ndarray, days: np.ndarray, died: np.ndarray, patients: np.ndarray) -> CohortTable:
