@@ -27,7 +27,7 @@ from analysis.cohort.values import (
 
 Progress = Callable[[str, float], None]
 EXCHANGED_ROWS = 4_000  # rows times repeats of each relabelling: above it, fewer repeats
-EXCLUDED_ROWS = 200_000  # rows times patients that are left out in turn: above it, a part of the patients
+EXCLUDED_ROWS = 100_000  # rows times patients that are left out in turn: above it, a part of the patients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
