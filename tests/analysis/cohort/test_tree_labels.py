@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cohorts import cohort, noise
 
-from analysis.cohort.tree_labels import MOST_TIMES, question, relabelled, six_months
+from analysis.cohort.tree_labels import MOST_TIMES, exchanged, question, six_months
 from analysis.cohort.values import CohortTable, Rule, Target
 
 # days, died, label of 6-month survival by SCIENCE: death <= 183 d; followed >= 183 d; censored before: left out
@@ -74,7 +74,7 @@ def test_relabelling_moves_the_outcomes_of_whole_patients() -> None:
     days = asked.time
     moved = set()
     for seed in range(20):
-        other = relabelled(asked, np.random.default_rng(seed))
+        other = asked.taking(exchanged(asked, np.random.default_rng(seed)))
         np.testing.assert_array_equal(np.sort(other.time), np.sort(days))
         np.testing.assert_array_equal(other.seen[np.argsort(other.time)], asked.seen[np.argsort(days)])
         blocks = (tuple(other.time[[0, 22]]), tuple(other.time[[1, 23]]))
@@ -86,5 +86,6 @@ def test_relabelling_moves_the_outcomes_of_whole_patients() -> None:
 
 def test_a_patient_of_a_size_of_its_own_keeps_its_outcomes() -> None:
     table = cohort(np.zeros((5, 1)), np.array([1, 0, 1, 0, 0]), np.arange(5), np.ones(5, bool), np.array([0, 0, 1, 2, 3]))
-    other = relabelled(question(table, Target.OS, Rule.COMPLETE), np.random.default_rng(1))
+    asked = question(table, Target.OS, Rule.COMPLETE)
+    other = asked.taking(exchanged(asked, np.random.default_rng(1)))
     np.testing.assert_array_equal(other.time[:2], [0, 1])

@@ -14,6 +14,7 @@ from analysis.cohort.tree_null import (
     Finding,
     Null,
     Trial,
+    chance,
     finding,
     gathered,
     in_threads,
@@ -36,7 +37,7 @@ def observed(one: Trial) -> Finding:
 
 
 def null(one: Trial, times: int) -> Null:
-    return gathered([under_null(one, number) for number in range(times)])
+    return gathered([under_null(one, number) for number in range(times)], one.tied)
 
 
 def test_p_values_count_the_observed_itself() -> None:
@@ -111,3 +112,45 @@ def test_leaving_out_a_patient_takes_its_rows_alone() -> None:
     assert seen is not None
     assert seen.auc == pytest.approx(other.auc, abs=1e-12)
     np.testing.assert_allclose(seen.size, other.size, atol=1e-12)
+
+
+def test_a_tied_feature_stays_with_the_outcomes_and_leads_in_every_relabelling() -> None:
+    one = replace(trial(planted(4)), tied=(3,))
+    assert all(under_null(one, number).size.argmax() == 3 for number in range(10))
+    assert sum(under_null(replace(one, tied=()), number).size.argmax() == 3 for number in range(10)) < 8
+
+
+def test_leading_features_are_tied_while_they_are_above_chance() -> None:
+    """Feature 2 leads, 0 follows; beside 2 alone feature 0 is above chance, and feature 1 is not beside both."""
+    found = Finding(auc=0.9, agreement=np.array([1.0, 1.0, 1.0]), size=np.array([0.3, 0.1, 0.9]))
+    asked = []
+
+    def made(tied: tuple[int, ...]) -> Null:
+        asked.append(tied)
+        largest = {(): 0.05, (2,): 0.2, (2, 0): 0.15}[tied]
+        return Null(auc=np.full(39, 0.5), agreement=np.full((39, 3), 0.5), size=np.full(39, largest))
+
+    seen = chance(found, 2, made)
+    assert (asked, seen.tied) == ([(), (2,), (2, 0)], (2, 0))
+    np.testing.assert_allclose(seen.size_p, [1 / 40, 1.0, 1 / 40])
+    np.testing.assert_allclose(seen.agreement_p, 1 / 40)
+    assert chance(found, 0, made).tied == ()
+
+
+def test_noise_beside_a_strong_feature_is_not_taken_for_a_finding() -> None:
+    """A strong feature lets trees grow into noise: without tying it, noise would often be "above chance"."""
+    plain, beside = [], []
+    for seed in range(12):
+        one = replace(trial(planted(seed, rows=60, features=6, patients=60), repeats=2), growth=Growth(min_leaf=8))
+        rng = np.random.default_rng(seed)
+        flipped = one.asked.taking(np.where(rng.random(60) < 0.25, rng.permutation(60), np.arange(60)))
+        one = replace(one, asked=flipped)
+        seen = observed(one)
+        found = chance(
+            seen, 2, lambda tied, one=one: gathered([under_null(replace(one, tied=tied), k) for k in range(19)], tied)
+        )
+        others = np.arange(6) != 3
+        plain.append(found.null.p_of_size(seen)[others].min())
+        beside.append(found.size_p[others].min())
+    assert np.sum(np.array(beside) <= 0.05) <= 3  # binomial of 12 and 0.05: 1 in 500 beyond
+    assert np.sum(np.array(beside) <= 0.05) <= np.sum(np.array(plain) <= 0.05)

@@ -94,8 +94,8 @@ def test_the_interval_draws_patients_and_not_rows() -> None:
     copies = one.taking(five)
     object.__setattr__(copies, "patients", one.patients[five])
     object.__setattr__(copies, "rows", five)
-    alone = auc_interval(one, held, 400, np.random.default_rng(0))
-    together = auc_interval(copies, again, 400, np.random.default_rng(0))
+    alone = auc_interval(one, held, 400, np.random.default_rng(0), 2)
+    together = auc_interval(copies, again, 400, np.random.default_rng(0), 2)
     assert together == pytest.approx(alone, abs=1e-12)
     assert alone[0] < auc(one, held) < alone[1]
 
