@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cohorts import cohort, noise, planted
+from chance_cohorts import cohort, noise, planted
 
 from analysis.cohort.tree_arrays import MISSING
 from analysis.cohort.tree_fit import MOST_BINS, Growth, binned, draws, hold_out, kept

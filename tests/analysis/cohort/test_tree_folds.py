@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cohorts import cohort, noise
+from chance_cohorts import cohort, noise
 
 from analysis.cohort.tree_folds import draw, fold_count, units
 from analysis.cohort.tree_labels import Question, question

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cohorts import cohort, noise
+from chance_cohorts import cohort, noise
 
 from analysis.cohort.tree_labels import MOST_TIMES, exchanged, question, six_months
 from analysis.cohort.values import CohortTable, Rule, Target

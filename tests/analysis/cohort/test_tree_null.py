@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cohorts import noise, planted
+from chance_cohorts import noise, planted
 
 from analysis.cohort.tree_fit import Growth, binned, draws, hold_out
 from analysis.cohort.tree_labels import question

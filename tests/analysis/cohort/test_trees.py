@@ -6,7 +6,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
-from cohorts import cohort, noise, planted
+from chance_cohorts import cohort, noise, planted
 
 from analysis.cohort import trees
 from analysis.cohort.trees import TreeSettings, tree_results
