@@ -77,8 +77,8 @@ def binned(values: npt.NDArray[np.float64]) -> Features:
             middle = (np.cumsum(counts) - counts / 2) / counts.sum()
             group = np.unique((middle * MOST_BINS).astype(np.int64), return_inverse=True)[1]
         codes[k, known] = group[place]
-        first = np.flatnonzero(np.diff(group, prepend=-1))
-        lowest[k, : len(first)], highest[k, : len(first)] = found[first], found[np.append(first[1:], len(found)) - 1]
+        lowest[k, group[::-1]] = found[::-1]  # of several values in a group the last that is written stays
+        highest[k, group] = found
     return Features(codes, lowest, highest, np.array(values, dtype=np.float64, order="C"))
 
 

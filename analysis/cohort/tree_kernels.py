@@ -33,10 +33,11 @@ def _tally(outcome: Outcome, rows: Ints) -> tuple[Floats, Floats]:
     """Rows at risk and events at each time, both (t,)."""
     at_risk, events = np.zeros(outcome.times), np.zeros(outcome.times)
     for row in rows:
-        for time in range(outcome.seen[row]):
-            at_risk[time] += 1
-        if outcome.event[row]:
-            events[outcome.seen[row] - 1] += 1
+        if outcome.seen[row] > 0:
+            at_risk[outcome.seen[row] - 1] += 1
+            events[outcome.seen[row] - 1] += outcome.event[row]
+    for time in range(outcome.times - 2, -1, -1):
+        at_risk[time] += at_risk[time + 1]
     return at_risk, events
 
 

@@ -109,8 +109,8 @@ def _grid(time: Floats, event: BoolArray) -> tuple[Codes, int]:
     return np.where(event, np.searchsorted(grid, time, side="left") + 1, at_or_before).astype(np.int64), len(grid)
 
 
-def relabelled(asked: Question, rng: np.random.Generator) -> Question:
-    """The outcomes exchanged at random between patients of equally many rows, each patient's as a block in its order."""
+def exchanged(asked: Question, rng: np.random.Generator) -> Codes:
+    """(n,) whose outcome each row gets: patients of equally many rows exchange theirs, as a block in its order."""
     outcomes = np.arange(len(asked))
     counts = np.bincount(asked.patients)
     by_patient = np.argsort(asked.patients, kind="stable")
@@ -118,4 +118,4 @@ def relabelled(asked: Question, rng: np.random.Generator) -> Question:
     for size in np.unique(counts[counts > 0]):
         blocks = by_patient[starts[counts == size][:, None] + np.arange(size)]
         outcomes[blocks] = blocks[rng.permutation(len(blocks))]
-    return asked.taking(outcomes)
+    return outcomes

@@ -10,14 +10,19 @@ import numpy as np
 
 from analysis.cohort.tree_arrays import Features, Floats
 from analysis.cohort.tree_fit import Growth, HeldOut, draws, hold_out, kept
-from analysis.cohort.tree_labels import Question, relabelled
+from analysis.cohort.tree_labels import Question, exchanged
 from analysis.cohort.tree_scores import auc
 from analysis.cohort.values import NAN, Folds
+
+LEADING = 0.05  # a feature of this p is tied to the outcomes while the others are tested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """One way to examine a question: with which features, folds and trees, over how many repeats, from which seed."""
+    """One way to examine a question: with which features, folds and trees, over how many repeats, from which seed.
+
+    tied: the features that stay with the outcomes when these are exchanged between patients.
+    """
 
     asked: Question
     features: Features
@@ -25,6 +30,7 @@ class Trial:
     growth: Growth
     repeats: int
     seed: tuple[int, ...]
+    tied: tuple[int, ...] = ()
 
     def rng(self, *place: int) -> np.random.Generator:
         """A generator of its own for each piece of work, so that their order does not matter."""
@@ -51,10 +57,14 @@ def finding(asked: Question, made: HeldOut) -> Finding:
 
 def under_null(trial: Trial, number: int) -> Finding:
     """The whole of a trial, folds and pruning included, on outcomes exchanged between patients."""
-    rng = trial.rng(1, number)
-    asked = relabelled(trial.asked, rng)
-    drawn = draws(asked, trial.folds, trial.growth, len(trial.features.codes), rng, trial.repeats)
-    return finding(asked, hold_out(asked, trial.features, drawn, trial.growth))
+    rng = trial.rng(1, len(trial.tied), number)
+    outcomes = exchanged(trial.asked, rng)
+    asked, features, tied = trial.asked.taking(outcomes), trial.features, list(trial.tied)
+    if tied:
+        features = features._replace(codes=features.codes.copy(), values=features.values.copy())
+        features.codes[tied], features.values[tied] = features.codes[tied][:, outcomes], features.values[tied][:, outcomes]
+    drawn = draws(asked, trial.folds, trial.growth, len(features.codes), rng, trial.repeats)
+    return finding(asked, hold_out(asked, features, drawn, trial.growth))
 
 
 def without(trial: Trial, patient: int) -> Finding | None:
@@ -79,7 +89,7 @@ def share_at_least(null: Floats, observed: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Null:
-    """What relabelled patients gave, b of them. auc: (b,); agreement: (b, p) by rank; size: (b,) the largest of any feature."""
+    """What relabelled patients gave, b of them. auc: (b,); agreement: (b, p) by rank; size: (b,) the largest not tied."""
 
     auc: Floats
     agreement: Floats
@@ -94,13 +104,43 @@ class Null:
         return p
 
     def p_of_size(self, found: Finding) -> Floats:
-        """(p,) how often the largest of all features is as large, which allows for the number of features."""
+        """(p,) how often the largest of the features that were not tied is as large, which allows for their number."""
         return np.array([share_at_least(self.size, size) for size in found.size])
 
 
-def gathered(found: list[Finding]) -> Null:
+def gathered(found: list[Finding], tied: tuple[int, ...] = ()) -> Null:
     return Null(
         auc=np.array([one.auc for one in found]),
         agreement=np.array([one.ranked_agreement for one in found]),
-        size=np.array([one.size.max(initial=0.0) for one in found]),
+        size=np.array([np.delete(one.size, tied).max(initial=0.0) for one in found]),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chance:
+    """null: of no feature at all. agreement_p, size_p: (p,) of each feature. tied: those that others were tested beside."""
+
+    null: Null
+    agreement_p: Floats
+    size_p: Floats
+    tied: tuple[int, ...]
+
+
+def chance(found: Finding, most_tied: int, null: Callable[[tuple[int, ...]], Null]) -> Chance:
+    """The p values of all features. null: what relabelling gives with some features tied to the outcomes.
+
+    One strong feature lets trees grow, and then they use others too, more than without any signal. So while the leading
+    feature is above chance (p <= 0.05) it is tied to the outcomes and the others are tested again; the larger p stays.
+    """
+    first = null(())
+    agreement, size = first.p_of_agreement(found), first.p_of_size(found)
+    ranks = np.argsort(-found.size, kind="stable")
+    most = min(most_tied, len(ranks) - 1)
+    count = 0
+    while count < most and size[ranks[count]] <= LEADING:
+        count += 1
+        tied, others = tuple(int(k) for k in ranks[:count]), ranks[count:]
+        again = null(tied)
+        agreement[others] = np.maximum(agreement[others], again.p_of_agreement(found)[others])
+        size[others] = np.maximum(size[others], again.p_of_size(found)[others])
+    return Chance(null=first, agreement_p=agreement, size_p=size, tied=tuple(int(k) for k in ranks[:count]))

@@ -7,6 +7,8 @@ push the area under the curve below one half (Parker et al. 2007). With few rows
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
@@ -66,12 +68,17 @@ def auc(asked: Question, made: HeldOut) -> float:
     return float(concordance(plain(asked.followed), plain(made.predicted), np.ones(len(asked))))
 
 
-def auc_interval(asked: Question, made: HeldOut, times: int, rng: np.random.Generator) -> tuple[float, float]:
+def auc_interval(asked: Question, made: HeldOut, times: int, rng: np.random.Generator, workers: int) -> tuple[float, float]:
     """95 % percentile interval: patients are drawn again, with their held-out predictions; trees are not grown again."""
     count = int(asked.patients.max()) + 1
     followed, predicted = plain(asked.followed), plain(made.predicted)
     draws = (rng.multinomial(count, np.full(count, 1 / count)) for _ in range(times))
-    found = np.array([concordance(followed, predicted, drawn[asked.patients].astype(np.float64)) for drawn in draws])
+
+    def again(drawn: Ints) -> float:
+        return concordance(followed, predicted, drawn[asked.patients].astype(np.float64))
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = np.array(list(pool.map(again, draws)))
     found = found[~np.isnan(found)]
     return (float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))) if len(found) else (NAN, NAN)
 

@@ -10,7 +10,19 @@ from scipy.stats import rankdata
 
 from analysis.cohort.tree_fit import Growth, HeldOut, binned, draws, hold_out
 from analysis.cohort.tree_labels import question
-from analysis.cohort.tree_null import Finding, Null, Trial, finding, gathered, in_threads, share_at_least, under_null, without
+from analysis.cohort.tree_null import (
+    Chance,
+    Finding,
+    Null,
+    Trial,
+    chance,
+    finding,
+    gathered,
+    in_threads,
+    share_at_least,
+    under_null,
+    without,
+)
 from analysis.cohort.tree_scores import auc, auc_interval, balanced_accuracy, brier, calibration, recalibration
 from analysis.cohort.values import (
     Calibration,
@@ -27,20 +39,24 @@ from analysis.cohort.values import (
 
 Progress = Callable[[str, float], None]
 EXCHANGED_ROWS = 4_000  # rows times repeats of each relabelling: above it, fewer repeats
-EXCLUDED_ROWS = 200_000  # rows times patients that are left out in turn: above it, a part of the patients
+MANY_ROWS = 20_000  # rows times repeats: above it, fewer relabellings beside leading features
+FEW_RELABELINGS = 20  # their p is 1/21 at least
+EXCLUDED_ROWS = 100_000  # rows times patients that are left out in turn: above it, a part of the patients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeSettings:
     """rule: what an unknown response counts as. repeats: of the folds. relabelings: of patients, for the null.
 
-    bootstraps: of patients, for intervals. workers: threads, which change no number. seed: of every draw.
+    tied: while leading features are above chance, at most so many of them stay with the outcomes and the others are tested
+    again. bootstraps: of patients, for intervals. workers: threads, which change no number. seed: of every draw.
     """
 
     rule: Rule = Rule.COMPLETE
     growth: Growth = field(default_factory=Growth)
     repeats: int = 10
     relabelings: int = 200
+    tied: int = 2
     bootstraps: int = 1_000
     workers: int = 2
     seed: int = 20_260_101
@@ -96,12 +112,17 @@ def _examined(table: CohortTable, trial: Trial, settings: TreeSettings, progress
     made = hold_out(asked, trial.features, drawn, trial.growth)
     lighter = replace(trial, repeats=max(1, min(trial.repeats, EXCHANGED_ROWS // len(asked))))
     found = finding(asked, hold_out(asked, trial.features, drawn[: lighter.repeats], trial.growth))
-    null = _null(lighter, settings, progress)
+    null = chance(found, settings.tied, lambda tied: _null(replace(lighter, tied=tied), settings, progress))
     influence = _influence(table, lighter, found, settings)
     notes = _notes(lighter, trial, made, len(influence))
+    if null.tied:
+        beside, count = ", ".join(names[k] for k in null.tied), _relabelings(replace(lighter, tied=null.tied), settings)
+        notes.append(
+            f"The p values of other features are those beside {beside}, of {count} relabellings, where these are larger."
+        )
     return TreeResults(
-        rows=_rows(trial, names, made, null, found),
-        models=(_scored(replace(model, note=" ".join(notes)), trial, made, null, found, settings),),
+        rows=_rows(trial, names, made, null),
+        models=(_scored(replace(model, note=" ".join(notes)), trial, made, null.null, found, settings),),
         swarms=(Swarm(target=asked.target, folds=trial.folds, features=names, shap=made.shap, values=trial.features.values.T),),
         calibrations=_calibrations(trial, made),
         influence=influence,
@@ -122,14 +143,19 @@ def _why_not(trial: Trial) -> str:
 
 
 def _null(trial: Trial, settings: TreeSettings, progress: Progress) -> Null:
-    found = []
-    for k, one in enumerate(
-        in_threads(lambda number: under_null(trial, number), range(settings.relabelings), settings.workers)
-    ):
+    """What relabelled patients give; fewer of them beside the leading features of a large cohort."""
+    count, step, found = _relabelings(trial, settings), len(trial.tied), []
+    beside = f", beside {step} leading" if step else ""
+    for k, one in enumerate(in_threads(lambda number: under_null(trial, number), range(count), settings.workers)):
         if one is not None:
             found.append(one)
-        progress(f"relabelling {k + 1} of {settings.relabelings}", 0.9 * (k + 1) / settings.relabelings)
-    return gathered(found)
+        progress(f"relabelling {k + 1} of {count}{beside}", 0.9 * (step + (k + 1) / count) / (settings.tied + 1))
+    return gathered(found, trial.tied)
+
+
+def _relabelings(trial: Trial, settings: TreeSettings) -> int:
+    few = bool(trial.tied) and len(trial.asked) * settings.repeats > MANY_ROWS
+    return min(settings.relabelings, FEW_RELABELINGS) if few else settings.relabelings
 
 
 def _influence(table: CohortTable, trial: Trial, found: Finding, settings: TreeSettings) -> tuple[InfluenceRow, ...]:
@@ -162,10 +188,9 @@ def _top(found: Finding, names: Sequence[str]) -> str:
     return names[int(found.size.argmax())] if found.size.max() > 0 else ""
 
 
-def _rows(trial: Trial, names: Sequence[str], made: HeldOut, null: Null, found: Finding) -> tuple[TreeRow, ...]:
+def _rows(trial: Trial, names: Sequence[str], made: HeldOut, null: Chance) -> tuple[TreeRow, ...]:
     """One row a feature, the largest mean absolute SHAP value first."""
     ranks = rankdata(-made.size, method="min")
-    agreement_p, size_p = null.p_of_agreement(found), null.p_of_size(found)
     return tuple(
         TreeRow(
             target=trial.asked.target,
@@ -177,8 +202,8 @@ def _rows(trial: Trial, names: Sequence[str], made: HeldOut, null: Null, found: 
             sign_agreement=float(made.agreement[k]),
             folds_used=int(made.up[k] + made.down[k]),
             folds_all=made.folds_all,
-            null_p=float(agreement_p[k]),
-            shap_null_p=float(size_p[k]),
+            null_p=float(null.agreement_p[k]),
+            shap_null_p=float(null.size_p[k]),
         )
         for k in np.argsort(-made.size, kind="stable")
     )
@@ -186,7 +211,7 @@ def _rows(trial: Trial, names: Sequence[str], made: HeldOut, null: Null, found: 
 
 def _scored(model: ModelRow, trial: Trial, made: HeldOut, null: Null, found: Finding, settings: TreeSettings) -> ModelRow:
     """The row of the model with its numbers; calibration is that of yes/no targets."""
-    low, high = auc_interval(trial.asked, made, settings.bootstraps, trial.rng(4))
+    low, high = auc_interval(trial.asked, made, settings.bootstraps, trial.rng(4), settings.workers)
     null_auc = null.auc[~np.isnan(null.auc)]
     null_low, null_high = np.quantile(null_auc, (0.025, 0.975)) if len(null_auc) else (np.nan, np.nan)
     scored = replace(
