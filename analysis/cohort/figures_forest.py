@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.cohort.figures import HIGH, LOW, SOFT, WIDTH, box, canvas, clipped, shortened, styled, widest
+from analysis.cohort.figures_rows import columns, name_rows, names_room, shaded
 from analysis.cohort.report_numbers import fixed
 
 ROWS_ON_A_PAGE = 45
-_ROW, _TOP, _BOTTOM, _SIZE = 0.155, 0.42, 0.64, 6.3  # inches, inches, inches, points
+_ROW, _TOP, _BOTTOM, _GAP = 0.155, 0.42, 0.64, 0.14  # inches
+_SIZE = 6.3  # points
 _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
 
@@ -62,31 +64,19 @@ def forest(names: Sequence[str], panels: Sequence[Panel]) -> Figure:
     """names: one a row, from the top. An arrow ends an interval that goes on beyond the axis."""
     figure = canvas(_TOP + _BOTTOM + _ROW * len(names))
     short = shortened(names)
-    left = widest(figure, [short[name] for name in names], _SIZE) + 0.12
-    gap = 0.14
-    room = (WIDTH - left - gap * (len(panels) - 1) - 0.02) / len(panels)
+    left = names_room(figure, short, _SIZE)
+    room = (WIDTH - left - _GAP * (len(panels) - 1) - 0.02) / len(panels)
     for place, panel in enumerate(panels):
-        start = left + place * (room + gap)
-        columns = [widest(figure, [head, *(row[i] for row in panel.words)], _SIZE) + 0.1 for i, head in enumerate(panel.heads)]
-        end = start + room - sum(columns) - 0.02
-        axes = box(figure, (start, _BOTTOM, end, _BOTTOM + _ROW * len(names)))
+        start = left + place * (room + _GAP)
+        words = columns(figure, panel.heads, panel.words, _SIZE)
+        axes = box(figure, (start, _BOTTOM, start + room - words.room, _BOTTOM + _ROW * len(names)))
         _frame(axes, panel, len(names))
         _sides(figure, axes, f"← {panel.sides[0]}", f"{panel.sides[1]} →")
         for row, marks in enumerate(panel.marks):
             _estimates(axes, row, marks, panel)
-        _words(axes, panel, columns, end - start)
+        words.write(axes)
         if place == 0:
-            for row, name in enumerate(names):
-                axes.annotate(
-                    short[name],
-                    (0, row),
-                    (-4, 0),
-                    ("axes fraction", "data"),
-                    "offset points",
-                    ha="right",
-                    va="center",
-                    size=_SIZE,
-                )
+            name_rows(axes, [short[name] for name in names], _SIZE)
     return figure
 
 
@@ -100,11 +90,7 @@ def _frame(axes: Axes, panel: Panel, rows: int) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(low, high)
-    axes.set_ylim(rows - 0.5, -0.5)
-    axes.spines["left"].set_visible(False)
-    axes.set_yticks([])
-    for row in range(0, rows, 2):
-        axes.axhspan(row - 0.5, row + 0.5, color="#f3f5f7", lw=0, zorder=0)
+    shaded(axes, rows)
     axes.axvline(panel.none, color=SOFT, lw=0.7, zorder=1)
     axes.set_xlabel(panel.label, labelpad=2)
     if panel.title:
@@ -142,28 +128,6 @@ def _interval(axes: Axes, y: float, mark: Mark, colour: str) -> None:
     for beyond, place, arrow in ((ends[0] < low, low, "<"), (ends[1] > high, high, ">")):
         if beyond:
             axes.plot(place, y, arrow, ms=2.8, color=colour, clip_on=False, zorder=4)
-
-
-def _words(axes: Axes, panel: Panel, columns: Sequence[float], width: float) -> None:
-    """The columns of numbers right of the axis, each as wide as its widest entry; places in inches from the axis."""
-    x = width + 0.02
-    for place, room in enumerate(columns):
-        x += room
-        for row, words in enumerate(panel.words):
-            axes.annotate(
-                words[place], (x / width, row), xycoords=("axes fraction", "data"), ha="right", va="center", size=_SIZE
-            )
-        axes.annotate(
-            panel.heads[place],
-            (x / width, 1),
-            (0, 5),
-            "axes fraction",
-            "offset points",
-            ha="right",
-            va="bottom",
-            size=_SIZE,
-            weight="bold",
-        )
 
 
 def mark_words(mark: Mark, written: Callable[[float], str] = fixed) -> str:

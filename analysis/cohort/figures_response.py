@@ -41,7 +41,7 @@ def response_forest(rows: Sequence[ResponseRow], others: Sequence[ResponseRow]) 
 
 @styled()
 def strips(columns: Sequence[Column], rows: Sequence[ResponseRow], response: FloatArray) -> Figure:
-    """Every value of up to six features by response; of groups of three or more also the mean with its 95 % t interval."""
+    """Every value of up to six features by response; for responders and others also the mean with its 95 % t interval."""
     high = math.ceil(len(columns) / 3)
     figure = canvas(2.45 * high + 0.1)
     short = shortened([column.name for column in columns], 42)
@@ -80,7 +80,8 @@ def _strip(axes: Axes, column: Column, response: FloatArray) -> None:
     for place, (_, colour, values) in enumerate(groups):
         offsets = swarm_offsets(values / span * 14, 0.55, 1.2) / 4.2
         axes.plot(place + offsets, values, "o", ms=3.4, mfc=colour, mec="white", mew=0.4, alpha=0.75, zorder=2)
-        _mean(axes, place, values)
+        if place < 2:
+            _mean(axes, place, values)
     axes.set_xticks(
         range(len(groups)), [f"{words}\nn = {values.size}" for words, _, values in groups], size=6 if len(groups) < 3 else 5.4
     )

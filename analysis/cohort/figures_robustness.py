@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,58 +11,43 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from analysis.cohort.figures import FAINT, HIGH, INK, LOW, LOW_PALE, SOFT, WIDTH, box, canvas, shortened, styled, widest
+from analysis.cohort.figures_rows import name_rows
 from analysis.cohort.values import RobustnessRow
 
-MOST_FINDINGS = 30
+MOST_FINDINGS, MOST_CHOICES = 30, 30  # of one figure
 _ROW, _SIZE = 0.19, 6.1
 
 
 @styled()
 def robustness_matrix(rows: Sequence[RobustnessRow], findings: Sequence[tuple[str, str]]) -> Figure:
-    """findings: (feature, outcome), one a line, at most MOST_FINDINGS. The choices stand in the order of the rows."""
+    """findings: (feature, outcome), one a line, up to MOST_FINDINGS; up to MOST_CHOICES choices, in the order of the rows."""
     choices = list(dict.fromkeys((row.setting, row.choice) for row in rows))
     cells = {(row.feature, row.outcome, row.setting, row.choice): row for row in rows}
     short = shortened([feature for feature, _ in findings], 42)
-    heads = shortened([choice for _, choice in choices], 24)
-    figure = canvas(1.0)
-    left = widest(figure, [f"{short[feature]}, {outcome}" for feature, outcome in findings], _SIZE) + 0.12
-    head = max(widest(figure, list(heads.values()), _SIZE) * 0.8 + 0.15, 0.5)
-    bottom, body = 0.12, _ROW * len(findings)
-    legend = 0.15 + 0.15 * max(3, len({setting for setting, _ in choices}))
-    figure = canvas(bottom + legend + body + head)
-    aside = 0.65 * widest(figure, [heads[choices[-1][1]]], _SIZE)
-    across = min((WIDTH - left - aside) / len(choices), 0.34)
-    axes = box(figure, (left, bottom + legend, left + across * len(choices), bottom + legend + body))
+    names = [f"{short[feature]}, {outcome}" for feature, outcome in findings]
+    heads = [shortened([choice for _, choice in choices], 24)[choice] for _, choice in choices]
+    body, below = _ROW * len(findings), 0.27 + 0.15 * max(3, len({setting for setting, _ in choices}))
+    probe = canvas(1.0)
+    left = widest(probe, names, _SIZE) + 0.12
+    lengths = [widest(probe, [head], _SIZE) for head in heads]
+    figure = canvas(below + body + 0.8 * max(lengths) + 0.15)
+    across = min(0.34, *((WIDTH - left - 0.65 * length) / (place + 0.6) for place, length in enumerate(lengths)))
+    axes = box(figure, (left, below, left + across * len(choices), below + body))
     _grid(axes, len(findings), choices)
-    for line, (feature, outcome) in enumerate(findings):
-        axes.annotate(
-            f"{short[feature]}, {outcome}",
-            (0, line),
-            (-4, 0),
-            ("axes fraction", "data"),
-            "offset points",
-            ha="right",
-            va="center",
-            size=_SIZE,
-        )
-        for column, (setting, choice) in enumerate(choices):
-            _cell(axes, column, line, cells.get((feature, outcome, setting, choice)))
-    for column, (_, choice) in enumerate(choices):
-        axes.annotate(
-            heads[choice],
-            (column, 1),
-            (0, 4),
-            ("data", "axes fraction"),
-            "offset points",
-            rotation=50,
-            ha="left",
-            va="bottom",
-            size=_SIZE,
-            rotation_mode="anchor",
-        )
+    name_rows(axes, names, _SIZE)
+    for line, finding in enumerate(findings):
+        for column, choice in enumerate(choices):
+            _cell(axes, column, line, cells.get((*finding, *choice)))
+    _heads(axes, heads)
     _settings(axes, choices)
     _legend(axes, body)
     return figure
+
+
+def _heads(axes: Axes, heads: Sequence[str]) -> None:
+    turned: dict[str, Any] = {"rotation": 50, "rotation_mode": "anchor", "ha": "left", "va": "bottom", "size": _SIZE}
+    for column, head in enumerate(heads):
+        axes.annotate(head, (column, 1), (0, 4), ("data", "axes fraction"), textcoords="offset points", **turned)
 
 
 def _grid(axes: Axes, lines: int, choices: Sequence[tuple[str, str]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.cohort.figures import (
     HIGH,
@@ -25,6 +26,7 @@ from analysis.cohort.figures import (
     swarm_offsets,
     widest,
 )
+from analysis.cohort.figures_rows import columns, name_rows, names_room, shaded
 from analysis.cohort.report_numbers import MISSING, fixed, p_value
 from analysis.cohort.values import Calibration, Folds, ModelRow, Swarm, Target, TreeRow
 from analysis.space import FloatArray
@@ -44,27 +46,15 @@ def shap_ranks(swarm: Swarm, rows: Sequence[TreeRow], others: Sequence[TreeRow])
     rows = rows[:SHOWN]
     figure = canvas(_TOP + _BOTTOM + _ROW * len(rows))
     short = shortened([row.feature for row in rows], 42)
-    left = widest(figure, list(short.values()), _SIZE) + 0.12
-    words = [_words(row) for row in rows]
-    columns = [widest(figure, [head, *(line[i] for line in words)], 5.9) + 0.09 for i, head in enumerate(_HEADS)]
-    room = WIDTH - left - sum(columns) - 0.16
-    top = _BOTTOM + _ROW * len(rows)
-    dots = box(figure, (left, _BOTTOM, left + 0.62 * room, top))
-    bars = box(figure, (left + 0.66 * room, _BOTTOM, left + room, top))
+    left, top = names_room(figure, short, _SIZE), _BOTTOM + _ROW * len(rows)
+    words = columns(figure, _HEADS, [_words(row) for row in rows], 5.9)
+    room = WIDTH - left - words.room - 0.02
+    dots = box(figure, (left, _BOTTOM, left + 0.61 * room, top))
+    bars = box(figure, (left + 0.67 * room, _BOTTOM, left + room, top))
     _swarms(dots, swarm, rows)
-    for place, row in enumerate(rows):
-        dots.annotate(
-            short[row.feature],
-            (0, place),
-            (-4, 0),
-            ("axes fraction", "data"),
-            "offset points",
-            ha="right",
-            va="center",
-            size=_SIZE,
-        )
+    name_rows(dots, [short[row.feature] for row in rows], _SIZE)
     _bars(bars, rows, {row.feature: row.mean_abs_shap for row in others})
-    _columns(bars, words, columns, 0.34 * room)
+    words.write(bars)
     _scale(figure, left)
     return figure
 
@@ -75,16 +65,8 @@ def _words(row: TreeRow) -> tuple[str, ...]:
     return sign, agreement, f"{row.folds_used}/{row.folds_all}", p_value(row.null_p), p_value(row.shap_null_p)
 
 
-def _frame(axes: Axes, rows: int) -> None:
-    axes.set_ylim(rows - 0.5, -0.5)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    for row in range(0, rows, 2):
-        axes.axhspan(row - 0.5, row + 0.5, color="#f3f5f7", lw=0, zorder=0)
-
-
 def _swarms(axes: Axes, swarm: Swarm, rows: Sequence[TreeRow]) -> None:
-    _frame(axes, len(rows))
+    shaded(axes, len(rows))
     places = [swarm.features.index(row.feature) for row in rows]
     far = max(float(np.nanmax(np.abs(swarm.shap[:, places]), initial=0.0)) * 1.08, 1e-6)
     axes.set_xlim(-far, far)
@@ -95,6 +77,7 @@ def _swarms(axes: Axes, swarm: Swarm, rows: Sequence[TreeRow]) -> None:
         offsets = swarm_offsets(shap[seen] / far * 10, 0.33, 1.3) / 3.4
         colours = _colours(values[seen])
         axes.scatter(shap[seen], row + offsets, s=7, c=colours, linewidths=0.25, edgecolors="white", zorder=3)
+    axes.locator_params(axis="x", nbins=5, prune="both")
     axes.set_xlabel("SHAP of each held-out cycle", labelpad=2)
 
 
@@ -107,31 +90,24 @@ def _colours(values: FloatArray) -> list[tuple[float, float, float, float] | str
 
 
 def _bars(axes: Axes, rows: Sequence[TreeRow], others: dict[str, float]) -> None:
-    _frame(axes, len(rows))
+    shaded(axes, len(rows))
     axes.barh(range(len(rows)), [row.mean_abs_shap for row in rows], height=0.55, color="#8a97a3", zorder=2)
     for place, row in enumerate(rows):
         if row.feature in others:
             axes.plot(others[row.feature], place, "D", ms=3, mfc="white", mec=INK, mew=0.7, zorder=4, clip_on=False)
     axes.set_xlim(0, max([row.mean_abs_shap for row in rows] + [others.get(row.feature, 0.0) for row in rows] + [1e-6]) * 1.08)
     axes.locator_params(axis="x", nbins=3)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("mean |SHAP|", labelpad=2)
-
-
-def _columns(axes: Axes, words: Sequence[Sequence[str]], columns: Sequence[float], width: float) -> None:
-    x = width + 0.06
-    for place, (head, room) in enumerate(zip(_HEADS, columns, strict=True)):
-        x += room
-        for row, line in enumerate(words):
-            axes.annotate(line[place], (x / width, row), xycoords=("axes fraction", "data"), ha="right", va="center", size=5.9)
-        axes.annotate(
-            head, (x / width, 1), (0, 4), "axes fraction", "offset points", ha="right", va="bottom", size=5.9, weight="bold"
-        )
 
 
 def _scale(figure: Figure, left: float) -> None:
     """The legend of the colours, below the dots."""
     axes = box(figure, (left, 0.2, left + 0.9, 0.27))
-    axes.imshow(np.linspace(0, 1, 64)[None, :], aspect="auto", cmap=_SHADES)
+    shades = np.linspace(0, 1, 40)
+    axes.bar(shades, 1, width=1.4 / 40, color=_SHADES(shades), lw=0)  # bars: an image would be pixels
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(0, 1)
     axes.set_axis_off()
     axes.annotate("low", (0, 0.5), (-3, 0), "axes fraction", "offset points", ha="right", va="center", size=5.8)
     axes.annotate(

@@ -148,4 +148,4 @@ def _letter(place: int) -> str:
 
 
 def _minus(text: str) -> str:
-    return text.replace("-", "−", 1) if text.startswith("-") else text.replace("e-", "e−")
+    return text.replace("-", "−")

@@ -108,7 +108,7 @@ def _strips(results: Results) -> tuple[Block, ...]:
             ),
             shows=(
                 "Each dot is a cycle; the line is the mean of its group and the whisker the 95 % t interval of that mean "
-                "(groups of three or more)."
+                "(three values or more)."
             ),
             shows_not=(
                 f"It does not show typical features: taking the smallest of {tests} p values is selection, and a second "

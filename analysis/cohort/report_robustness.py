@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from analysis.cohort.figures_robustness import MOST_FINDINGS, robustness_matrix
+from analysis.cohort.figures_robustness import MOST_CHOICES, MOST_FINDINGS, robustness_matrix
 from analysis.cohort.report_numbers import MISSING, Letters, fixed, interval, number
 from analysis.cohort.report_rows import Finding, excludes_no_effect, findings, main_folds, models
 from analysis.cohort.report_values import Block, FigureBlock, Section, Sentences, TableBlock
@@ -81,28 +81,43 @@ def robustness_section(results: Results) -> Section:
             "interval excludes no effect in the main analysis, its interval still does.",
         )
     )
-    return Section(key="robustness", title=title, blocks=(told, *_matrices(results, list(found)), _ranges(found)))
+    return Section(key="robustness", title=title, blocks=(told, *_matrices(results.robustness, list(found)), _ranges(found)))
 
 
-def _matrices(results: Results, order: Sequence[Finding]) -> Iterator[Block]:
-    count = math.ceil(len(order) / MOST_FINDINGS)
-    for place in range(count):
-        own = order[place * MOST_FINDINGS : (place + 1) * MOST_FINDINGS]
+def _matrices(rows: Sequence[RobustnessRow], order: Sequence[Finding]) -> Iterator[Block]:
+    """As few matrices as hold all findings and all settings; a setting is never divided."""
+    pages = [
+        (settings, order[start : start + MOST_FINDINGS])
+        for settings in _groups(rows)
+        for start in range(0, len(order), MOST_FINDINGS)
+    ]
+    for place, (settings, own) in enumerate(pages, start=1):
         yield FigureBlock(
             label="",
-            name="robustness" + (f"-{place + 1}" if count > 1 else ""),
-            title="Findings under each setting" + (f", part {place + 1} of {count}" if count > 1 else ""),
+            name="robustness" + (f"-{place}" if len(pages) > 1 else ""),
+            title="Findings under each setting" + (f", part {place} of {len(pages)}" if len(pages) > 1 else ""),
             alt="Matrix of findings and settings; how many settings each finding survives stands in the table below.",
-            shows=(
-                "A dot: the finding survives that choice; a cross: it does not; grey: the choice of the main analysis; "
-                "empty: not computed."
-            ),
+            shows="A dot: the finding survives that choice; a cross: it does not; grey: the choice of the main analysis.",
             shows_not=(
-                "It does not show truth: a finding that survives every setting may still be chance, and settings were "
-                "changed one at a time."
+                "It does not show truth: a finding that survives every setting may still be chance, and settings were changed "
+                "one at a time."
             ),
-            draw=partial(robustness_matrix, results.robustness, tuple(own)),
+            draw=partial(robustness_matrix, tuple(row for row in rows if row.setting in settings), tuple(own)),
         )
+
+
+def _groups(rows: Sequence[RobustnessRow]) -> list[list[str]]:
+    """Settings in groups that together have no more choices than a figure holds."""
+    groups: list[list[str]] = [[]]
+    held = 0
+    for setting in dict.fromkeys(row.setting for row in rows):
+        choices = len({row.choice for row in rows if row.setting == setting})
+        if groups[-1] and held + choices > MOST_CHOICES:
+            groups.append([])
+            held = 0
+        groups[-1].append(setting)
+        held += choices
+    return groups
 
 
 def _ranges(found: dict[Finding, tuple[RobustnessRow, ...]]) -> TableBlock:

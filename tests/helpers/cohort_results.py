@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cache
 from itertools import product
 
 import numpy as np
 from scipy import stats
 
+from analysis.cohort.report_values import Occasion
 from analysis.cohort.values import (
     Calibration,
     CohortTable,
@@ -34,6 +37,8 @@ from analysis.cohort.values import (
 )
 
 NAN = math.nan
+TITLE, SITE = "Cohort <1> & more", 'Ward "B" <script>'
+OCCASION = Occasion(title=TITLE, made_at=datetime(2026, 11, 30, 9, 5), version="0.1.0", site=SITE)
 SUV, ML = "g/ml{SUVbw}", "ml"
 SETTINGS = {
     "table": {"pet_before_days": 90.0},
@@ -386,6 +391,7 @@ def results_of(seed: int, table: CohortTable, trees: bool = True) -> Results:
     )
 
 
+@cache
 def usual() -> Results:
     """24 cycles of 22 patients, 42 columns, as in the paper."""
     random = np.random.default_rng(22)
@@ -393,6 +399,16 @@ def usual() -> Results:
     return results_of(22, table_of(random, 24, [*patients, "P004", "P009"], columns(random, 24)))
 
 
+@cache
+def small() -> Results:
+    """Twelve cycles and eight columns: everything is in it, and it is quick to draw."""
+    random = np.random.default_rng(12)
+    made = columns(random, 12)
+    patients = [f"S{i}x" for i in range(11)]
+    return results_of(12, table_of(random, 12, [*patients, "S0x"], (*made[:4], *made[-4:])))
+
+
+@cache
 def tiny() -> Results:
     """Five cycles, no event, one responder, no trees, no facts, no lesion counts, no settings."""
     random = np.random.default_rng(5)
@@ -415,6 +431,7 @@ def tiny() -> Results:
     )
 
 
+@cache
 def long_names() -> Results:
     """60 features with long names and Umlaute, names that markup would trip over, and long numbers of patients."""
     random = np.random.default_rng(60)
