@@ -7,7 +7,7 @@ from pathlib import Path
 import highdicom
 import pytest
 import srtree
-from cohorts import made, next_version, occasion, saved
+from cohort_occasions import made, next_version, occasion, saved
 from objects import dsrdump, errors
 from pydicom import dcmread
 

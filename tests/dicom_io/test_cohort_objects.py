@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cohorts import NAME, made, next_version, pdf, saved
+from cohort_occasions import NAME, made, next_version, pdf, saved
 from nodes import Orthanc, push
 from objects import set_errors
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cohorts import ESTIMATES, MADE_AT, NAME, made, next_version, occasion, pdf
+from cohort_occasions import ESTIMATES, MADE_AT, NAME, made, next_version, occasion, pdf
 
 from analysis.cohort.values import Estimate
 from dicom_io.cohort_occasion import CohortKind, Predecessor, cohort_seed, content_digest, predecessors

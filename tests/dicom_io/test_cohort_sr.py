@@ -9,7 +9,7 @@ import highdicom
 import numpy as np
 import pytest
 import srtree
-from cohorts import ESTIMATES, LONG_NAME, made, next_version, occasion, pdf, saved, told
+from cohort_occasions import ESTIMATES, LONG_NAME, made, next_version, occasion, pdf, saved, told
 from objects import dsrdump, errors
 from pydicom import Dataset, dcmread
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cohorts import made, next_version, occasion, pdf, saved
+from cohort_occasions import made, next_version, occasion, pdf, saved
 from objects import errors
 from pydicom import dcmread
 
