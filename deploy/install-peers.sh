@@ -8,7 +8,7 @@ ohif=3.12.10
 ohif_integrity=0kuF66Mq9c9dMD++bUsTjMrJpXJwaZhz9B4uS244DawAjSkTwIYFU93pxPuRUQixaRi7QAHlF3Fe1qudBlZrmA==  # SHA-512 of the package
 peers=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.peers
 
-declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc [chromium]=chromium)
+declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc [chromium]=chromium [r-base-core]=Rscript)
 PATH=$PATH:/usr/sbin
 
 absent_packages() {
@@ -20,6 +20,8 @@ absent_packages() {
   command -v dcmdump >/dev/null || [[ " ${missing[*]} " == *" dcmtk "* ]] || missing+=(dcmtk)
   compgen -G '/usr/lib/orthanc/libOrthancDicomWeb.so*' >/dev/null || compgen -G '/usr/share/orthanc/plugins/libOrthancDicomWeb.so*' >/dev/null \
     || missing+=(orthanc-dicomweb)
+  # Rscript alone does not have the package survival.
+  compgen -G '/usr/lib/R/*library/survival/DESCRIPTION' >/dev/null || missing+=(r-cran-survival)
   # npm is large, and only needed to fetch OHIF.
   [[ -e $peers/ohif/$ohif/index.html ]] || command -v npm >/dev/null || missing+=(npm)
   echo "${missing[*]}"

@@ -35,11 +35,13 @@ SYSTEM_PEERS = {
     "findscu": "dcmtk",
     "movescu": "dcmtk",
     "dcmdump": "dcmtk",
+    "dcm2pdf": "dcmtk",
     "dcmj2pnm": "dcmtk",
     "dsrdump": "dcmtk",
     "Orthanc": "orthanc",
     "OrthancDicomWeb": "orthanc-dicomweb",
     "chromium": "chromium",
+    "Rscript": "r-cran-survival",
     "ohif": "@ohif/app of npm",
 }
 PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "itkimage2segimage": "dcmqi", "tid1500reader": "dcmqi"}
