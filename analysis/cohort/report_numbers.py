@@ -122,7 +122,7 @@ class Footnotes:
 
 
 class Letters:
-    """Patients by letter, A, B, ... Z, AA, in the order in which they appear. The tables hold identifiers, the report letters."""
+    """Patients by letter, A to Z, then AA, in the order in which they appear. Tables hold identifiers, the report letters."""
 
     def __init__(self, patients: Iterable[str]) -> None:
         self.of = {patient: _letter(place) for place, patient in enumerate(dict.fromkeys(patients))}
