@@ -104,7 +104,7 @@ def mark(place: int) -> str:
     return str(place).translate(_DIGITS)
 
 
-@dataclass
+@dataclass(slots=True, kw_only=True)
 class Footnotes:
     """The reasons for missing numbers of one table, each told once; gives the marks that stand in the cells."""
 
