@@ -244,6 +244,11 @@ class Border:
         return self.volume_ml * self.suv_mean if self.volume_ml > 0 else self.volume_ml
 
 
+def lesion_id(tracer: Tracer, label: int) -> str:
+    """A lesion's stable name within a case: "F12" or "P3"."""
+    return f"{'F' if tracer is Tracer.FDG else 'P'}{label}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:
     """One lesion of one tracer on its native PET grid.
@@ -279,7 +284,7 @@ class Lesion:
     @property
     def id(self) -> str:
         """Stable name within a case: "F12" or "P3"."""
-        return f"{'F' if self.tracer is Tracer.FDG else 'P'}{self.label}"
+        return lesion_id(self.tracer, self.label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -314,10 +319,10 @@ class LesionMatch:
 
     name: "M1", "M2", ... ; fdg, pentixafor: labels in the two LesionSets, one of them may be empty. overlap: the largest
     overlap ratio (by the setting) of any of its lesions with one of the other tracer, also where it is too small to match.
-    ratios: the same by each definition. certain: False where the class changes when masks are shifted by the registration's
-    error; overlap_range: lowest and highest overlap under those shifts; error_mm: that error at its lesions, None where it
-    was not asked. Where the other tracer's lesions were not segmented
-    the concordance is NOT_COMPARABLE, and overlaps are NaN.
+    ratios: the same by each definition; lesion_overlaps: each lesion's own largest, by its id. certain: False where the
+    class changes when masks are shifted by the registration's error; overlap_range: lowest and highest overlap under those
+    shifts; error_mm: that error at its lesions, None where it was not asked. Where the other tracer's lesions were not
+    segmented the concordance is NOT_COMPARABLE, and overlaps are NaN.
     """
 
     name: str
@@ -326,6 +331,7 @@ class LesionMatch:
     concordance: Concordance
     overlap: float = 0.0
     ratios: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    lesion_overlaps: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     certain: bool = True
     overlap_range: tuple[float, float] = (0.0, 0.0)
     error_mm: float | None = None
@@ -349,7 +355,8 @@ class Finding:
 class PatientAnalysis:
     """Everything known of one pair, with the settings and versions that made it.
 
-    features: bracket name > value, NaN where undefined. software: name > version.
+    features: bracket name > value, NaN where undefined. readings: the same by other definitions of a setting, name >
+    definition > value. software: name > version.
     """
 
     aligned: AlignedPair
@@ -360,6 +367,7 @@ class PatientAnalysis:
     findings: tuple[Finding, ...]
     settings: Mapping[str, Any]
     software: Mapping[str, str]
+    readings: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: NOTHING)
 
     @property
     def not_run(self) -> Mapping[Tracer, str]:

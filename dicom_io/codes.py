@@ -36,6 +36,9 @@ PER_METRE = Code("/m", "UCUM", "/m")
 RATIO = Code("{ratio}", "UCUM", "ratio")
 NO_UNITS = Code("1", "UCUM", "no units")
 LESIONS = Code("{lesions}", "UCUM", "lesions")
+CYCLES = Code("{cycles}", "UCUM", "cycles")
+PATIENTS = Code("{patients}", "UCUM", "patients")
+PERCENT = Code("%", "UCUM", "Percent")
 
 # Measurements and how they were derived
 SUVBW = Code("126401", "DCM", "SUVbw")
@@ -57,6 +60,12 @@ OVERLAP = Code("OVERLAP", OWN_SCHEME, "Overlap with lesions of the other tracer"
 OVERLAP_LOW = Code("OVERLAPLOW", OWN_SCHEME, "Lowest overlap within the registration error")
 OVERLAP_HIGH = Code("OVERLAPHIGH", OWN_SCHEME, "Highest overlap within the registration error")
 FINDING_VALUE = Code("QUALITYVALUE", OWN_SCHEME, "Value of the quality check")
+PERCENTILE = Code("121415", "DCM", "Percentile Ranking of measurement")
+CYCLE_COUNT = Code("CYCLES", OWN_SCHEME, "Number of treatment cycles")
+PATIENT_COUNT = Code("PATIENTS", OWN_SCHEME, "Number of patients")
+LOWER_LIMIT = Code("LOW95", OWN_SCHEME, "Lower limit of the 95 % interval")
+UPPER_LIMIT = Code("HIGH95", OWN_SCHEME, "Upper limit of the 95 % interval")
+P_VALUE = Code("PVALUE", OWN_SCHEME, "p value")
 
 # What is found (where: anatomy_codes)
 BACKGROUND = Code("125040", "DCM", "Background")
@@ -90,6 +99,17 @@ HELD_FOR = Code("HELDFOR", OWN_SCHEME, "Quality finding that held the delivery")
 RELEASED_BY = Code("RELEASEDBY", OWN_SCHEME, "Delivery released by")
 RELEASED_AT = Code("RELEASEDAT", OWN_SCHEME, "Delivery released at")
 RELEASED_WHY = Code("RELEASEDWHY", OWN_SCHEME, "Reason of the release")
+COHORT_REPORT = Code("COHORTREPORT", OWN_SCHEME, "Cohort report")
+COHORT_VERSION = Code("COHORTVERSION", OWN_SCHEME, "Version of the cohort report")
+COHORT_DOCUMENT = Code("COHORTDOCUMENT", OWN_SCHEME, "The whole cohort report as a document")
+ESTIMATES = Code("ESTIMATES", OWN_SCHEME, "Estimates of the cohort")
+ESTIMATE = Code("ESTIMATE", OWN_SCHEME, "Estimate of the cohort")
+ESTIMATE_NAME = Code("ESTIMATENAME", OWN_SCHEME, "What is estimated")
+ESTIMATE_METHOD = Code("ESTIMATEMETHOD", OWN_SCHEME, "How it is estimated")
+INFINITE = Code("INFINITE", OWN_SCHEME, "Value that is infinite")
+POSITION = Code("POSITION", OWN_SCHEME, "Position within the cohort (descriptive)")
+MEDIAN_RELATION = Code("MEDIANRELATION", OWN_SCHEME, "Position to the cohort's median")
+REJECTED_FOR_QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
 
 TRACERS = {
     Tracer.FDG: Code("35321007", "SCT", "Fluorodeoxyglucose F^18^"),
@@ -121,13 +141,21 @@ VERDICTS = {
     Verdict.WARN: Code("WARN", OWN_SCHEME, "Look twice"),
     Verdict.HOLD: Code("HOLD", OWN_SCHEME, "Not to be used unseen"),
 }
+MEDIAN_RELATIONS = {
+    True: Code("ABOVEMEDIAN", OWN_SCHEME, "Above the median"),
+    False: Code("NOTABOVEMEDIAN", OWN_SCHEME, "At or below the median"),
+}
 BURDENS = {Tracer.FDG: TOTAL_LESION_GLYCOLYSIS, Tracer.PENTIXAFOR: TOTAL_LESION_CXCR4}
 
 
 def own_code(value: str, meaning: str) -> Code:
     """A concept of our own; value of at most 16 characters, else a stable word made from it."""
-    short = value if len(value) <= 16 else f"F{hashlib.sha256(value.encode()).hexdigest()[:12].upper()}"
-    return Code(short, OWN_SCHEME, meaning[:64])
+    return Code(value, OWN_SCHEME, meaning[:64]) if len(value) <= 16 else named_code(value, meaning)
+
+
+def named_code(name: str, meaning: str) -> Code:
+    """A concept of our own for a name that is free text: its value is a stable word made from it, of 13 characters."""
+    return Code(f"F{hashlib.sha256(name.encode()).hexdigest()[:12].upper()}", OWN_SCHEME, meaning[:64])
 
 
 def read_code(sequence: Iterable[Dataset]) -> Code | None:
@@ -149,6 +177,7 @@ def all_codes() -> tuple[Code, ...]:
         CERTAINTIES,
         SITE_CERTAINTIES,
         VERDICTS,
+        MEDIAN_RELATIONS,
         BURDENS,
     ]
     found = [x for x in globals().values() if isinstance(x, Code) and x != UNSAID] + [c for m in mappings for c in m.values()]

@@ -219,10 +219,14 @@ def device_uid(model: Model) -> str:
     return stable_uid("device", model.manufacturer, model.name, model.version, model.weights_sha256)
 
 
+def printable(text: str, length: int = 64) -> str:
+    """Text that every VR can carry, at most `length` long: no control characters, no backslash."""
+    return "".join(c if c.isprintable() else " " for c in text.replace("\\", "/"))[:length]
+
+
 def ascii_text(text: str, length: int = 64) -> str:
-    """Text that every character set and VR can carry, at most `length` long: no control characters, no backslash."""
-    plain_text = "".join(c if c.isprintable() else " " for c in text.replace("\\", "/"))
-    return plain_text.encode("ascii", "replace").decode()[:length]
+    """Text that every character set and VR can carry, at most `length` long."""
+    return printable(text, length).encode("ascii", "replace").decode()
 
 
 def contributing_equipment(analysis: PatientAnalysis, tracers: Iterable[Tracer]) -> list[highdicom.ContributingEquipment]:

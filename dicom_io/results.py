@@ -44,6 +44,7 @@ LESION_COLUMNS = (
     "bone_high",
     "site_certain",
     "overlap",
+    "lesion_overlap",
     "overlap_low",
     "overlap_high",
     "volume_ml",
@@ -164,6 +165,7 @@ def make_results(
         "not_run": {tracer.value: why for tracer, why in analysis.not_run.items()},
         "thresholds": thresholds(analysis),
         "features": plain(analysis.features),
+        "readings": plain(analysis.readings),
     }
 
 
@@ -219,6 +221,7 @@ def _lesion(case: Case, lesion: Lesion, objects: Mapping[str, Dataset]) -> dict[
         **dict(zip(("bone_low", "bone_high"), lesion.bone_range or (None, None), strict=True)),
         "site_certain": lesion.site_certain,
         "overlap": match.overlap,
+        "lesion_overlap": match.lesion_overlaps.get(lesion.id),
         **dict(zip(("overlap_low", "overlap_high"), match.overlap_range, strict=True)),
         "volume_ml": lesion.volume_ml,
         "suv_mean": lesion.suv_mean,

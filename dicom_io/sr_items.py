@@ -33,7 +33,7 @@ from pydicom.valuerep import DS
 
 from analysis.values import Model
 from dicom_io import codes
-from dicom_io.derived import ascii_text
+from dicom_io.derived import ascii_text, printable
 
 Words = tuple[str, ...]  # a Code's value, scheme, meaning and version
 _MOST = 4096  # items kept; a case has some hundred
@@ -68,6 +68,11 @@ def concept(words: Words) -> CodedConcept:
 def text(name: Code, value: str) -> Dataset:
     """TEXT, at most 1024 characters of ASCII."""
     return like(_text(tuple(name)), TextValue=ascii_text(value, 1024))
+
+
+def unicode_text(name: Code, value: str) -> Dataset:
+    """TEXT, at most 1024 characters of any kind, for an object in Unicode."""
+    return like(_text(tuple(name)), TextValue=printable(value, 1024))
 
 
 @lru_cache(_MOST)

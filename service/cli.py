@@ -6,12 +6,13 @@ Everything heavy is imported inside the command that needs it, so that `duet --h
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from analysis.errors import Rejected
+from analysis.errors import BadSettings, Rejected
 
 FAILED = 1  # exit status: this machine does not allow it
 REJECTED = 2  # exit status: the data or the settings were turned away
@@ -144,6 +145,40 @@ def analyse(
 
 
 @app.command()
+def cohort(
+    clinical: Annotated[
+        Path | None,
+        typer.Option("--clinical", dir_okay=False, help="CSV or XLSX, a row for each cycle: docs/CLINICAL.md."),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", help="features.csv or a folder of results; else the node's cases."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", file_okay=False, help="Where the report goes.")] = None,
+    preset: Annotated[str, typer.Option("--preset", help='"paper": an unknown response counts as none.')] = "",
+    send: Annotated[bool, typer.Option("--send", help="A new version of the report to every destination, now.")] = False,
+    config: Config = None,
+) -> None:
+    """What features say of response and survival: a report with tables and figures. No prediction for a patient."""
+    from service.cohort_command import Asked, report_into, send_now
+    from service.config import load
+    from service.render import progress_bar
+
+    if (out is None) != send:
+        raise BadSettings("Say where the report goes: --out FOLDER, or --send for the archive.")
+    asked = Asked(clinical=clinical, features=features, preset=preset)
+    with progress_bar() as tell:
+        if out is None:
+            lines: Sequence[str] = (send_now(load(config), asked, tell),)
+        else:
+            lines = report_into(load(config), asked, out, tell)
+    for line in lines:
+        typer.echo(line)
+    if out is not None:
+        typer.echo(f"The report is {out / 'report.html'}, and as PDF beside it. Research use only.")
+
+
+@app.command()
 def suv(
     series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with one PET series.")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
@@ -182,10 +217,18 @@ def phantom(
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the studies go.")],
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first patient's seed.")] = 1,
+    cohort: Annotated[
+        bool, typer.Option("--cohort", help="Instead: tables of invented cohorts, with known effects and with none.")
+    ] = False,
 ) -> None:
-    """DICOM studies of digital patients, with truth.json."""
-    from service.folders import write_phantoms
+    """DICOM studies of digital patients, with truth.json; or the tables of an invented cohort."""
+    from service.folders import write_cohort, write_phantoms
     from service.render import progress_bar
+
+    if cohort:
+        for folder in write_cohort(out, seed):
+            typer.echo(str(folder))
+        return
 
     with progress_bar() as tell:
         folders = write_phantoms(out, patients, seed, progress=tell)

@@ -17,7 +17,9 @@ from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io import codes, seg, sr
+from dicom_io.cohort_occasion import CohortKind
 from dicom_io.derived import COPIED, MANUFACTURER, RESEARCH, STANDARD_OBJECTS, Kind, SegForm, SrForm
+from dicom_io.document import MIME_TYPE
 from dicom_io.enhanced import ENHANCED
 from dicom_io.packaging import AI_RESULTS
 from dicom_io.seg_reader import LABELMAP_STORAGE
@@ -122,6 +124,7 @@ def _objects() -> dict[str, str]:
     )
     return {
         "objects": _rows(_object(kind) for kind in Kind),
+        **_cohort(),
         "most_segments": str(seg.MOST_SEGMENTS),
         "common_attributes": _rows(common),
         "copied": ", ".join(COPIED),
@@ -131,6 +134,17 @@ def _objects() -> dict[str, str]:
         "title": f"{codes.PET_MEASUREMENT_REPORT.value} {codes.PET_MEASUREMENT_REPORT.scheme_designator} "
         f"{codes.PET_MEASUREMENT_REPORT.meaning}",
     }
+
+
+def _cohort() -> dict[str, str]:
+    """The objects of a cohort and what the prose says of them."""
+    rows = (
+        (f"{kind.stem}.dcm", kind.sop_class_uid.name, kind.sop_class_uid, kind.modality, kind.series_number, "the cohort's")
+        for kind in CohortKind
+    )
+    standard = {"rejected": codes.REJECTED_FOR_QUALITY, "percentile": codes.PERCENTILE}
+    named = {name: f"{code.value} {code.scheme_designator} {code.meaning}" for name, code in standard.items()}
+    return {"cohort_objects": _rows(rows), "cohort_title": codes.COHORT_REPORT.value, "mime_type": MIME_TYPE, **named}
 
 
 def _variants() -> Iterable[tuple[str, str, str, str]]:

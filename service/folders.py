@@ -126,3 +126,22 @@ def write_phantoms(out: Path, patients: int, seed: int, *, progress: Progress) -
         write_patient(make_patient(PhantomSettings(seed=seed + index)), folder)
     progress("Done", 1.0)
     return folders
+
+
+def write_cohort(out: Path, seed: int) -> list[Path]:
+    """An invented cohort with known effects and one without any: out/planted and out/null, each with both tables and truth.
+
+    Raises BadSettings where one of the folders exists.
+    """
+    from analysis.phantom.cohort import invented_cohort
+
+    folders = {out / name: invented_cohort(seed, null=name == "null") for name in ("planted", "null")}
+    taken = next((folder for folder in folders if folder.exists()), None)
+    if taken is not None:
+        raise BadSettings(f"The folder {taken} exists; name a new one.")
+    for folder, cohort in folders.items():
+        folder.mkdir(parents=True)
+        (folder / "features.csv").write_text(cohort.features_csv, encoding="utf-8")
+        (folder / "clinical.csv").write_text(cohort.clinical_csv, encoding="utf-8")
+        (folder / "truth.json").write_text(cohort.truth_json, encoding="utf-8")
+    return list(folders)

@@ -32,7 +32,7 @@ def hand_over(folder: Path, given: ReleaseRow) -> CaseResult | None:
         with draft_beside(folder) as draft:
             write_released(folder, draft, release)
             sync_tree(draft)
-            _exchange(draft, folder)
+            exchange(draft, folder)
     return case_result(folder)
 
 
@@ -43,7 +43,7 @@ def take_back(folder: Path) -> CaseResult:
     with draft_beside(folder) as draft:
         write_held(folder, draft)
         sync_tree(draft)
-        _exchange(draft, folder)
+        exchange(draft, folder)
     return case_result(folder)
 
 
@@ -53,7 +53,8 @@ def _release(given: ReleaseRow) -> Release:
     return Release(by=given.released_by, why=given.why, at=datetime.fromtimestamp(int(given.released_at), UTC))
 
 
-def _exchange(draft: Path, folder: Path) -> None:
+def exchange(draft: Path, folder: Path) -> None:
+    """A finished draft takes the folder's place; cut off in between, `put_back` undoes it."""
     aside = folder.with_name(folder.name + _ASIDE)
     folder.rename(aside)
     draft.rename(folder)

@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
 from service import arrivals, casebook, intake
+from service.cohort_inputs import cohort_section
+from service.cohort_keeper import Keeper, Shelf
 from service.config import ANALYSIS_TABLES, Settings
 from service.handover import put_all_back
 from service.inbox import Inbox
@@ -83,6 +85,7 @@ class Node:
         self._destinations = destinations_of(settings)
         self._rules = rules_of(settings)
         self._objects = objects_of(settings)
+        self._cohort = cohort_section(settings)
         self._data = self._node.data.absolute()
         self._stop = threading.Event()
         self._failed = False
@@ -121,6 +124,7 @@ class Node:
         for destination in self._destinations:
             outbox = Outbox(destination, self._delivery, journal, self._data, self._node.ae_title)
             works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
+        works["cohort"] = lambda: self._keep_cohort(journal)
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:
             thread.start()
@@ -168,6 +172,19 @@ class Node:
             except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
                 self._stop.wait(10)
+
+    def _keep_cohort(self, journal: Journal) -> None:
+        if self._cohort.clinical is None:
+            self._stop.wait()
+            return
+        _clear_drafts(self._data / "cohort")
+        names = [destination.name for destination in self._destinations]
+        keeper = Keeper(journal=journal, shelf=Shelf(data=self._data, section=self._cohort, destinations=names))
+        try:
+            keeper.position()
+            self._repeat(keeper.step)
+        finally:
+            keeper.close()
 
     @contextmanager
     def _engine(self, journal: Journal) -> Iterator[Engine]:

@@ -97,7 +97,7 @@ class Outbox:
     def step(self) -> None:
         """Send what is due now."""
         rows = postings.due(self._journal, self._destination.name, time.time())
-        for _, case in groupby(rows, key=lambda row: row.job_id):
+        for _, case in groupby(rows, key=lambda row: (row.job_id, row.cohort_id)):
             if not self._send_case(list(case)):
                 return
 

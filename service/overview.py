@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from service import casebook, outcomes, postings, releases
+from service import casebook, cohorts, outcomes, postings, releases
 from service.casebook import HELD_BY_QUALITY, JobRow, StudyRow
+from service.cohorts import CohortRow
 from service.journal import Journal
 from service.outcomes import Outcome
 from service.postings import DeliveryCount
@@ -50,13 +51,23 @@ class Unused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CohortView:
+    """The cohort's report. newest: its last version; refused: why the one that should follow cannot be made, or empty."""
+
+    newest: CohortRow | None
+    refused: str = ""
+    deliveries: tuple[DeliveryCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Of one patient, or of all: studies and cases, oldest first. unused, objects: of all patients together, by state."""
+    """Of one patient, or of all: studies and cases, oldest first. unused, objects, cohort: of all patients together."""
 
     studies: tuple[StudyRow, ...] = ()
     cases: tuple[CaseView, ...] = ()
     unused: tuple[Unused, ...] = ()
     objects: dict[str, int]
+    cohort: CohortView | None = None
 
 
 def overview(journal: Journal, patient_id: str | None = None) -> Overview:
@@ -74,7 +85,16 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
         cases=tuple(cases),
         unused=() if patient_id is not None else tuple(_unused(journal)),
         objects=_objects(journal),
+        cohort=None if patient_id is not None else _cohort(journal),
     )
+
+
+def _cohort(journal: Journal) -> CohortView | None:
+    newest, refused = cohorts.newest(journal), cohorts.refusal(journal)
+    if newest is None and refused is None:
+        return None
+    counts = [count for count in postings.cohort_counts(journal) if newest is not None and count.job_id == newest.id]
+    return CohortView(newest=newest, refused="" if refused is None else refused.sentence, deliveries=tuple(counts))
 
 
 def _unused(journal: Journal) -> list[Unused]:
@@ -120,8 +140,24 @@ def as_json(known: Overview, *, node_runs: bool) -> str:
             {"state": each.state, "sentence": each.sentence, "objects": each.count, "example": each.example}
             for each in known.unused
         ],
+        "cohort": None if known.cohort is None else _cohort_facts(known.cohort),
     }
     return json.dumps(facts, indent=1, ensure_ascii=False)
+
+
+def _cohort_facts(cohort: CohortView) -> dict[str, Any]:
+    newest = cohort.newest
+    return {
+        "version": None if newest is None else newest.version,
+        "cycles": None if newest is None else newest.cycles,
+        "made_at": None if newest is None else moment(newest.made_at),
+        "folder": None if newest is None else newest.folder,
+        "refused": cohort.refused,
+        "deliveries": [
+            {"destination": c.destination, "delivered": c.delivered, "objects": c.total, "sentence": c.sentence}
+            for c in cohort.deliveries
+        ],
+    }
 
 
 def _study_facts(row: StudyRow) -> dict[str, Any]:

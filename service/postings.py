@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.filereader import read_file_meta_info
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.tables import DeliveryState, deliveries, jobs
@@ -24,10 +24,11 @@ class Posting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """One posting and how it stands."""
+    """One posting and how it stands. It belongs to a case, or to a version of the cohort's report."""
 
     id: int
-    job_id: int
+    job_id: int | None
+    cohort_id: int | None
     position: int
     destination: str
     sop_instance_uid: str
@@ -65,9 +66,20 @@ def posting_of(path: Path, data: Path, destination: str) -> Posting:
 
 def post(connection: Connection, job_id: int, postings: Sequence[Posting], now: float) -> None:
     """Enter a case's objects in their order, within the caller's transaction."""
+    _enter(connection, {"job_id": job_id}, postings, now)
+
+
+def post_cohort(connection: Connection, cohort_id: int, postings: Sequence[Posting], now: float) -> None:
+    """Enter the objects of a version of the cohort's report; what older versions still owe is owed no more."""
+    older = (deliveries.c.cohort_id != cohort_id, deliveries.c.state == DeliveryState.PENDING)
+    connection.execute(delete(deliveries).where(*older))
+    _enter(connection, {"cohort_id": cohort_id}, postings, now)
+
+
+def _enter(connection: Connection, owner: Mapping[str, int], postings: Sequence[Posting], now: float) -> None:
     for position, posting in enumerate(postings):
         row = {
-            "job_id": job_id,
+            **owner,
             "position": position,
             "destination": posting.destination,
             "sop_instance_uid": posting.sop_instance_uid,
@@ -83,7 +95,7 @@ def post(connection: Connection, job_id: int, postings: Sequence[Posting], now: 
 def due(journal: Journal, destination: str, now: float) -> list[DeliveryRow]:
     """What a destination should be sent next: what is due, case by case and in each case's order, at most LOT objects."""
     pending = (deliveries.c.state == DeliveryState.PENDING, deliveries.c.destination == destination)
-    in_order = (deliveries.c.job_id, deliveries.c.position)
+    in_order = (deliveries.c.job_id, deliveries.c.cohort_id, deliveries.c.position)
     query = select(*_ROW).where(*pending, deliveries.c.next_try_at <= now).order_by(*in_order).limit(LOT)
     with journal.reading() as connection:
         return [DeliveryRow(**row._mapping) for row in connection.execute(query)]
@@ -124,4 +136,22 @@ def counts(journal: Journal, patient_id: str | None = None) -> list[DeliveryCoun
     return [
         DeliveryCount(job_id=job, destination=where, delivered=int(done), total=total, sentence=sentence or "")
         for job, where, done, total, sentence in rows
+    ]
+
+
+def cohort_counts(journal: Journal) -> list[DeliveryCount]:
+    """The same for each version of the cohort's report; job_id is the row of the version."""
+    arrived, pending = func.count(deliveries.c.delivered_at), deliveries.c.state == DeliveryState.PENDING
+    columns = (deliveries.c.cohort_id, deliveries.c.destination, arrived, func.count())
+    query = (
+        select(*columns, func.max(deliveries.c.sentence).filter(pending))
+        .where(deliveries.c.cohort_id.is_not(None))
+        .group_by(deliveries.c.cohort_id, deliveries.c.destination)
+        .order_by(deliveries.c.cohort_id, deliveries.c.destination)
+    )
+    with journal.reading() as connection:
+        rows = connection.execute(query).all()
+    return [
+        DeliveryCount(job_id=cohort, destination=where, delivered=int(done), total=total, sentence=sentence or "")
+        for cohort, where, done, total, sentence in rows
     ]

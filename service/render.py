@@ -23,7 +23,7 @@ from service.casebook import StudyRow
 from service.config import Settings
 from service.desk import journal_of, node_runs
 from service.lines import plain
-from service.overview import CaseView, Overview, as_json, moment, overview, study_state
+from service.overview import CaseView, CohortView, Overview, as_json, moment, overview, study_state
 from service.postings import DeliveryCount
 from service.tables import JobState
 
@@ -137,7 +137,22 @@ class Page:
         named = f"{finding['name']}: {value}{f' (limit {limit})' if limit else ''}. " if self.whole else ""
         yield from self._said(f"{finding['verdict']:<5}{named}{finding['message']}", hanging=5)
 
+    def _cohort(self, cohort: CohortView) -> Iterator[str]:
+        yield typer.style("Cohort", bold=True)
+        if cohort.newest is not None:
+            row = cohort.newest
+            arrived = cohort.deliveries and all(count.delivered == count.total for count in cohort.deliveries)
+            yield _stated(
+                "delivered" if arrived else "returned", f"report of {row.cycles} treatment cycles, version {row.version}"
+            )
+            yield from self._said(f"Made {moment(row.made_at)}; {row.folder}. {_deliveries(cohort.deliveries)}")
+        if cohort.refused:
+            yield _stated("held", "no newer report can be made")
+            yield from self._said(cohort.refused)
+
     def _totals(self, known: Overview) -> Iterator[str]:
+        if known.cohort is not None:
+            yield from self._cohort(known.cohort)
         for each in known.unused:
             yield _stated(each.state, f"{each.count} object(s), for instance {plain(each.example)}")
             yield from self._said(_shortened(each.sentence, "duet status --json"))

@@ -154,12 +154,28 @@ releases = Table(
     Index("releases_by_job", "job_id"),
 )
 
+# Each version of the cohort's report; a row without a folder is one that the tables did not allow (sentence: why).
+cohorts = Table(
+    "cohorts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),  # 0: refused
+    Column("fingerprint", String(64), nullable=False),  # SHA-256 of the cases, the clinical table, settings and software
+    Column("folder", String(255), nullable=False),
+    Column("cycles", Integer, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Index("cohorts_by_version", "version"),
+)
+
+# An object belongs to a case or to a version of the cohort's report.
 deliveries = Table(
     "deliveries",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False),
-    Column("position", Integer, nullable=False),  # order within the case
+    Column("job_id", Integer, ForeignKey("jobs.id")),
+    Column("cohort_id", Integer, ForeignKey("cohorts.id", name="cohort_of_delivery")),
+    Column("position", Integer, nullable=False),  # order within the case or the version
     Column("destination", String(64), nullable=False),
     Column("sop_instance_uid", String(64), nullable=False),
     Column("path", String(255), nullable=False),

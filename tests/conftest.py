@@ -35,6 +35,7 @@ SYSTEM_PEERS = {
     "findscu": "dcmtk",
     "movescu": "dcmtk",
     "dcmdump": "dcmtk",
+    "dcm2pdf": "dcmtk",
     "dcmj2pnm": "dcmtk",
     "dsrdump": "dcmtk",
     "Orthanc": "orthanc",

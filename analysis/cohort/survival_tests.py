@@ -216,9 +216,7 @@ def _note(row: SurvivalRow) -> str:
         return "All rows are in one group, so there is no comparison of groups."
     if events == 0:
         return "No event, so nothing but the curves can be told."
-    rough = (
-        f"fewer than {FEW_EVENTS} events in a group, so that only the exact ratio and the permuted p can be relied on"
-    )
+    rough = f"fewer than {FEW_EVENTS} events in a group, so that only the exact ratio and the permuted p can be relied on"
     reasons = (
         (np.isnan(row.logrank_p), "nobody is compared with anybody on a day of an event"),
         (np.isnan(row.cox_hr), "Cox has no finite estimate (separated: every event in the same group of those at risk)"),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from analysis.space import BoolArray, FloatArray, readonly, require
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 NAN = math.nan
 
 
@@ -163,6 +163,24 @@ class Estimate:
     n: int = 0
     unit: str = "1"
     method: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where one cycle's feature lies among the n cycles of a cohort in which it is known; a description and no prediction.
+
+    percentile: 0 to 100, mid-rank; NaN where undefined. above_median: False is at or below it; None where undefined.
+    """
+
+    feature: str
+    percentile: float = NAN
+    above_median: bool | None = None
+    n: int = 0
+
+    def __post_init__(self) -> None:
+        undefined = math.isnan(self.percentile)
+        require(undefined or 0 <= self.percentile <= 100, f"{self.feature}: expected a percentile of 0 to 100")
+        require(undefined == (self.above_median is None), f"{self.feature}: half of a position")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from scipy.spatial import ConvexHull
@@ -32,6 +34,7 @@ from analysis.values import (
 )
 
 ORGANS = {"spleen": spleen_mean, "liver": liver_mean, "blood pool": blood_pool_mean}
+DISSEMINATIONS: tuple[Literal["centroids"], Literal["voxels"]] = ("centroids", "voxels")
 COMPARED = (Concordance.CONCORDANT, Concordance.DISCORDANT)
 
 
@@ -64,6 +67,19 @@ def patient_features(
         features |= counts if compared else dict.fromkeys(counts, math.nan)
         features |= _apart(lesions[tracer], matches)
     return MappingProxyType(features)
+
+
+def readings(
+    pair: AlignedPair, lesions: Mapping[Tracer, LesionSet], settings: MeasurementSettings
+) -> Mapping[str, Mapping[str, float]]:
+    """sDmax of either tracer by each of its definitions, whichever is in force."""
+    return {
+        f"sDmax[{tracer.bracket}]": {
+            how: standardised_dmax(pair.study(tracer), lesions[tracer], replace(settings, dissemination=how))
+            for how in DISSEMINATIONS
+        }
+        for tracer in Tracer
+    }
 
 
 def subsets(lesions: LesionSet, matches: Sequence[LesionMatch]) -> Iterator[tuple[str, list[Lesion]]]:

@@ -30,6 +30,7 @@ from analysis.values import (
     LesionSet,
     Tracer,
     Transform,
+    lesion_id,
 )
 
 MORE_MM = 1.0  # beyond the error, for what lies at a border
@@ -141,6 +142,7 @@ def _alone(name: str, key: Key) -> LesionMatch:
         concordance=Concordance.NOT_COMPARABLE,
         overlap=math.nan,
         ratios=dict.fromkeys(DEFINITIONS, math.nan),
+        lesion_overlaps={lesion_id(tracer, label): math.nan},
         overlap_range=(math.nan, math.nan),
     )
 
@@ -364,6 +366,7 @@ def _site(name: str, group: tuple[Key, ...], states: list[_State], local: Mappin
         pentixafor=labels[Tracer.PENTIXAFOR],
         concordance=here.classes[group[0]],
         overlap=overlaps[0],
+        lesion_overlaps={lesion_id(*key): here.best[key] for key in group},
         ratios={over: max((o.ratio(over) for o in pairs), default=0.0) for over in DEFINITIONS},
         certain=all(state.classes[key] is here.classes[key] for state in states for key in group),
         overlap_range=(min(overlaps), max(overlaps)),

@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.both import for_both
 from analysis.patient.anatomy import find_anatomy
-from analysis.patient.features import patient_features
+from analysis.patient.features import patient_features, readings
 from analysis.patient.lesions import look, measured
 from analysis.patient.matching import match
 from analysis.patient.measures import MeasurementSettings
@@ -120,6 +120,7 @@ def analyse(
         lesions=MappingProxyType(lesions),
         matches=matches,
         features=features,
+        readings=readings(pair, lesions, settings.measurement),
         findings=findings,
         settings=MappingProxyType(settings.kept() | beside.settings()),
         software=software(trained=by_networks(anatomy, lesions)),

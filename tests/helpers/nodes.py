@@ -56,14 +56,15 @@ class Cut:
 def small_patient(folder: Path, seed: int = 3) -> Path:
     """Both studies below `folder`, about 200 slices."""
     patient = make_patient(PhantomSettings(seed=seed, noise=False, blur=False))
-    write_patient(Cut(fdg=_cut(patient.fdg), pentixafor=_cut(patient.pentixafor), truth=patient.truth), folder)
+    write_patient(Cut(fdg=cut(patient.fdg), pentixafor=cut(patient.pentixafor), truth=patient.truth), folder)
     return folder
 
 
-def _cut(study: PetCt) -> PetCt:
+def cut(study: PetCt, step: int = 2) -> PetCt:
+    """The trunk of a study on every `step`-th voxel."""
     low, high = sorted(_heights(study.pet)[[0, -1]])
     low, high = low + 0.4 * (high - low), low + 0.8 * (high - low)
-    return replace(study, pet=_thinned(study.pet, low, high), ct=_thinned(study.ct, low - 8, high + 8))
+    return replace(study, pet=_thinned(study.pet, low, high, step), ct=_thinned(study.ct, low - 8, high + 8, step))
 
 
 def _heights(volume: Volume) -> np.ndarray:
@@ -72,7 +73,7 @@ def _heights(volume: Volume) -> np.ndarray:
     return np.asarray(volume.grid.to_world(index)[:, 2])
 
 
-def _thinned(volume: Volume, low: float, high: float, step: int = 2) -> Volume:
+def _thinned(volume: Volume, low: float, high: float, step: int) -> Volume:
     inside = np.flatnonzero((_heights(volume) >= low) & (_heights(volume) <= high))
     values = np.ascontiguousarray(volume.values[inside[0] : inside[-1] + 1 : step, ::step, ::step])
     affine = volume.grid.affine.copy()
@@ -142,8 +143,12 @@ class Orthanc:
         return True
 
     def ask(self, path: str) -> Any:
+        return json.loads(self.ask_bytes(path))
+
+    def ask_bytes(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._http}{path}", timeout=10) as answer:
-            return json.load(answer)
+            found: bytes = answer.read()
+            return found
 
     def holds(self) -> dict[str, tuple[str, str]]:
         """SOP instance UID > (study instance UID, modality) of everything stored."""

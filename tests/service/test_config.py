@@ -19,6 +19,7 @@ from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
+from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, load
 from service.intake import IntakeSettings
 from service.node import analysis_of, destinations_of, rules_of
@@ -38,6 +39,7 @@ SECTIONS: dict[str, type[Any]] = {
     "segmentation": SegmentationSettings,
     "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
+    "cohort": CohortSection,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 
@@ -150,12 +152,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
-    file.write_text(
-        "[node]\nae_title = 'D2'\n[[archive]]\nname = 'pacs'\nurl = 'dicom://A@h:1'\n[cohort]\n[web]\n[retention]\n"
-    )
+    file.write_text("[node]\nae_title = 'D2'\n[[archive]]\nname = 'pacs'\nurl = 'dicom://A@h:1'\n[web]\n[retention]\n")
     settings = load(file)
     assert settings.node.ae_title == "D2"
-    assert settings.unheeded == ("archive", "cohort", "web", "retention")
+    assert settings.unheeded == ("archive", "web", "retention")
 
 
 def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:

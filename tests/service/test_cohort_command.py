@@ -1,0 +1,77 @@
+"""`duet cohort` as a researcher calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FEATURES, CLINICAL = "cohort/planted/features.csv", "cohort/planted/clinical.csv"
+FEW = "[cohort]\npermutations = 19\nresamples = 3\nrepeats = 1\nrelabelings = 3\n"
+
+
+def duet(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "duet.toml").write_text(FEW)
+    made = duet("phantom", "--cohort", "--out", folder / "cohort", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def test_from_two_tables_to_a_report(tables: Path) -> None:
+    planted = tables / "cohort" / "planted"
+    words = ("--features", planted / "features.csv", "--clinical", planted / "clinical.csv", "--out", "report")
+    done = duet("cohort", *words, "--config", "duet.toml", cwd=tables)
+    assert done.returncode == 0, done.stderr
+    assert "24 treatment cycles of 22 patients, 42 features." in done.stdout
+    assert "Research use only." in done.stdout
+    assert (tables / "report" / "report.html").is_file()
+    assert (tables / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
+    paper = duet("cohort", *words[:-1], "paper", "--preset", "paper", "--config", "duet.toml", cwd=tables)
+    assert paper.returncode == 0, paper.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--clinical", "nowhere.csv", "--features", FEATURES, "--out", "x"], "no such file"),
+        (["--clinical", CLINICAL, "--features", "nowhere.csv", "--out", "x"], "no such file"),
+        (
+            ["--clinical", FEATURES, "--features", FEATURES, "--out", "x"],
+            "'therapy_date'",
+        ),
+        (
+            ["--clinical", CLINICAL, "--features", CLINICAL, "--out", "x"],
+            "'fdg_date'",
+        ),
+        (["--features", FEATURES, "--out", "x"], "No clinical table"),
+        (["--clinical", CLINICAL, "--out", "x"], "No node has run"),
+        (["--clinical", CLINICAL], "--out FOLDER, or --send"),
+        (["--clinical", CLINICAL, "--out", "x", "--send"], "--out FOLDER, or --send"),
+        (
+            ["--clinical", CLINICAL, "--features", FEATURES, "--send"],
+            "leave --features",
+        ),
+        (["--clinical", CLINICAL, "--out", "x", "--preset", "papers"], "papers"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(tables: Path, words: list[str], why: str) -> None:
+    done = duet("cohort", *words, cwd=tables)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tables / "x").exists()
+
+
+def test_invented_cohorts_are_not_written_over(tables: Path) -> None:
+    again = duet("phantom", "--cohort", "--out", tables / "cohort", cwd=tables)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
