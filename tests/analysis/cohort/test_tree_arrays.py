@@ -18,10 +18,10 @@ def double(x: float) -> float:
 def test_without_a_folder_for_the_cache_functions_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_it = numba.njit
 
-    def refusing(**options: bool) -> object:
+    def refusing(*given: object, **options: bool) -> object:
         if options.get("cache"):
             raise RuntimeError("cannot cache function 'double': no locator available")
-        return compile_it(**options)
+        return compile_it(*given, **options)
 
     monkeypatch.setattr(numba, "njit", refusing)
     made = entrance(double)
