@@ -29,7 +29,7 @@ SHOWN_HU = (-200.0, 800.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Found:
-    """A transform and what it took; error, told_mm: what the method itself says of its error, from place to place and over all."""
+    """A transform and what it took; error, told_mm: what the method says of its own error, by place and over all."""
 
     there: Transform
     seconds: float
