@@ -106,7 +106,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfluenceRow:
-    """What leaving one patient out does to a result: the largest of these is told, by the patient's place and not by name."""
+    """What leaving one patient out does to a result. patient: as in the table; the report has letters in its place."""
 
     target: Target
     folds: Folds

@@ -170,12 +170,12 @@ def _influence(table: CohortTable, trial: Trial, found: Finding, settings: TreeS
     for patient, one in zip(patients, in_threads(lambda k: without(trial, k), patients, settings.workers), strict=True):
         if one is None:
             continue
-        place = table.patient_codes[trial.asked.rows[trial.asked.patients == patient][0]] + 1
+        place = int(trial.asked.rows[trial.asked.patients == patient][0])
         rows.append(
             InfluenceRow(
                 target=trial.asked.target,
                 folds=trial.folds,
-                patient=f"patient {place} of {len(set(table.patients))}",
+                patient=table.patients[place],
                 auc=one.auc,
                 top_feature=_top(one, names),
                 top_stays=_top(one, names) == top,
