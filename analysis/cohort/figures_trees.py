@@ -127,9 +127,7 @@ def performance(models: Sequence[ModelRow], calibrations: Sequence[Calibration])
     right = 3.75 if calibrations else WIDTH
     labels = [_model_name(row, several=len({row.target for row in models}) > 1) for row in models]
     left = widest(figure, labels, 6.5) + 0.12
-    words = [
-        f"{fixed(row.auc)} ({fixed(row.auc_low)} to {fixed(row.auc_high)}), null p {p_value(row.null_p)}" for row in models
-    ]
+    words = [_judged(row) for row in models]
     across = right - 0.1 if calibrations else right - widest(figure, words, 6.3) - 0.15
     axes = box(figure, (left, high - 0.3 - pitch * len(models), across, high - 0.3))
     for place, row in enumerate(models):
@@ -156,6 +154,12 @@ def performance(models: Sequence[ModelRow], calibrations: Sequence[Calibration])
     if calibrations:
         _calibration(box(figure, (4.35, 0.45, WIDTH - 0.1, 2.45)), calibrations)
     return figure
+
+
+def _judged(row: ModelRow) -> str:
+    if math.isnan(row.auc):
+        return "not judged"
+    return f"{fixed(row.auc)} ({fixed(row.auc_low)} to {fixed(row.auc_high)}), null p {p_value(row.null_p)}"
 
 
 def _model_name(row: ModelRow, several: bool) -> str:

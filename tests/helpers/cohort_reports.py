@@ -28,15 +28,15 @@ def figures(name: str) -> dict[str, Figure]:
 
 @cache
 def html(name: str) -> str:
-    """The drawings of the long names are left out: their words are what is looked at."""
-    drawn = {key: svg_of(figure) if name != "long" else "" for key, figure in figures(name).items()}
+    """Only the small cohort's with its drawings: of the others the words and their places are looked at."""
+    drawn = {key: svg_of(figure) if name == "small" else "" for key, figure in figures(name).items()}
     return html_of(document(name), drawn)
 
 
 @cache
 def pdf(name: str) -> bytes:
-    """Of the long names with empty figures of the same size: how the pages divide is what is looked at."""
+    """Only the small cohort's with its drawings, the others' with empty ones of the same size."""
     drawn = list(figures(name).values())
-    if name == "long":
+    if name != "small":
         drawn = [canvas(*reversed(figure.get_size_inches())) for figure in drawn]
     return pdf_of_document(document(name), pdf_of(drawn) if drawn else b"")

@@ -14,7 +14,7 @@ from cohort_reports import document, html
 from analysis.cohort.report_values import DISCLAIMER, FigureBlock, TableBlock
 
 VOID = {"meta", "br", "col", "link", "img", "hr"}
-EVERY = pytest.mark.parametrize("name", ["usual", "tiny", "long"])
+EVERY = pytest.mark.parametrize("name", ["usual", "tiny", "long", "small"])
 
 
 class Reader(HTMLParser):

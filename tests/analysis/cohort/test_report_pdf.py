@@ -15,7 +15,7 @@ from pypdf.generic import DictionaryObject
 
 from analysis.cohort.report_values import DISCLAIMER
 
-EVERY = pytest.mark.parametrize("name", ["usual", "tiny", "long"])
+EVERY = pytest.mark.parametrize("name", ["usual", "tiny", "long", "small"])
 
 
 @cache
@@ -52,9 +52,9 @@ def test_it_holds_every_section_and_its_title(name: str) -> None:
 
 def test_every_figure_lies_on_a_page_with_its_caption() -> None:
     """The words inside a figure are found beside its caption: it was laid on the right page."""
-    for block in document("usual").figures:
-        home = next(text for text in pages("usual") if squeezed(f"{block.label}. {block.title}") in squeezed(text))
-        inside = next(words for text in figures("usual")[block.name].findobj() if (words := _words(text)))
+    for block in document("small").figures:
+        home = next(text for text in pages("small") if squeezed(f"{block.label}. {block.title}") in squeezed(text))
+        inside = next(words for text in figures("small")[block.name].findobj() if (words := _words(text)))
         assert squeezed(inside) in squeezed(home)
 
 
@@ -74,7 +74,7 @@ def fonts(page: PageObject | DictionaryObject) -> list[DictionaryObject]:
 
 def test_every_font_that_draws_is_embedded() -> None:
     names = set()
-    for page in PdfReader(io.BytesIO(pdf("usual"))).pages:
+    for page in PdfReader(io.BytesIO(pdf("small"))).pages:
         for font in fonts(page):
             inner = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
             if "/FontDescriptor" in inner:
@@ -86,7 +86,7 @@ def test_every_font_that_draws_is_embedded() -> None:
 
 
 def test_its_properties() -> None:
-    about = PdfReader(io.BytesIO(pdf("usual"))).metadata
+    about = PdfReader(io.BytesIO(pdf("small"))).metadata
     assert about is not None
     assert about.title == cohorts.OCCASION.title
     assert about.subject is not None

@@ -18,7 +18,8 @@ def test_rows_positives_and_rows_left_out_are_told_for_both_ways_of_folding() ->
     assert first.lines == (
         "Trees for 6-month survival, rows held out one by one as in the paper: 22 cycles, of them 12 deaths within six months; "
         "2 left out without a label.",
-        "Trees for 6-month survival, patients held out whole: 22 cycles, of them 12 deaths within six months; 2 left out without a label.",
+        "Trees for 6-month survival, patients held out whole: 22 cycles, of them 12 deaths within six months; "
+        "2 left out without a label.",
     )
 
 
