@@ -73,7 +73,8 @@ class HeldOut:
 def binned(values: npt.NDArray[np.float64]) -> Features:
     """Features of (p, n) values. Up to 64 values of a feature are told apart; more become 64 groups by their ranks alone."""
     codes = np.full(values.shape, MISSING, dtype=np.uint8)
-    lowest, highest = np.zeros((len(values), MOST_BINS)), np.zeros((len(values), MOST_BINS))
+    bins = min(MOST_BINS, max(1, values.shape[1]))
+    lowest, highest = np.zeros((len(values), bins)), np.zeros((len(values), bins))
     for k, column in enumerate(values):
         known = ~np.isnan(column)
         found, place, counts = np.unique(column[known], return_inverse=True, return_counts=True)
