@@ -40,7 +40,8 @@ def robustness_matrix(rows: Sequence[RobustnessRow], findings: Sequence[tuple[st
             _cell(axes, column, line, cells.get((*finding, *choice)))
     _heads(axes, heads)
     _settings(axes, choices)
-    _legend(axes, body)
+    right = widest(probe, [f"{len(choices)}  {setting}" for setting, _ in choices], _SIZE) + 0.3
+    _legend(axes, right / (across * len(choices)), -18 / 72 / body)
     return figure
 
 
@@ -75,14 +76,14 @@ def _cell(axes: Axes, column: int, line: int, row: RobustnessRow | None) -> None
         axes.plot(column, line, "x", ms=4.2, color=HIGH, mew=1.3, zorder=3)
 
 
-def _legend(axes: Axes, body: float) -> None:
-    """What the marks mean, below the matrix, whose height in inches is body."""
+def _legend(axes: Axes, right: float, down: float) -> None:
+    """What the marks mean, below the matrix and right of the settings, at these parts of the axes."""
     handles = [
         Line2D([], [], ls="", marker="o", ms=4.6, color=LOW, label="survives"),
         Line2D([], [], ls="", marker="x", ms=4.2, mew=1.3, color=HIGH, label="does not"),
         Rectangle((0, 0), 1, 1, fc="#e3e7eb", label="the main analysis"),
     ]
-    axes.legend(handles=handles, loc="upper right", bbox_to_anchor=(1, -18 / 72 / body), frameon=False, fontsize=_SIZE)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(right, down), frameon=False, fontsize=_SIZE)
 
 
 def _settings(axes: Axes, choices: Sequence[tuple[str, str]]) -> None:

@@ -198,8 +198,3 @@ def _calibration(axes: Axes, calibrations: Sequence[Calibration]) -> None:
     axes.set_xlabel("mean held-out prediction")
     axes.set_ylabel("observed part")
     axes.legend(frameon=False, fontsize=6, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handletextpad=0.3)
-    for calibration in [c for c in calibrations if c.folds is not Folds.PAPER] or calibrations[:1]:
-        for x, n in zip(calibration.predicted, calibration.rows, strict=True):
-            axes.annotate(
-                f"n {n}", (x, 0), (0, 3), ("data", "axes fraction"), "offset points", ha="center", size=5.6, color=SOFT
-            )

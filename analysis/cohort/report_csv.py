@@ -121,4 +121,4 @@ def _calibration(calibrations: Sequence[Calibration]) -> str:
 def _influence(rows: Sequence[InfluenceRow], letters: Letters) -> str:
     """Patients by the letter of the report; cycles.csv tells whose it is."""
     head = ["endpoint", "folds", "left_out", "auc", "top_feature", "top_stays"]
-    return _text(head, ([r.target, r.folds, letters.of.get(r.patient, ""), r.auc, r.top_feature, r.top_stays] for r in rows))
+    return _text(head, ([r.target, r.folds, letters.at(r.patient), r.auc, r.top_feature, r.top_stays] for r in rows))

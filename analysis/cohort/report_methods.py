@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cohort.report_numbers import joined, number
+from analysis.cohort.report_numbers import counted, joined, number
 from analysis.cohort.report_rows import endpoints, landmarks
 from analysis.cohort.report_values import Block, Section, Sentences, TableBlock
 from analysis.cohort.values import Results, Target
@@ -106,8 +106,8 @@ def _counts(results: Results) -> dict[str, str]:
         "landmarks": joined([number(days) for days in sorted({row.landmark_days for row in landmarks(results)})]),
         "targets": joined(targets),
         "relabelings": " or ".join(map(str, relabelled)),
-        "choices": str(len({(row.setting, row.choice) for row in results.robustness})),
-        "settings": str(len({row.setting for row in results.robustness})),
+        "choices": counted(len({(row.setting, row.choice) for row in results.robustness}), "choice"),
+        "settings": counted(len({row.setting for row in results.robustness}), "setting"),
         "software": joined(list(_versions(results.software))),
     }
 

@@ -122,14 +122,15 @@ class Footnotes:
 
 
 class Letters:
-    """Patients by letter: A, B, ... Z, AA. The tables hold the identifiers, the report only these."""
+    """Patients by letter, A to Z, then AA, in the order in which they appear. Tables hold identifiers, the report letters."""
 
-    def __init__(self, patients: Iterable[str], cycles: Iterable[str] = ()) -> None:
+    def __init__(self, patients: Iterable[str]) -> None:
         self.of = {patient: _letter(place) for place, patient in enumerate(dict.fromkeys(patients))}
-        self._cycles = tuple(cycles)
 
-    def name(self, patient: str) -> str:
-        return f"patient {self.of[patient]}" if patient in self.of else "a patient who is not in the table"
+    def at(self, place: str) -> str:
+        """The letter of "patient 3 of 22", as the trees name patients; empty where it is none."""
+        found = re.fullmatch(r"patient (\d+) of \d+", place)
+        return _letter(int(found[1]) - 1) if found and 1 <= int(found[1]) <= len(self.of) else ""
 
     def without_names(self, sentence: str) -> str:
         """The sentence with each identifier of the cohort exchanged for its letter.
@@ -138,7 +139,7 @@ class Letters:
         """
         named = sorted((p for p in self.of if not (p.isdigit() and len(p) < 5)), key=len, reverse=True)
         for patient in named:
-            sentence = re.sub(rf"(?<!\w){re.escape(patient)}(?!\w)", self.name(patient), sentence)
+            sentence = re.sub(rf"(?<!\w){re.escape(patient)}(?!\w)", f"patient {self.of[patient]}", sentence)
         return sentence
 
 

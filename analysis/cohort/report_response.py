@@ -55,7 +55,8 @@ def forests(results: Results) -> tuple[FigureBlock, ...]:
     """The forest of all features, in as many figures as need be."""
     rule = main_rule(results)
     rows = response_rows(results, rule)
-    other = next((r for r in rules(results.table) if r is not rule), None)
+    both = len(rules(results.table)) > 1
+    other = next(each for each in Rule if each is not rule) if both else None
     others = response_rows(results, other) if other is not None else ()
     second = f" Open diamonds: {_RULES[other]}." if other is not None else ""
     pages = parts(len(rows))

@@ -10,7 +10,7 @@ from analysis.cohort.figures_robustness import MOST_CHOICES, MOST_FINDINGS, robu
 from analysis.cohort.report_numbers import MISSING, Letters, fixed, interval, number
 from analysis.cohort.report_rows import Finding, excludes_no_effect, findings, main_folds, models
 from analysis.cohort.report_values import Block, FigureBlock, Section, Sentences, TableBlock
-from analysis.cohort.values import InfluenceRow, Results, RobustnessRow, Target, TreeResults
+from analysis.cohort.values import InfluenceRow, Results, RobustnessRow, Target
 
 
 def influence_section(results: Results) -> Section:
@@ -27,15 +27,13 @@ def influence_section(results: Results) -> Section:
             "and which patient moved it most. Patients are letters; tables/cycles.csv tells which patient each stands for.",
         )
     )
-    return Section(
-        key="influence", title="Influence of single patients", blocks=(words, _influence_table(results.trees, letters))
-    )
+    return Section(key="influence", title="Influence of single patients", blocks=(words, _influence_table(results, letters)))
 
 
-def _influence_table(trees: TreeResults, letters: Letters) -> TableBlock:
-    rows = []
+def _influence_table(results: Results, letters: Letters) -> TableBlock:
+    rows, trees = [], results.trees
     for target in Target:
-        folds = main_folds(trees, target)
+        folds = main_folds(results, target)
         own = [row for row in trees.influence if row.target is target and row.folds is folds]
         own = own or [row for row in trees.influence if row.target is target]
         if own:
@@ -64,7 +62,7 @@ def _influence(target: Target, rows: Sequence[InfluenceRow], whole: float, lette
 def _most_moving(known: Sequence[InfluenceRow], whole: float, letters: Letters) -> str:
     first = max(known, key=lambda row: abs(row.auc - whole))
     moved = first.auc - whole
-    return f"{letters.name(first.patient)} ({'+' if moved > 0 else ''}{fixed(moved)})"
+    return f"patient {letters.at(first.patient) or MISSING} ({'+' if moved > 0 else ''}{fixed(moved)})"
 
 
 def robustness_section(results: Results) -> Section:
@@ -97,7 +95,10 @@ def _matrices(rows: Sequence[RobustnessRow], order: Sequence[Finding]) -> Iterat
             name="robustness" + (f"-{place}" if len(pages) > 1 else ""),
             title="Findings under each setting" + (f", part {place} of {len(pages)}" if len(pages) > 1 else ""),
             alt="Matrix of findings and settings; how many settings each finding survives stands in the table below.",
-            shows="A dot: the finding survives that choice; a cross: it does not; grey: the choice of the main analysis.",
+            shows=(
+                "A dot: the finding survives that choice; a cross: it does not; grey: the main analysis; "
+                "empty: the choice does not touch it."
+            ),
             shows_not=(
                 "It does not show truth: a finding that survives every setting may still be chance, and settings were changed "
                 "one at a time."

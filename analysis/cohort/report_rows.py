@@ -65,9 +65,15 @@ def response_family(results: Results, rule: Rule) -> Family:
     return family([(row.p, row.q) for row in response_rows(results, rule)])
 
 
+def paper_leads(results: Results) -> bool:
+    """Whether the settings make the paper's reading the main one."""
+    return bool(results.settings.get("cohort", {}).get("preset") == "paper")
+
+
 def main_rule(results: Results) -> Rule:
-    """Complete cases; the paper's rule where only that was computed."""
-    return Rule.COMPLETE if response_rows(results, Rule.COMPLETE) else Rule.PAPER
+    """Complete cases; the paper's rule where the settings say so, or where only that was computed."""
+    first, second = (Rule.PAPER, Rule.COMPLETE) if paper_leads(results) else (Rule.COMPLETE, Rule.PAPER)
+    return first if response_rows(results, first) else second
 
 
 def splits(results: Results, endpoint: Endpoint) -> tuple[Split, ...]:
@@ -110,10 +116,12 @@ def models(trees: TreeResults, target: Target) -> tuple[ModelRow, ...]:
     return tuple(row for row in trees.models if row.target is target)
 
 
-def main_folds(trees: TreeResults, target: Target) -> Folds:
-    """Grouped by patient, duet's default; the paper's where only those were computed."""
-    known = {row.folds for row in trees.rows if row.target is target} | {row.folds for row in models(trees, target)}
-    return Folds.GROUPED if Folds.GROUPED in known or not known else Folds.PAPER
+def main_folds(results: Results, target: Target) -> Folds:
+    """Grouped by patient; the paper's where the settings say so, or where only those were computed."""
+    first, second = (Folds.PAPER, Folds.GROUPED) if paper_leads(results) else (Folds.GROUPED, Folds.PAPER)
+    known = {row.folds for row in results.trees.rows if row.target is target}
+    known |= {row.folds for row in models(results.trees, target)}
+    return second if known == {second} else first
 
 
 Finding = tuple[str, str]  # feature and outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from analysis.cohort.report_rows import (
     survival_family,
     tree_rows,
 )
-from analysis.cohort.values import ModelRow, Results, Target
+from analysis.cohort.values import ModelRow, Results, RobustnessRow, Target
 
 _NAMED = 6  # findings that are named one by one
 
@@ -72,7 +72,7 @@ def _trees(results: Results) -> Iterator[str]:
     if not results.trees.models:
         yield "Trees: none were grown."
     for target in Target:
-        folds = main_folds(results.trees, target)
+        folds = main_folds(results, target)
         for row in models(results.trees, target):
             if row.folds is folds:
                 yield f"{_model(row)}{_agreement(results, target)}."
@@ -95,7 +95,7 @@ def _model(row: ModelRow) -> str:
 
 
 def _agreement(results: Results, target: Target) -> str:
-    tested = [row for row in tree_rows(results.trees, target, main_folds(results.trees, target)) if not math.isnan(row.null_p)]
+    tested = [row for row in tree_rows(results.trees, target, main_folds(results, target)) if not math.isnan(row.null_p)]
     if not tested:
         return ""
     small = sum(row.null_p < ALPHA for row in tested)
@@ -106,17 +106,23 @@ def _agreement(results: Results, target: Target) -> str:
 
 
 def _settings(results: Results) -> Iterator[str]:
-    if not results.robustness:
+    others = {(row.setting, row.choice) for row in results.robustness if not row.chosen}
+    if not others:
         yield "Settings: no other setting was tried, so nothing is known of how far the findings depend on them."
         return
-    sure = {finding: rows for finding, rows in findings(results.robustness).items() if excludes_no_effect(rows)}
+    tried = f"Settings: {counted(len(others), 'other choice')} {'was' if len(others) == 1 else 'were'} tried"
+    sure = {finding: _others(rows) for finding, rows in findings(results.robustness).items() if excludes_no_effect(rows)}
+    sure = {finding: rows for finding, rows in sure.items() if rows}
     if not sure:
-        yield "Settings: no finding that was followed excludes no effect in the main analysis."
+        yield f"{tried}, none of them on a finding whose interval excludes no effect in the main analysis."
         return
     stay = [f"{feature} ({outcome})" for (feature, outcome), rows in sure.items() if all(row.survives for row in rows)]
     named = f": {joined(stay)}" if 0 < len(stay) <= _NAMED else ""
     yield (
-        f"Settings: of {counted(len(sure), 'finding')} whose interval excludes no effect in the main analysis "
-        f"{len(stay)} {'does' if len(stay) == 1 else 'do'} so, in the same direction, under every setting that was "
-        f"tried{named}."
+        f"{tried}; of {counted(len(sure), 'finding')} that they touch and whose interval excludes no effect in the main "
+        f"analysis, {len(stay)} {'does' if len(stay) == 1 else 'do'} so in the same direction under all of them{named}."
     )
+
+
+def _others(rows: Sequence[RobustnessRow]) -> list[RobustnessRow]:
+    return [row for row in rows if not row.chosen]

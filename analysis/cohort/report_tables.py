@@ -216,7 +216,7 @@ def _landmark(rows: Sequence[SurvivalRow]) -> TableBlock:
     return _table("Survival from a landmark on", columns, cells, (told, *notes.sentences))
 
 
-def _trees(rows: Sequence[TreeRow], title: str) -> TableBlock:
+def _trees(rows: Sequence[TreeRow], title: str) -> Block:
     columns = (
         ("Rank", 10.0),
         ("Feature", 60.0),
@@ -228,9 +228,10 @@ def _trees(rows: Sequence[TreeRow], title: str) -> TableBlock:
         ("Null p, |SHAP|", 20.0),
     )
     used = [row for row in rows if row.folds_used or row.mean_abs_shap > 0]
+    if not used:
+        return Sentences(lines=(f"{title}: no tree used any of {counted(len(rows), 'feature')}.",))
     told = "Null p: how often relabelled patients reach at least that. Folds: those that use the feature, of all."
-    unused = [row.feature for row in rows if not (row.folds_used or row.mean_abs_shap > 0)]
-    notes = (told, f"Never used by a tree: {', '.join(unused)}.") if unused else (told,)
+    notes = (told, f"{len(rows) - len(used)} of {counted(len(rows), 'feature')} were never used by a tree.")
     return _table(title, columns, [_tree_cells(row) for row in used], notes)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from analysis.cohort.figures_trees import SHOWN, performance, shap_ranks
-from analysis.cohort.report_numbers import counted, interval, p_value
+from analysis.cohort.report_numbers import counted, interval, joined, p_value
 from analysis.cohort.report_rows import main_folds, models, tree_rows
 from analysis.cohort.report_values import Block, FigureBlock, Section, Sentences
-from analysis.cohort.values import Folds, ModelRow, Results, Target
+from analysis.cohort.values import Calibration, Folds, ModelRow, Results, Target
 
 _POSITIVE = {Target.RESPONSE: "responders", Target.SIX_MONTHS: "deaths within six months", Target.OS: "deaths"}
 _KEYS = {Target.RESPONSE: "response", Target.SIX_MONTHS: "six-months", Target.OS: "os"}
@@ -44,7 +44,7 @@ def _folds(folds: Folds) -> str:
 
 
 def _ranks(results: Results, target: Target) -> Iterator[FigureBlock]:
-    folds = main_folds(results.trees, target)
+    folds = main_folds(results, target)
     swarm = next((s for s in results.trees.swarms if s.target is target and s.folds is folds), None)
     used = tuple(row for row in tree_rows(results.trees, target, folds) if row.mean_abs_shap > 0)
     if swarm is None or not used:
@@ -59,23 +59,33 @@ def _ranks(results: Results, target: Target) -> Iterator[FigureBlock]:
         name=f"{_KEYS[target]}-trees",
         title=f"Trees for {target}: SHAP, ranks and agreement of signs",
         alt=(
-            f"SHAP values of held-out cycles for {counted(len(leading), 'feature')}; the first three by mean |SHAP| are "
-            f"{', '.join(row.feature for row in leading[:3])}. The numbers stand in the full table of trees."
+            f"SHAP values of held-out cycles for {counted(len(leading), 'feature')}; mean |SHAP| is largest for "
+            f"{joined([row.feature for row in leading[:3]])}. The numbers stand in the full table of trees."
         ),
         shows=(
-            f"The {len(leading)} of {counted(len(used), 'used feature')} with the largest mean |SHAP| ({_folds(folds)}): "
-            "SHAP of each held-out "
-            f"cycle, mean |SHAP|, the sign (+: higher values raise {raises}), how far folds agree on it, and how often "
-            "relabelled patients "
-            f"reach that agreement (null p) or that |SHAP|.{diamond}"
+            f"{_leading(len(leading), len(used))} ({_folds(folds)}): SHAP of each held-out cycle, mean |SHAP|, the sign "
+            f"(+: higher values raise {raises}), how far folds agree on it, and how often relabelled patients reach that "
+            f"agreement (null p) or that |SHAP|.{diamond}"
         ),
         shows_not=(
             "It does not show causes or a prediction for a patient: SHAP tells what these trees used, and under pure noise "
-            "high agreement "
-            "of signs is common, so it counts only beside its null."
+            "high agreement of signs is common, so it counts only beside its null."
         ),
         draw=partial(shap_ranks, swarm, leading, others),
     )
+
+
+def _leading(shown: int, used: int) -> str:
+    """ "The 12 of 21 used features with the largest mean |SHAP|"."""
+    if shown < used:
+        return f"The {shown} of {used} used features with the largest mean |SHAP|"
+    return f"The {counted(used, 'feature')} that trees used"
+
+
+def _groups(calibrations: Sequence[Calibration]) -> str:
+    """How large the groups are: "groups of 8, 8 and 7 cycles"."""
+    sizes = dict.fromkeys(joined([str(n) for n in c.rows]) for c in calibrations)
+    return f"groups of {' or of '.join(sizes)} cycles"
 
 
 def _performance(results: Results, target: Target) -> Iterator[FigureBlock]:
@@ -84,7 +94,9 @@ def _performance(results: Results, target: Target) -> Iterator[FigureBlock]:
     if all(math.isnan(row.auc) for row in rows):
         return
     measure = "C index" if target is Target.OS else "area under the ROC curve"
-    beside = " Right: observed part against mean prediction, with exact intervals." if calibrations else ""
+    beside = (
+        f" Right: observed part against mean prediction of {_groups(calibrations)}, exact intervals." if calibrations else ""
+    )
     yield FigureBlock(
         label="",
         name=f"{_KEYS[target]}-performance",

@@ -21,7 +21,7 @@ _FACTS = {
     "hsct": "Stem cell transplant with the therapy",
     "radionuclide": "Radionuclide",
     "activity_gbq": "Activity [GBq]",
-    "response_source": "Response judged by",
+    "response_basis": "Response judged by",
 }
 _OF_PATIENTS = ("mm_subtype",)
 _NAMES = {

@@ -41,11 +41,18 @@ TITLE, SITE = "Cohort <1> & more", 'Ward "B" <script>'
 OCCASION = Occasion(title=TITLE, made_at=datetime(2026, 11, 30, 9, 5), version="0.1.0", site=SITE)
 SUV, ML = "g/ml{SUVbw}", "ml"
 SETTINGS = {
-    "table": {"pet_before_days": 90.0},
-    "response": {"alpha": 0.05, "rule": "complete cases"},
-    "survival": {"landmark_days": 60.0, "permutations": 1999, "resamples": 200, "seed": 20260101},
-    "trees": {"max_depth": 3, "repeats": 10, "folds": 5, "relabelings": 200, "six_month_days": 183.0, "seed": 20260101},
-    "robustness": {"thresholds": ["fixed", "relative", "liver", "blood pool"]},
+    "cohort": {
+        "preset": "",
+        "response_from": ["m_protein", "flc", "category"],
+        "landmark_days": 60,
+        "permutations": 1999,
+        "resamples": 200,
+        "repeats": 10,
+        "relabelings": 200,
+        "max_depth": 3,
+        "seed": 1,
+    },
+    "measurement": {"segmentation": {"threshold": "fixed", "fdg_suv": 4.0}},
 }
 SOFTWARE = {
     "duet-node": "0.1.0",
@@ -265,13 +272,14 @@ def trees_of(random: np.random.Generator, table: CohortTable) -> TreeResults:
         models.append(model_row(table, target, folds, auc))
         if target is not Target.OS:
             calibrations.append(calibration_of(target, folds))
-        for patient in dict.fromkeys(table.patients):
+        count = len(set(table.patients))
+        for place in range(1, count + 1):
             one = {
                 "auc": auc + float(random.normal(0, 0.04)),
                 "top_feature": names[0],
                 "top_stays": bool(random.random() < 0.9),
             }
-            influence.append(InfluenceRow(target=target, folds=folds, patient=patient, **one))
+            influence.append(InfluenceRow(target=target, folds=folds, patient=f"patient {place} of {count}", **one))
     return TreeResults(
         rows=tuple(rows),
         models=tuple(models),

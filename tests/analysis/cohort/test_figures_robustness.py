@@ -41,6 +41,14 @@ def test_as_many_choices_as_a_figure_holds() -> None:
     assert cut_off(figure) == []
 
 
+@pytest.mark.parametrize("choices", [1, 2, 6])
+def test_a_narrow_matrix_has_its_legend_beside_the_settings(choices: int) -> None:
+    rows = tuple(many())[:choices]
+    figure = robustness_matrix(rows, [(rows[0].feature, rows[0].outcome)])
+    assert overlapping(figure) == []
+    assert cut_off(figure) == []
+
+
 def test_dots_and_crosses_stand_where_findings_survive_and_fail() -> None:
     rows = cohorts.small().robustness
     order = list(dict.fromkeys((row.feature, row.outcome) for row in rows))

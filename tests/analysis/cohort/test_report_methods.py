@@ -21,17 +21,22 @@ def test_it_tells_the_settings_that_were_used() -> None:
         "by 200 bootstrap samples",
     ):
         assert words in told
-    for words in ("after 60 days", "at most 3 levels", "10 times 5 folds", "a null of 200 cohorts", "17 choices of 6 settings"):
+    for words in (
+        "after 60 days",
+        "at most 3 levels",
+        "10 repeats of stratified folds",
+        "a null of 200 cohorts",
+        "17 choices of 6 settings",
+    ):
         assert words in told
     assert told.endswith("lifelines 0.30.3, scikit-learn 1.9.1 and shap 0.51.0.")
 
 
-@pytest.mark.parametrize(("before", "after"), [("1999 times", "777 times"), ("10 times 5 folds", "4 times 5 folds")])
+@pytest.mark.parametrize(("before", "after"), [("1999 times", "777 times"), ("10 repeats", "4 repeats")])
 def test_other_settings_give_other_words(before: str, after: str) -> None:
     results = cohorts.usual()
-    changed = {**results.settings, "survival": {**results.settings["survival"], "permutations": 777}}
-    changed["trees"] = {**results.settings["trees"], "repeats": 4}
-    told = methods_paragraph(replace(results, settings=changed))
+    changed = {**results.settings["cohort"], "permutations": 777, "repeats": 4}
+    told = methods_paragraph(replace(results, settings={"cohort": changed}))
     assert after in told
     assert before not in told
 
@@ -61,4 +66,4 @@ def test_settings_are_listed_however_deep_they_lie() -> None:
     }
     table = methods_section(cohorts.usual(), "words").blocks[-1]
     assert isinstance(table, TableBlock)
-    assert ("trees.max_depth", "3") in table.rows
+    assert ("cohort.max_depth", "3") in table.rows

@@ -22,7 +22,7 @@ def test_the_patient_that_moves_most_is_told_by_letter() -> None:
     most = max(rows, key=lambda row: abs(row.auc - whole))
     told = next(row for row in table.rows if row[0] == "OS")
     assert told[1:4] == (fixed(whole), fixed(min(r.auc for r in rows)), fixed(max(r.auc for r in rows)))
-    assert told[4].startswith(Letters(results.table.patients).name(most.patient))
+    assert told[4].startswith(f"patient {Letters(results.table.patients).at(most.patient)} ")
     assert told[5] == f"in {sum(row.top_stays for row in rows)} of {len(rows)}"
 
 

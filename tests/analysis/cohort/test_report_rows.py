@@ -15,6 +15,7 @@ from analysis.cohort.report_rows import (
     leading_response,
     leading_splits,
     main_folds,
+    main_rule,
     rules,
     splits,
     tree_rows,
@@ -52,11 +53,21 @@ def test_rules_are_one_where_every_response_is_known() -> None:
 
 
 def test_grouped_folds_come_first_where_there_are_both() -> None:
-    trees = cohorts.small().trees
-    assert main_folds(trees, Target.OS) is Folds.GROUPED
-    paper = TreeResults(rows=tree_rows(trees, Target.OS, Folds.PAPER))
+    results = cohorts.small()
+    assert main_folds(results, Target.OS) is Folds.GROUPED
+    paper = replace(results, trees=TreeResults(rows=tree_rows(results.trees, Target.OS, Folds.PAPER)))
     assert main_folds(paper, Target.OS) is Folds.PAPER
-    assert [row.rank for row in tree_rows(trees, Target.OS, Folds.PAPER)] == list(range(1, 9))
+    assert [row.rank for row in tree_rows(results.trees, Target.OS, Folds.PAPER)] == list(range(1, 9))
+
+
+def test_the_preset_of_the_paper_makes_its_reading_the_main_one() -> None:
+    results = cohorts.small()
+    assert main_rule(results) is Rule.COMPLETE
+    paper = replace(results, settings={"cohort": {"preset": "paper"}})
+    assert main_rule(paper) is Rule.PAPER
+    assert main_folds(paper, Target.RESPONSE) is Folds.PAPER
+    grouped = TreeResults(rows=tree_rows(results.trees, Target.OS, Folds.GROUPED))
+    assert main_folds(replace(paper, trees=grouped), Target.OS) is Folds.GROUPED
 
 
 def test_findings_that_exclude_no_effect_stand_first() -> None:

@@ -70,13 +70,18 @@ def settings(low: float, high: float, survives: bool) -> str:
 
 def test_findings_that_survive_are_named_and_others_counted() -> None:
     feature = cohorts.small().robustness[0].feature
-    assert "1 finding whose interval excludes no effect in the main analysis 1 does so, in the same direction" in settings(
-        1.1, 4.0, True
-    )
-    assert settings(1.1, 4.0, True).endswith(f": {feature} (response).")
-    assert "0 do so" in settings(1.1, 4.0, False)
-    assert "no finding that was followed excludes no effect" in settings(0.9, 4.0, True)
-    assert "no finding that was followed excludes no effect" in settings(math.nan, math.nan, True)
+    told = settings(1.1, 4.0, True)
+    assert told.startswith("Settings: 1 other choice was tried; of 1 finding that they touch")
+    assert told.endswith(f"1 does so in the same direction under all of them: {feature} (response).")
+    assert settings(1.1, 4.0, False).endswith("0 do so in the same direction under all of them.")
+    assert "none of them on a finding whose interval excludes no effect" in settings(0.9, 4.0, True)
+    assert "none of them on a finding whose interval excludes no effect" in settings(math.nan, math.nan, True)
+
+
+def test_the_main_analysis_alone_is_no_robustness() -> None:
+    results = cohorts.small()
+    alone = replace(results, robustness=tuple(row for row in results.robustness if row.chosen))
+    assert "no other setting was tried" in line(alone, "Settings")
 
 
 def test_it_says_where_nothing_was_done() -> None:

@@ -10,7 +10,7 @@ import cohorts
 from analysis.cohort.report_numbers import p_value
 from analysis.cohort.report_tables import full_tables
 from analysis.cohort.report_values import Sentences, TableBlock
-from analysis.cohort.values import Endpoint, Results, Rule
+from analysis.cohort.values import Endpoint, Folds, Results, Rule, Target
 
 
 def table(results: Results, title: str) -> TableBlock:
@@ -59,13 +59,22 @@ def test_units_stand_with_means_and_cuts() -> None:
     assert cuts["sex"] == "yes"
 
 
-def test_features_that_no_tree_used_are_named_once() -> None:
+def test_features_that_no_tree_used_are_counted() -> None:
     results = cohorts.small()
+    rows = [row for row in results.trees.rows if row.target is Target.OS and row.folds is Folds.GROUPED]
+    unused = sum(row.mean_abs_shap == 0 for row in rows)
     told = table(results, "Trees for OS, folds: grouped by patient")
-    named = {row[1] for row in told.rows}
-    unused = {column.name for column in results.table.columns} - named
-    assert unused
-    assert all(feature in told.footnotes[-1] for feature in unused)
+    assert 0 < unused < 8
+    assert len(told.rows) == 8 - unused
+    assert told.footnotes[-1] == f"{unused} of 8 features were never used by a tree."
+
+
+def test_trees_that_used_nothing_are_a_sentence() -> None:
+    results = cohorts.small()
+    rows = tuple(replace(row, mean_abs_shap=0.0, folds_used=0) for row in results.trees.rows)
+    blocks = full_tables(replace(results, trees=replace(results.trees, rows=rows)))
+    lines = [line for block in blocks if isinstance(block, Sentences) for line in block.lines]
+    assert "Trees for OS, folds: grouped by patient: no tree used any of 8 features." in lines
 
 
 def test_a_table_of_dashes_is_a_sentence() -> None:
