@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from cohort_patients import clinical_csv, trunk
 from nodes import NodeProcess, Orthanc, push, until
+from pydicom import dcmread
 
 PATIENTS = int(os.environ.get("DUET_COHORT_PATIENTS", "4"))
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu"), pytest.mark.peer("Orthanc"), pytest.mark.timeout(1800)]
@@ -94,10 +95,17 @@ def test_a_report_comes_and_a_new_outcome_makes_a_new_version(known: tuple[NodeP
 
 def test_each_pairs_report_says_where_its_features_lie(known: tuple[NodeProcess, Orthanc, Path]) -> None:
     node, archive, _ = known
-    held = archive.holds()
-    for case in (node.folder / "data" / "cases").iterdir():
-        report = json.loads((case / "results.json").read_text())["objects"]["sr-pair"]
-        assert report["sop_instance_uid"] in held
+    cases = sorted((node.folder / "data" / "cases").iterdir())
+
+    def all_there() -> bool:
+        reports = [json.loads((case / "results.json").read_text())["objects"]["sr-pair"] for case in cases]
+        return {report["sop_instance_uid"] for report in reports} <= set(archive.holds())
+
+    until(all_there, "the reports with positions are delivered", 60)
+    for case in cases:
+        report = dcmread(case / "sr-pair.dcm")
+        assert "PredecessorDocumentsSequence" in report
+        assert "Positions within the cohort (version 2 of its report) describe" in str(report)
 
 
 def test_nothing_new_makes_no_version(known: tuple[NodeProcess, Orthanc, Path]) -> None:

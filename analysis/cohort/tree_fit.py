@@ -13,6 +13,7 @@ from analysis.cohort.tree_folds import Draw, draw, fold_count, units
 from analysis.cohort.tree_kernels import hold_out_fold
 from analysis.cohort.tree_labels import Question
 from analysis.cohort.values import Folds
+from analysis.space import require
 
 MOST_BINS = 64  # values of a feature that are told apart; more of them become so many groups of equally many rows
 
@@ -29,6 +30,10 @@ class Growth:
     folds: int = 5
     inner_folds: int = 3
     penalty: float = -1.0
+
+    def __post_init__(self) -> None:
+        require(1 <= self.depth <= 8 and self.min_leaf >= 1, "trees: expected a depth of 1 to 8 and leaves of 1 row or more")
+        require(self.folds >= 2 and 2 <= self.inner_folds <= 100, "trees: expected two folds or more, outside and inside")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +73,8 @@ class HeldOut:
 def binned(values: npt.NDArray[np.float64]) -> Features:
     """Features of (p, n) values. Up to 64 values of a feature are told apart; more become 64 groups by their ranks alone."""
     codes = np.full(values.shape, MISSING, dtype=np.uint8)
-    lowest, highest = np.zeros((len(values), MOST_BINS)), np.zeros((len(values), MOST_BINS))
+    bins = min(MOST_BINS, max(1, values.shape[1]))
+    lowest, highest = np.zeros((len(values), bins)), np.zeros((len(values), bins))
     for k, column in enumerate(values):
         known = ~np.isnan(column)
         found, place, counts = np.unique(column[known], return_inverse=True, return_counts=True)

@@ -87,16 +87,17 @@ def _best_split(features: Features, outcome: Outcome, rows: Ints, order: Ints, m
     place, at_risk, part, spread = _node_times(outcome, rows)
     bins, times = features.lowest.shape[1], part.size
     counts, happened, filled = np.zeros((bins + 1, times + 1)), np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
-    column, hit = np.empty(rows.size, np.int64), np.empty(rows.size)
+    column, adds = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
     for k in range(rows.size):
-        column[k], hit[k] = place[outcome.seen[rows[k]]], outcome.event[rows[k]]
+        column[k], adds[k] = place[outcome.seen[rows[k]]], 1 + (np.int64(outcome.event[rows[k]]) << 32)
     best = (-1, 0, False, 1e-9)
     for feature in order:
         for k in range(rows.size):
             bin_of = min(int(features.codes[feature, rows[k]]), bins)
             counts[bin_of, column[k]] += 1
-            happened[bin_of] += hit[k]
-            filled[bin_of] += 1
+            filled[bin_of] += adds[k]  # rows in the lower half of the number, events in the upper: one addition for two
+        for code in range(bins + 1):
+            happened[code], filled[code] = filled[code] >> 32, filled[code] & 0xFFFFFFFF
         for missing_left in range(2 if filled[bins] else 1):
             observed, size, last = missing_left * happened[bins], missing_left * filled[bins], -1
             left = missing_left * counts[bins]
@@ -111,7 +112,7 @@ def _best_split(features: Features, outcome: Outcome, rows: Ints, order: Ints, m
                         best = (feature, cut, goes, score)
                 left += counts[code]
                 observed, size, last = observed + happened[code], size + filled[code], code
-        counts[:], happened[:], filled[:] = 0, 0, 0
+        counts[:], filled[:] = 0, 0
     return best
 
 

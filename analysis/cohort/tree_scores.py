@@ -17,6 +17,7 @@ from analysis.cohort.tree_arrays import TIED, Bools, Floats, Folds8, Ints, entra
 from analysis.cohort.tree_fit import HeldOut
 from analysis.cohort.tree_labels import Question
 from analysis.cohort.values import NAN, Calibration, Folds
+from analysis.space import readonly
 
 ROWS_A_GROUP, MOST_GROUPS = 8, 10  # of the calibration plot
 
@@ -135,7 +136,13 @@ def calibration(asked: Question, folds: Folds, made: HeldOut) -> Calibration:
     low, high = exact_interval(positives, rows)
     predicted = np.bincount(group, weights=risk) / rows
     return Calibration(
-        target=asked.target, folds=folds, predicted=predicted, observed=positives / rows, low=low, high=high, rows=rows
+        target=asked.target,
+        folds=folds,
+        predicted=readonly(predicted),
+        observed=readonly(positives / rows),
+        low=readonly(low),
+        high=readonly(high),
+        rows=readonly(rows),
     )
 
 

@@ -36,6 +36,7 @@ from analysis.cohort.values import (
     TreeResults,
     TreeRow,
 )
+from analysis.space import readonly
 
 Progress = Callable[[str, float], None]
 EXCHANGED_ROWS = 4_000  # rows times repeats of each relabelling: above it, fewer repeats
@@ -123,7 +124,7 @@ def _examined(table: CohortTable, trial: Trial, settings: TreeSettings, progress
     return TreeResults(
         rows=_rows(trial, names, made, null),
         models=(_scored(replace(model, note=" ".join(notes)), trial, made, null.null, found, settings),),
-        swarms=(Swarm(target=asked.target, folds=trial.folds, features=names, shap=made.shap, values=trial.features.values.T),),
+        swarms=(_swarm(trial, names, made),),
         calibrations=_calibrations(trial, made),
         influence=influence,
     )
@@ -169,12 +170,12 @@ def _influence(table: CohortTable, trial: Trial, found: Finding, settings: TreeS
     for patient, one in zip(patients, in_threads(lambda k: without(trial, k), patients, settings.workers), strict=True):
         if one is None:
             continue
-        place = table.patient_codes[trial.asked.rows[trial.asked.patients == patient][0]] + 1
+        place = int(trial.asked.rows[trial.asked.patients == patient][0])
         rows.append(
             InfluenceRow(
                 target=trial.asked.target,
                 folds=trial.folds,
-                patient=f"patient {place} of {len(set(table.patients))}",
+                patient=table.patients[place],
                 auc=one.auc,
                 top_feature=_top(one, names),
                 top_stays=_top(one, names) == top,
@@ -233,6 +234,13 @@ def _scored(model: ModelRow, trial: Trial, made: HeldOut, null: Null, found: Fin
         calibration_intercept=intercept,
         calibration_slope=slope,
         brier=brier(trial.asked, made),
+    )
+
+
+def _swarm(trial: Trial, names: tuple[str, ...], made: HeldOut) -> Swarm:
+    values = trial.features.values.T.copy()
+    return Swarm(
+        target=trial.asked.target, folds=trial.folds, features=names, shap=readonly(made.shap), values=readonly(values)
     )
 
 

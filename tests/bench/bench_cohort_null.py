@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 from results import Figure, keep
@@ -80,7 +81,8 @@ def null_p(count: int, twice: int = TWICE, seed: int = 1) -> Numbers:
             found[f"{row.test}: {row.feature}"].append(row.p)
             if not row.feature.startswith("yes"):
                 found[f"Hedges g excludes 0: {row.feature}"].append(0.0 if row.g_low * row.g_high > 0 else 1.0)
-        for split in splits(cohort, SETTINGS):
+        settings = replace(SETTINGS, seed=int(generator.integers(2**31)))  # or all cohorts would share their exchanges
+        for split in splits(cohort, settings):
             for name, field in OF_SURVIVAL.items():
                 found[f"{name}: {split.row.feature}"].append(getattr(split.row, field))
     return found

@@ -77,6 +77,19 @@ def real_cases(gentle_mm: tuple[float, ...] = REACHES_MM, harsh_mm: tuple[float,
             yield deformed_case(f"{name}, harsh {reach:.0f} mm", torso, seed, reach, random_map)
 
 
+def held_out_cases() -> Iterator[Case]:
+    """The same torsos under deformations of seeds that no setting was chosen on."""
+    kinds = (
+        (12.0, gentle_map, "gentle"),
+        (28.0, random_map, "harsh"),
+        (38.0, gentle_map, "gentle"),
+        (20.0, random_map, "harsh"),
+    )
+    for name, torso in (("GE torso", ge_torso()), ("TotalSegmentator torso", truth_torso())):
+        for seed, (reach, make, word) in enumerate(kinds, start=100):
+            yield deformed_case(f"{name}, {word} {reach:.0f} mm, held out", torso, seed, reach, make)
+
+
 def ge_torso() -> Volume:
     """The FDG study's CT of the shared real pair."""
     instances, _ = read_folder(DATA / "pair1" / "fdg")

@@ -29,12 +29,13 @@ SHOWN_HU = (-200.0, 800.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Found:
-    """A transform and what it took; error: what the method itself says of the error at a point, where it says anything."""
+    """A transform and what it took; error, told_mm: what the method says of its own error, by place and over all."""
 
     there: Transform
     seconds: float
     cpu_seconds: float
     error: ErrorMap | None = None
+    told_mm: float = float("nan")
 
 
 def timed(method: Callable[[Volume, Volume], Transform], fixed: Volume, moving: Volume) -> Found:
@@ -50,7 +51,13 @@ def duet(fixed: Volume, moving: Volume) -> tuple[Found, Found]:
     pair = align(_study(Tracer.FDG, moving), _study(Tracer.PENTIXAFOR, fixed))
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - spent
     rigid = Transform(rigid=pair.transform.rigid)
-    whole = Found(there=pair.transform, seconds=seconds, cpu_seconds=cpu_seconds, error=pair.error)
+    whole = Found(
+        there=pair.transform,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        error=pair.error,
+        told_mm=pair.quality.error_mm or float("nan"),
+    )
     return whole, Found(there=rigid, seconds=float("nan"), cpu_seconds=float("nan"))
 
 

@@ -113,3 +113,15 @@ def test_kept_rows_keep_their_values() -> None:
     some = kept(features, rows)
     np.testing.assert_array_equal(some.values, features.values[:, rows])
     np.testing.assert_array_equal(some.codes, features.codes[:, rows])
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 9}, {"depth": 0}, {"min_leaf": 0}, {"folds": 1}, {"inner_folds": 1}])
+def test_trees_that_cannot_be_grown_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="trees"):
+        Growth(**wrong)
+
+
+@pytest.mark.parametrize("depth", [1, 5, 8])
+def test_other_depths_add_up_as_well(depth: int) -> None:
+    made = held(noise(2, rows=80, patients=70), growth=replace(GROWTH, depth=depth, penalty=0.0))[2]
+    np.testing.assert_allclose(made.shap.sum(axis=1), (made.risk - made.base).mean(axis=0), atol=1e-9)

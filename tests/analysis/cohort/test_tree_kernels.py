@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -168,3 +169,30 @@ def test_a_missing_value_is_explained_by_where_it_goes() -> None:
     told = of_label(x, y, np.array([0] * 30 + [-1] * 3), 0.0, leaf=5)
     np.testing.assert_allclose(told.risk, [0, 1, 1])
     np.testing.assert_allclose(told.shap[:, 0], [-2 / 3, 1 / 3, 1 / 3])
+
+
+def expected(tree, x: np.ndarray, known: set[int], node: int = 0) -> float:
+    """The prediction where only these features are known: else both ways, weighted by training rows (Lundberg et al. 2018)."""
+    left, right, feature = tree.children_left[node], tree.children_right[node], tree.feature[node]
+    if left < 0:
+        return float(tree.value[node, 0, 1])
+    if feature in known:
+        goes_left = bool(tree.missing_go_to_left[node]) if np.isnan(x[feature]) else x[feature] <= tree.threshold[node]
+        return expected(tree, x, known, left if goes_left else right)
+    rows = tree.weighted_n_node_samples
+    both = rows[left] * expected(tree, x, known, left) + rows[right] * expected(tree, x, known, right)
+    return float(both / rows[node])
+
+
+def test_shap_values_with_missing_values_are_shapleys_formula_on_sklearns_tree() -> None:
+    x, y, inner = labelled(1, 0.3)
+    tree, told = sklearns(x, y, inner).tree_, of_label(x, y, inner, 0.0)
+    for k, row in enumerate(x[inner < 0][:12]):
+        for feature in range(6):
+            others = [other for other in range(6) if other != feature]
+            total = 0.0
+            for size in range(6):
+                for known in itertools.combinations(others, size):
+                    gain = expected(tree, row, {*known, feature}) - expected(tree, row, set(known))
+                    total += gain * math.factorial(size) * math.factorial(5 - size) / math.factorial(6)
+            assert told.shap[k, feature] == pytest.approx(total, abs=1e-12)
