@@ -17,7 +17,7 @@ from cohort_patients import clinical_csv, trunk
 from nodes import NodeProcess, Orthanc, push, until
 from pydicom import dcmread
 
-PATIENTS = int(os.environ.get("DUET_COHORT_PATIENTS", "4"))
+PATIENTS = int(os.environ.get("DUET_COHORT_PATIENTS", "3"))
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu"), pytest.mark.peer("Orthanc"), pytest.mark.timeout(1800)]
 Program = Callable[[str], str]
 MADE = "SELECT version, folder, cycles FROM cohorts WHERE version > 0 ORDER BY version"
