@@ -124,10 +124,10 @@ def widest(figure: Figure, texts: Sequence[str], size: float) -> float:
 
 def drawn(values: FloatArray) -> npt.NDArray[np.int64]:
     """Which values are drawn as dots: all up to MOST_DOTS, else as many evenly over their order, both ends among them."""
-    order = np.argsort(values, kind="stable")
     if values.size <= MOST_DOTS:
-        return order
-    return order[np.linspace(0, values.size - 1, MOST_DOTS).round().astype(np.int64)]
+        return np.arange(values.size)
+    places = np.linspace(0, values.size - 1, MOST_DOTS).round().astype(np.int64)
+    return np.sort(np.argsort(values, kind="stable")[places])
 
 
 def dots_sentence(most: int) -> str:
