@@ -47,8 +47,10 @@ def report_into(settings: Settings, asked: Asked, out: Path, progress: Progress)
     clinical = clinical_table(section.clinical)
     pairs = _pairs(settings, asked.features)
     results = analysed(pairs, clinical, section, progress)
+    progress("Writing the report", 0.92)
     out.mkdir(parents=True, exist_ok=True)
     write_results(results, out, number=0, made_at=datetime.now(UTC))
+    progress("Done", 1.0)
     return summary(results)
 
 
