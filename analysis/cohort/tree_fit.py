@@ -72,19 +72,25 @@ class HeldOut:
 
 def binned(values: npt.NDArray[np.float64]) -> Features:
     """Features of (p, n) values. Up to 64 values of a feature are told apart; more become 64 groups by their ranks alone."""
-    codes = np.full(values.shape, MISSING, dtype=np.uint8)
-    bins = min(MOST_BINS, max(1, values.shape[1]))
-    lowest, highest = np.zeros((len(values), bins)), np.zeros((len(values), bins))
-    for k, column in enumerate(values):
-        known = ~np.isnan(column)
-        found, place, counts = np.unique(column[known], return_inverse=True, return_counts=True)
-        group = np.arange(len(found))
-        if len(found) > MOST_BINS:
-            middle = (np.cumsum(counts) - counts / 2) / counts.sum()
-            group = np.unique((middle * MOST_BINS).astype(np.int64), return_inverse=True)[1]
-        codes[k, known] = group[place]
-        lowest[k, group[::-1]] = found[::-1]  # of several values in a group the last that is written stays
-        highest[k, group] = found
+    order = np.argsort(values, axis=1)  # missing values come last
+    ranked = np.take_along_axis(values, order, axis=1)
+    known = ~np.isnan(ranked)
+    begins = known.copy()
+    begins[:, 1:] &= ranked[:, 1:] > ranked[:, :-1]
+    group = np.where(known, np.cumsum(begins, axis=1) - 1, MISSING)
+    for k in np.flatnonzero(begins.sum(axis=1) > MOST_BINS):
+        counts = np.bincount(np.cumsum(begins[k])[known[k]] - 1)
+        middle = (np.cumsum(counts) - counts / 2) / counts.sum()
+        group[k, known[k]] = np.repeat(np.unique((middle * MOST_BINS).astype(np.int64), return_inverse=True)[1], counts)
+    codes = np.empty(values.shape, dtype=np.uint8)
+    np.put_along_axis(codes, order, group.astype(np.uint8), axis=1)
+    first, last = known.copy(), known.copy()
+    first[:, 1:] &= group[:, 1:] != group[:, :-1]
+    last[:, :-1] &= group[:, 1:] != group[:, :-1]
+    lowest, highest = np.zeros((2, len(values), min(MOST_BINS, max(1, values.shape[1]))))
+    for bounds, chosen in ((lowest, first), (highest, last)):
+        row = np.nonzero(chosen)[0]
+        bounds[row, group[chosen]] = ranked[chosen]
     return Features(codes, lowest, highest, np.array(values, dtype=np.float64, order="C"))
 
 
