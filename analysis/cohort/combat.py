@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.cohort.tree_arrays import Bools, Floats, Ints, compiled, entrance
-from analysis.cohort.values import CohortTable
+from analysis.cohort.values import CohortTable, Column, Kind
 from analysis.space import require
 
 FEWEST_ROWS = 3  # known training values of a feature: a batch with fewer stays as measured
@@ -124,12 +124,16 @@ def harmonised(values: Floats, batches: Ints, training: Bools) -> Harmonised:
 
 
 def batches_of(table: CohortTable, name: str) -> Ints:
-    """(p, n) in which batch the fact `name` puts a value; -1 where it is not told, and for all that is not from images."""
+    """(p, n) in which batch the fact `name` puts a value; -1 where it is not told, for what is not measured on images."""
     require(name in table.facts, f"harmonise: the cohort has no fact {name!r}")
     words = table.facts[name]
     codes = {word: code for code, word in enumerate(dict.fromkeys(word for word in words if word is not None))}
     of_rows = np.array([-1 if word is None else codes[word] for word in words], dtype=np.int64)
-    return np.array([np.full_like(of_rows, -1) if c.clinical else of_rows for c in table.columns]).reshape(-1, len(table))
+
+    def of(column: Column) -> Ints:
+        return np.full_like(of_rows, -1) if column.clinical or column.kind is Kind.YES_NO else of_rows
+
+    return np.array([of(column) for column in table.columns], dtype=np.int64).reshape(-1, len(table))
 
 
 def brought_together(table: CohortTable, name: str) -> CohortTable:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.cohort.combat import harmonised
 from analysis.cohort.tree_arrays import MISSING, Features, Floats, Ints, Predicted, Shown, plain
 from analysis.cohort.tree_folds import Draw, draw, fold_count, units
 from analysis.cohort.tree_kernels import hold_out_fold
@@ -108,8 +109,13 @@ def draws(asked: Question, folds: Folds, growth: Growth, features: int, rng: np.
     return [draw(asked, held, (count, growth.inner_folds, features), rng) for _ in range(repeats)] if count else []
 
 
-def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth: Growth) -> HeldOut:
-    """Grows, prunes and explains one tree for each fold of each draw. drawn: at least one."""
+def hold_out(
+    asked: Question, features: Features, drawn: Sequence[Draw], growth: Growth, batches: Ints | None = None
+) -> HeldOut:
+    """Grows, prunes and explains one tree for each fold of each draw. drawn: at least one.
+
+    batches: (p, n) which scanner a value is from; the training rows of each fold bring them together for it. None: as they are.
+    """
     p, n = features.codes.shape
     folds = len(drawn[0].inner)
     limits = (growth.depth, growth.min_leaf, growth.penalty)
@@ -117,9 +123,9 @@ def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth:
     leaf = np.zeros((len(drawn), n), np.int64)
     value = np.zeros((len(drawn), folds, 2 ** (growth.depth + 1) - 1))
     for repeat, one in enumerate(drawn):
-        for fold in range(folds):
+        for fold, seen in enumerate(_seen(features, one, batches)):
             folds_of_rows = (one.inner[fold], one.order[fold])
-            value[repeat, fold] = hold_out_fold(plain(features), plain(asked.outcome), folds_of_rows, limits, plain(made))
+            value[repeat, fold] = hold_out_fold(plain(seen), plain(asked.outcome), folds_of_rows, limits, plain(made))
         leaf[repeat] = made.leaf
     return HeldOut(
         predicted=Predicted(np.array([one.outer for one in drawn]), leaf, value),
@@ -129,3 +135,15 @@ def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth:
         down=made.down,
         folds_all=len(drawn) * folds,
     )
+
+
+def _seen(features: Features, one: Draw, batches: Ints | None) -> Iterator[Features]:
+    """The features as the trees of each fold see them."""
+    folds, p = len(one.inner), len(features.codes)
+    if batches is None:
+        yield from [features] * folds
+        return
+    of_all = binned(harmonised(features.values, batches, one.inner >= 0).values.reshape(folds * p, -1))
+    for fold in range(folds):
+        own = slice(fold * p, (fold + 1) * p)
+        yield Features(of_all.codes[own], of_all.lowest[own], of_all.highest[own], of_all.values[own])
