@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 from analysis.values import Concordance, Site, Tracer
@@ -36,9 +36,14 @@ def count_features() -> tuple[str, ...]:
     return tuple(f"Count[{subset}]" for tracer in Tracer for subset in subset_names(tracer))
 
 
-def wanted(extra: Sequence[str]) -> tuple[str, ...]:
-    """The names of all features of images that are examined."""
-    return tuple(dict.fromkeys((*image_features(), *extra)))
+def wanted(extra: Sequence[str], there: Iterable[str]) -> tuple[str, ...]:
+    """The names of all features that are examined: the paper's, those that are set, and the researcher's own columns."""
+    return tuple(dict.fromkeys((*image_features(), *extra, *own_columns(there))))
+
+
+def own_columns(there: Iterable[str]) -> tuple[str, ...]:
+    """Columns that duet does not write: whoever put them into features.csv wants them examined."""
+    return tuple(name for name in there if not ((found := _NAME.fullmatch(name)) and found[1] in _UNITS))
 
 
 def unit_of(name: str) -> str:

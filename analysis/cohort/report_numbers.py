@@ -104,7 +104,7 @@ def mark(place: int) -> str:
     return str(place).translate(_DIGITS)
 
 
-@dataclass
+@dataclass(slots=True, kw_only=True)
 class Footnotes:
     """The reasons for missing numbers of one table, each told once; gives the marks that stand in the cells."""
 
@@ -127,10 +127,9 @@ class Letters:
     def __init__(self, patients: Iterable[str]) -> None:
         self.of = {patient: _letter(place) for place, patient in enumerate(dict.fromkeys(patients))}
 
-    def at(self, place: str) -> str:
-        """The letter of "patient 3 of 22", as the trees name patients; empty where it is none."""
-        found = re.fullmatch(r"patient (\d+) of \d+", place)
-        return _letter(int(found[1]) - 1) if found and 1 <= int(found[1]) <= len(self.of) else ""
+    def at(self, patient: str) -> str:
+        """The patient's letter; empty for one who is not in the table."""
+        return self.of.get(patient, "")
 
     def without_names(self, sentence: str) -> str:
         """The sentence with each identifier of the cohort exchanged for its letter.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import cast
 from xml.sax.saxutils import escape
@@ -54,15 +55,10 @@ class _Place:
     scale: float
 
 
-@dataclass
-class _Places:
-    found: list[_Place] = field(default_factory=list)
-
-
 class _Room(Flowable):  # type: ignore[misc]
     """The empty room of a figure, which remembers where it came to lie."""
 
-    def __init__(self, name: str, size: tuple[float, float], places: _Places) -> None:
+    def __init__(self, name: str, size: tuple[float, float], places: list[_Place]) -> None:
         super().__init__()
         self.spaceBefore = 6
         self.name, self.places = name, places
@@ -72,7 +68,7 @@ class _Room(Flowable):  # type: ignore[misc]
     def draw(self) -> None:
         x, y = self.canv.absolutePosition(0, 0)
         page = self.canv.getPageNumber() - 1
-        self.places.found.append(_Place(name=self.name, page=page, x=x, y=y, scale=self.scale))
+        self.places.append(_Place(name=self.name, page=page, x=x, y=y, scale=self.scale))
 
 
 def pdf_of_document(document: Document, figures: bytes) -> bytes:
@@ -84,7 +80,7 @@ def pdf_of_document(document: Document, figures: bytes) -> bytes:
     pages = PdfReader(io.BytesIO(figures)).pages if figures else []
     drawn = {block.name: page for block, page in zip(document.figures, pages, strict=True)}
     sizes = {name: (float(page.mediabox.width), float(page.mediabox.height)) for name, page in drawn.items()}
-    places = _Places()
+    places: list[_Place] = []
     out = io.BytesIO()
     template = _template(out, document)
     template.build(list(_story(document, sizes, places)))
@@ -154,7 +150,7 @@ def _styles() -> dict[str, ParagraphStyle]:
     }
 
 
-def _story(document: Document, sizes: Mapping[str, tuple[float, float]], places: _Places) -> Iterator[Flowable]:
+def _story(document: Document, sizes: Mapping[str, tuple[float, float]], places: list[_Place]) -> Iterator[Flowable]:
     styles = _styles()
     occasion = document.occasion
     yield Paragraph(escape(occasion.title), styles["h1"])
@@ -169,32 +165,22 @@ def _story(document: Document, sizes: Mapping[str, tuple[float, float]], places:
 
 
 def _section(
-    section: Section, sizes: Mapping[str, tuple[float, float]], places: _Places, styles: Mapping[str, ParagraphStyle]
+    section: Section, sizes: Mapping[str, tuple[float, float]], places: list[_Place], styles: Mapping[str, ParagraphStyle]
 ) -> Iterator[Flowable]:
     """A heading never stands alone, nor do sentences that lead to a figure; long sections begin a page."""
     own_page = section.key in OWN_PAGE and not all(isinstance(block, Sentences) for block in section.blocks)
     tabled = any(isinstance(block, TableBlock) for block in section.blocks)
     yield CondPageBreak(_FULL - 1 if own_page else 75 * mm if tabled else 40 * mm)
     waiting: list[Flowable] = [_Heading(section.title, section.key, styles["h2"])]
-    for place, block in enumerate(section.blocks):
+    for block, following in zip_longest(section.blocks, section.blocks[1:]):
         flowables = list(_block(block, sizes, places, styles))
-        following = section.blocks[place + 1] if place + 1 < len(section.blocks) else None
-        if isinstance(block, Sentences) and not block.boxed and isinstance(following, FigureBlock):
+        if isinstance(block, Sentences) and isinstance(following, FigureBlock):
             waiting += flowables
             continue
-        yield from _together(waiting, flowables)
+        together = flowables if isinstance(block, FigureBlock) else flowables[:1] if isinstance(block, Sentences) else []
+        yield KeepTogether([*waiting, *together])
+        yield from flowables[len(together) :]
         waiting = []
-
-
-def _together(before: list[Flowable], flowables: list[Flowable]) -> Iterator[Flowable]:
-    """What waits stays with the first of the flowables, unless that is a table, which may begin a page and go on."""
-    first, rest = flowables[:1], flowables[1:]
-    if not before or isinstance(first[0], CondPageBreak):
-        yield from (*before, *flowables)
-        return
-    whole = first[0]._content if isinstance(first[0], KeepTogether) else first
-    yield KeepTogether([*before, *whole])
-    yield from rest
 
 
 class _Heading(Paragraph):  # type: ignore[misc]
@@ -211,14 +197,14 @@ class _Heading(Paragraph):  # type: ignore[misc]
 
 
 def _block(
-    block: Block, sizes: Mapping[str, tuple[float, float]], places: _Places, styles: Mapping[str, ParagraphStyle]
+    block: Block, sizes: Mapping[str, tuple[float, float]], places: list[_Place], styles: Mapping[str, ParagraphStyle]
 ) -> Iterator[Flowable]:
     if isinstance(block, Sentences):
         yield from _sentences(block, styles)
     elif isinstance(block, TableBlock):
         yield from _table(block, styles)
     else:
-        yield _figure(block, _Room(block.name, sizes[block.name], places), styles)
+        yield from _figure(block, _Room(block.name, sizes[block.name], places), styles)
 
 
 def _sentences(block: Sentences, styles: Mapping[str, ParagraphStyle]) -> Iterator[Flowable]:
@@ -233,13 +219,11 @@ def _boxed(flowables: list[Flowable], fill: colors.Color, line: colors.Color) ->
     return Table([[flowable] for flowable in flowables], colWidths=[WIDTH], style=TableStyle(look))
 
 
-def _figure(block: FigureBlock, room: _Room, styles: Mapping[str, ParagraphStyle]) -> Flowable:
-    words = [
-        Paragraph(escape(f"{block.label}. {block.title}"), styles["title"]),
-        Paragraph(escape(block.shows), styles["caption"]),
-        Paragraph(escape(block.shows_not), styles["last"]),
-    ]
-    return KeepTogether([room, *words])
+def _figure(block: FigureBlock, room: _Room, styles: Mapping[str, ParagraphStyle]) -> Iterator[Flowable]:
+    yield room
+    yield Paragraph(escape(f"{block.label}. {block.title}"), styles["title"])
+    yield Paragraph(escape(block.shows), styles["caption"])
+    yield Paragraph(escape(block.shows_not), styles["last"])
 
 
 def _table(block: TableBlock, styles: Mapping[str, ParagraphStyle]) -> Iterator[Flowable]:
@@ -265,13 +249,13 @@ def _table(block: TableBlock, styles: Mapping[str, ParagraphStyle]) -> Iterator[
     yield CondPageBreak(45 * mm)
     yield Paragraph(escape(f"{block.label}. {block.title}"), styles["table"])
     yield Table(content, colWidths=widths, repeatRows=1, style=TableStyle(look), spaceAfter=3)
-    yield from (Paragraph(escape(note), styles["note"]) for note in block.footnotes)
+    yield KeepTogether([Paragraph(escape(note), styles["note"]) for note in block.footnotes])
 
 
-def _with_figures(content: bytes, document: Document, figures: Mapping[str, PageObject], places: _Places) -> bytes:
+def _with_figures(content: bytes, document: Document, figures: Mapping[str, PageObject], places: list[_Place]) -> bytes:
     """The pages with each figure laid into its room, as the vectors that were drawn."""
     writer = PdfWriter(clone_from=io.BytesIO(content))
-    for number, place in enumerate(places.found):
+    for number, place in enumerate(places):
         _lay(writer, writer.pages[place.page], figures[place.name], place, NameObject(f"/Figure{number}"))
     made = document.occasion.made_at.strftime("D:%Y%m%d%H%M%S")
     about = {

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.cohort.clinical import Clinical, ClinicalRow
-from analysis.cohort.columns import count_features, unit_of, wanted
+from analysis.cohort.columns import count_features, own_columns, unit_of, wanted
 from analysis.cohort.followup import follow_ups
 from analysis.cohort.pairs import PairFeatures
 from analysis.cohort.response import Judged, judge
@@ -133,6 +133,9 @@ def tabulated(joined: Joined, clinical: Clinical, settings: CohortSettings) -> C
 
 def _notes(cycles: Sequence[Cycle], judged: Sequence[Judged]) -> list[str]:
     notes = [note for each in judged for note in each.notes]
+    own = own_columns(dict.fromkeys(name for cycle in cycles for name in cycle.pair.features))
+    if own:
+        notes.append(f"Examined beside the paper's features: {', '.join(own)}, which duet does not write.")
     held = sum(cycle.pair.verdict == "hold" for cycle in cycles)
     warned = sum(bool(cycle.pair.warnings) for cycle in cycles)
     if warned:
@@ -145,10 +148,11 @@ def _image_columns(cycles: Sequence[Cycle], settings: CohortSettings) -> list[Co
     absent = [name for name in settings.features if all(name not in cycle.pair.features for cycle in cycles)]
     if absent:
         raise BadSettings(f"[cohort] features: no pair has a feature {absent[0]!r}; write it as in features.csv.")
+    there = dict.fromkeys(name for cycle in cycles for name in cycle.pair.features)
     return [
         Column(name=name, unit=unit_of(name), values=np.array([cycle.pair.features.get(name, NAN) for cycle in cycles]))
-        for name in wanted(settings.features)
-        if any(name in cycle.pair.features for cycle in cycles)
+        for name in wanted(settings.features, there)
+        if name in there
     ]
 
 

@@ -272,14 +272,13 @@ def trees_of(random: np.random.Generator, table: CohortTable) -> TreeResults:
         models.append(model_row(table, target, folds, auc))
         if target is not Target.OS:
             calibrations.append(calibration_of(target, folds))
-        count = len(set(table.patients))
-        for place in range(1, count + 1):
+        for patient in dict.fromkeys(table.patients):
             one = {
                 "auc": auc + float(random.normal(0, 0.04)),
                 "top_feature": names[0],
                 "top_stays": bool(random.random() < 0.9),
             }
-            influence.append(InfluenceRow(target=target, folds=folds, patient=f"patient {place} of {count}", **one))
+            influence.append(InfluenceRow(target=target, folds=folds, patient=patient, **one))
     return TreeResults(
         rows=tuple(rows),
         models=tuple(models),
