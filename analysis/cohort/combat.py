@@ -112,14 +112,15 @@ def combat(values: Floats, batches: Ints, training: Bools) -> Harmonised:
 
 
 def harmonised(values: Floats, batches: Ints, training: Bools) -> Harmonised:
-    """`combat` on the logarithm of the values; those of 0 or less stay, and do not count.
+    """`combat` on the logarithm of the values; 0 stays, and does not count. A feature that may be below 0 is taken as it is.
 
     What a scanner does to an uptake or a volume is a factor, and what comes out stays above 0. A volume of 0 means that there
     is no lesion, which no scanner changes.
     """
-    positive = values > 0
-    made = combat(np.log(values, where=positive, out=np.full(values.shape, np.nan)), batches, training)
-    together = np.exp(np.clip(made.values, -FARTHEST, FARTHEST))
+    signed = (values < 0).any(axis=1, keepdims=True)
+    scaled = np.log(values, where=~signed & (values > 0), out=np.where(signed, values, np.nan))
+    made = combat(scaled, batches, training)
+    together = np.where(signed, made.values, np.exp(np.clip(made.values, -FARTHEST, FARTHEST)))
     return Harmonised(values=np.where(made.moved, together, values), moved=made.moved)
 
 

@@ -282,10 +282,10 @@ def _harmony(trial: Trial, batches: Ints, drawn: Sequence[Draw], name: str) -> s
         out = one.inner < 0
         moved = harmonised(values, batches, ~out).moved
         reached = out & moved.any(axis=1)
-        told = reached[:, None, :] & (values > 0) & (batches >= 0)
+        told = reached[:, None, :] & (values != 0) & ~np.isnan(values) & (batches >= 0)
         rows, left = rows + int(out.sum()), left + int((out & ~reached).sum())
         known, alone = known + int(told.sum()), alone + int((told & ~moved).sum())
     return (
         f"Image features were harmonised by {name} inside each training fold; of {rows} held-out rows in all repeats {left} "
-        f"stayed as measured ({name} not told, or too few training rows), and of {known} values above 0 of the others {alone}."
+        f"stayed as measured ({name} not told, or too few training rows), and of {known} values of the others {alone}."
     )
