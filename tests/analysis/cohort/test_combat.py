@@ -171,7 +171,8 @@ def test_the_outcome_is_not_looked_at() -> None:
     rng = np.random.default_rng(1)
     x, response, days, died = rng.lognormal(size=(20, 4)), rng.integers(0, 2, 20), np.ones(20), np.ones(20, dtype=bool)
     one, other = (
-        scanned(cohort(x, label, days * (1 + label), died, np.arange(20)), ("A", "B") * 10) for label in (response, 1 - response)
+        scanned(cohort(x, label, days * (1 + label), died, np.arange(20)), ("A", "B") * 10)
+        for label in (response, 1 - response)
     )
     for first, second in zip(brought_together(one, "scanner").columns, brought_together(other, "scanner").columns, strict=True):
         np.testing.assert_array_equal(first.values, second.values)
