@@ -153,6 +153,11 @@ COLUMNS: tuple[ClinicalColumn, ...] = (
         meaning="for table 1: activity given",
         elsewhere="MBq / 1000",
     ),
+    ClinicalColumn(
+        name="scanner",
+        cell=Cell.TEXT,
+        meaning="scanner or site that measured the pair, always in the same words; for table 1 and the setting harmonise",
+    ),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 

@@ -77,6 +77,7 @@ def _made(results: Results) -> dict[str, bool]:
     survival = any(row.row.logrank_p == row.row.logrank_p for row in results.splits)
     response = any(row.p == row.p for row in results.response)
     trees = bool(results.trees.models)
+    by = results.settings.get("cohort", {}).get("harmonise")
     return {
         "repeats": len(set(results.table.patients)) < len(results.table),
         "response": response,
@@ -85,6 +86,8 @@ def _made(results: Results) -> dict[str, bool]:
         "landmark": bool(landmarks(results)),
         "tests": response or survival,
         "trees": trees,
+        "harmonised": trees and bool(by),
+        "unharmonised": by == "",
         "nulls": any(row.relabelings for row in results.trees.models),
         "robustness": bool(results.robustness),
         "software": bool(results.software),

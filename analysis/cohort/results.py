@@ -68,6 +68,7 @@ def tree_settings(settings: CohortSettings) -> TreeSettings:
         relabelings=settings.relabelings,
         growth=Growth(depth=settings.max_depth),
         seed=settings.seed,
+        harmonise=settings.harmonise,
     )
 
 

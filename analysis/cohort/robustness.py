@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from analysis.cohort.clinical import Clinical
+from analysis.cohort.combat import brought_together
 from analysis.cohort.rereading import Choice, changed, choices
 from analysis.cohort.response_tests import response_rows
 from analysis.cohort.settings import CohortSettings
@@ -61,12 +64,16 @@ class Question:
 
 
 def robustness_rows(question: Question, leading: Sequence[Finding]) -> tuple[RobustnessRow, ...]:
-    """Each leading finding under every choice that changes its feature, and response under either rule for the unknown."""
+    """Each leading finding under every choice that changes its feature, and response under either rule for the unknown.
+
+    Where features are to be harmonised: also with ComBat over all rows, which are not held out here.
+    """
     rows: list[RobustnessRow] = []
     pairs = [cycle.pair for cycle in question.joined.cycles]
     for choice in choices(pairs, question.settings):
         rows += _under(choice, question, leading)
     rows += _by_rule(question, leading)
+    rows += _by_batch(question, leading) if question.settings.harmonise else ()
     return tuple(rows)
 
 
@@ -89,6 +96,18 @@ def _by_rule(question: Question, leading: Sequence[Finding]) -> Iterator[Robustn
             if main.outcome == RESPONSE:
                 other = _again(main, question.table, rule)
                 yield _row("unknown response", rule.value, main, other, chosen=rule is question.settings.rule)
+
+
+def _by_batch(question: Question, leading: Sequence[Finding]) -> Iterator[RobustnessRow]:
+    together = brought_together(question.table, question.settings.harmonise)
+    for main in leading:
+        tables = {"as measured": question.table, "harmonised (ComBat)": together}
+        before, after = (table.column(main.feature).values for table in tables.values())
+        if np.array_equal(before, after, equal_nan=True):
+            continue
+        for choice, table in tables.items():
+            other = _again(main, table, question.settings.rule)
+            yield _row(question.settings.harmonise, choice, main, other, chosen=table is question.table)
 
 
 def _row(setting: str, choice: str, main: Finding, other: Finding, *, chosen: bool) -> RobustnessRow:

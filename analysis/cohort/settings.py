@@ -8,6 +8,7 @@ from analysis.cohort.values import Folds, Rule
 from analysis.space import require
 
 RESPONSE_SOURCES = ("m_protein", "flc", "category")
+BATCHES = ("scanner",)  # columns of the clinical table that may tell which cycles were measured alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,8 @@ class CohortSettings:
     response_from: which source of response goes first. reuse_pairs: whether a pair may stand for a second therapy after it.
     most_days: from the last scan to therapy; 0: no limit. landmark_days: about six months. permutations, resamples: of the
     survival tests. repeats, relabelings: of the trees. cutoffs of robustness: the least overlap of a concordant lesion, the
-    least part in bone of a medullary one. harmonise: a column name by which features are brought together (ComBat) inside
-    each training fold, for two scanners; empty: none. seed: of everything that is drawn.
+    least part in bone of a medullary one. harmonise: the column by which image features are brought together (ComBat)
+    inside each training fold of the trees, "scanner"; empty: none. seed: of everything that is drawn.
     """
 
     preset: str = ""
@@ -41,6 +42,7 @@ class CohortSettings:
 
     def __post_init__(self) -> None:
         require(self.preset in ("", "paper"), 'preset: expected "" or "paper"')
+        require(self.harmonise in ("", *BATCHES), 'harmonise: expected "" or "scanner", the column of the clinical table')
         unknown = [name for name in self.response_from if name not in RESPONSE_SOURCES]
         require(not unknown, f"response_from: expected some of {', '.join(RESPONSE_SOURCES)}")
         require(self.relabelings >= 0 and self.permutations >= 0 and self.resamples >= 0, "expected counts of 0 or more")

@@ -18,7 +18,7 @@ from analysis.cohort.settings import CohortSettings
 from analysis.cohort.values import NAN, CohortTable, Column, Kind
 from analysis.errors import BadSettings
 
-FACTS = ("mm_subtype", "prior_lines", "prior_hsct", "hsct", "radionuclide", "activity_gbq", "response_source")
+FACTS = ("mm_subtype", "prior_lines", "prior_hsct", "hsct", "radionuclide", "activity_gbq", "scanner", "response_source")
 CLINICAL = (
     ("sex", "1", Kind.YES_NO),
     ("age", "a", Kind.NUMBER),
@@ -109,7 +109,11 @@ def _latest(
 
 
 def tabulated(joined: Joined, clinical: Clinical, settings: CohortSettings) -> CohortTable:
-    """The joined cycles as columns, labels and times."""
+    """The joined cycles as columns, labels and times. Raises BadSettings where the column to harmonise by is not there."""
+    if settings.harmonise and settings.harmonise not in clinical.columns:
+        raise BadSettings(
+            f"[cohort] harmonise: the clinical table has no column {settings.harmonise!r}; add it, or leave the setting empty."
+        )
     rows = [cycle.row for cycle in joined.cycles]
     judged = [judge(row, settings.response_from) for row in rows]
     return CohortTable(

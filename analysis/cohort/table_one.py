@@ -21,6 +21,7 @@ _FACTS = {
     "hsct": "Stem cell transplant with the therapy",
     "radionuclide": "Radionuclide",
     "activity_gbq": "Activity [GBq]",
+    "scanner": "Scanner",
     "response_basis": "Response judged by",
 }
 _OF_PATIENTS = ("mm_subtype",)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.cohort.combat import harmonised
 from analysis.cohort.tree_arrays import MISSING, Features, Floats, Ints, Predicted, Shown, plain
 from analysis.cohort.tree_folds import Draw, draw, fold_count, units
 from analysis.cohort.tree_kernels import hold_out_fold
@@ -72,19 +73,25 @@ class HeldOut:
 
 def binned(values: npt.NDArray[np.float64]) -> Features:
     """Features of (p, n) values. Up to 64 values of a feature are told apart; more become 64 groups by their ranks alone."""
-    codes = np.full(values.shape, MISSING, dtype=np.uint8)
-    bins = min(MOST_BINS, max(1, values.shape[1]))
-    lowest, highest = np.zeros((len(values), bins)), np.zeros((len(values), bins))
-    for k, column in enumerate(values):
-        known = ~np.isnan(column)
-        found, place, counts = np.unique(column[known], return_inverse=True, return_counts=True)
-        group = np.arange(len(found))
-        if len(found) > MOST_BINS:
-            middle = (np.cumsum(counts) - counts / 2) / counts.sum()
-            group = np.unique((middle * MOST_BINS).astype(np.int64), return_inverse=True)[1]
-        codes[k, known] = group[place]
-        lowest[k, group[::-1]] = found[::-1]  # of several values in a group the last that is written stays
-        highest[k, group] = found
+    order = np.argsort(values, axis=1)  # missing values come last
+    ranked = np.take_along_axis(values, order, axis=1)
+    known = ~np.isnan(ranked)
+    begins = known.copy()
+    begins[:, 1:] &= ranked[:, 1:] > ranked[:, :-1]
+    group = np.where(known, np.cumsum(begins, axis=1) - 1, MISSING)
+    for k in np.flatnonzero(begins.sum(axis=1) > MOST_BINS):
+        counts = np.bincount(np.cumsum(begins[k])[known[k]] - 1)
+        middle = (np.cumsum(counts) - counts / 2) / counts.sum()
+        group[k, known[k]] = np.repeat(np.unique((middle * MOST_BINS).astype(np.int64), return_inverse=True)[1], counts)
+    codes = np.empty(values.shape, dtype=np.uint8)
+    np.put_along_axis(codes, order, group.astype(np.uint8), axis=1)
+    first, last = known.copy(), known.copy()
+    first[:, 1:] &= group[:, 1:] != group[:, :-1]
+    last[:, :-1] &= group[:, 1:] != group[:, :-1]
+    lowest, highest = np.zeros((2, len(values), min(MOST_BINS, max(1, values.shape[1]))))
+    for bounds, chosen in ((lowest, first), (highest, last)):
+        row = np.nonzero(chosen)[0]
+        bounds[row, group[chosen]] = ranked[chosen]
     return Features(codes, lowest, highest, np.array(values, dtype=np.float64, order="C"))
 
 
@@ -102,8 +109,13 @@ def draws(asked: Question, folds: Folds, growth: Growth, features: int, rng: np.
     return [draw(asked, held, (count, growth.inner_folds, features), rng) for _ in range(repeats)] if count else []
 
 
-def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth: Growth) -> HeldOut:
-    """Grows, prunes and explains one tree for each fold of each draw. drawn: at least one."""
+def hold_out(
+    asked: Question, features: Features, drawn: Sequence[Draw], growth: Growth, batches: Ints | None = None
+) -> HeldOut:
+    """Grows, prunes and explains one tree for each fold of each draw. drawn: at least one.
+
+    batches: (p, n) which scanner a value is from; the training rows of each fold bring them together for it. None: as they are.
+    """
     p, n = features.codes.shape
     folds = len(drawn[0].inner)
     limits = (growth.depth, growth.min_leaf, growth.penalty)
@@ -111,9 +123,9 @@ def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth:
     leaf = np.zeros((len(drawn), n), np.int64)
     value = np.zeros((len(drawn), folds, 2 ** (growth.depth + 1) - 1))
     for repeat, one in enumerate(drawn):
-        for fold in range(folds):
+        for fold, seen in enumerate(_seen(features, one, batches)):
             folds_of_rows = (one.inner[fold], one.order[fold])
-            value[repeat, fold] = hold_out_fold(plain(features), plain(asked.outcome), folds_of_rows, limits, plain(made))
+            value[repeat, fold] = hold_out_fold(plain(seen), plain(asked.outcome), folds_of_rows, limits, plain(made))
         leaf[repeat] = made.leaf
     return HeldOut(
         predicted=Predicted(np.array([one.outer for one in drawn]), leaf, value),
@@ -123,3 +135,15 @@ def hold_out(asked: Question, features: Features, drawn: Sequence[Draw], growth:
         down=made.down,
         folds_all=len(drawn) * folds,
     )
+
+
+def _seen(features: Features, one: Draw, batches: Ints | None) -> Iterator[Features]:
+    """The features as the trees of each fold see them."""
+    folds, p = len(one.inner), len(features.codes)
+    if batches is None:
+        yield from [features] * folds
+        return
+    of_all = binned(harmonised(features.values, batches, one.inner >= 0).values.reshape(folds * p, -1))
+    for fold in range(folds):
+        own = slice(fold * p, (fold + 1) * p)
+        yield Features(of_all.codes[own], of_all.lowest[own], of_all.highest[own], of_all.values[own])

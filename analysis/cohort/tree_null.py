@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.cohort.tree_arrays import Features, Floats
+from analysis.cohort.tree_arrays import Features, Floats, Ints
 from analysis.cohort.tree_fit import Growth, HeldOut, draws, hold_out, kept
 from analysis.cohort.tree_labels import Question, exchanged
 from analysis.cohort.tree_scores import auc
@@ -21,7 +21,7 @@ LEADING = 0.05  # a feature of this p is tied to the outcomes while the others a
 class Trial:
     """One way to examine a question: with which features, folds and trees, over how many repeats, from which seed.
 
-    tied: the features that stay with the outcomes when these are exchanged between patients.
+    tied: the features that stay with the outcomes when these are exchanged between patients. batches: (p, n) as in `hold_out`.
     """
 
     asked: Question
@@ -31,6 +31,7 @@ class Trial:
     repeats: int
     seed: tuple[int, ...]
     tied: tuple[int, ...] = ()
+    batches: Ints | None = None
 
     def rng(self, *place: int) -> np.random.Generator:
         """A generator of its own for each piece of work, so that their order does not matter."""
@@ -59,12 +60,15 @@ def under_null(trial: Trial, number: int) -> Finding:
     """The whole of a trial, folds and pruning included, on outcomes exchanged between patients."""
     rng = trial.rng(1, len(trial.tied), number)
     outcomes = exchanged(trial.asked, rng)
-    asked, features, tied = trial.asked.taking(outcomes), trial.features, list(trial.tied)
+    asked, features, batches, tied = trial.asked.taking(outcomes), trial.features, trial.batches, list(trial.tied)
     if tied:
         features = features._replace(codes=features.codes.copy(), values=features.values.copy())
         features.codes[tied], features.values[tied] = features.codes[tied][:, outcomes], features.values[tied][:, outcomes]
+    if tied and batches is not None:  # what moves to another row was still measured where it was
+        batches = batches.copy()
+        batches[tied] = batches[tied][:, outcomes]
     drawn = draws(asked, trial.folds, trial.growth, len(features.codes), rng, trial.repeats)
-    return finding(asked, hold_out(asked, features, drawn, trial.growth))
+    return finding(asked, hold_out(asked, features, drawn, trial.growth, batches))
 
 
 def without(trial: Trial, patient: int) -> Finding | None:
@@ -73,7 +77,8 @@ def without(trial: Trial, patient: int) -> Finding | None:
     drawn = draws(asked, trial.folds, trial.growth, len(trial.features.codes), trial.rng(2, patient), trial.repeats)
     if not drawn:
         return None
-    return finding(asked, hold_out(asked, kept(trial.features, rest), drawn, trial.growth))
+    batches = None if trial.batches is None else np.ascontiguousarray(trial.batches[:, rest])
+    return finding(asked, hold_out(asked, kept(trial.features, rest), drawn, trial.growth, batches))
 
 
 def in_threads(work: Callable[[int], Finding | None], numbers: range | list[int], workers: int) -> Iterator[Finding | None]:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.stats import rankdata
 
+from analysis.cohort.combat import batches_of, harmonised
+from analysis.cohort.tree_arrays import Ints
 from analysis.cohort.tree_fit import Growth, HeldOut, binned, draws, hold_out
+from analysis.cohort.tree_folds import Draw
 from analysis.cohort.tree_labels import question
 from analysis.cohort.tree_null import (
     Chance,
@@ -51,6 +54,7 @@ class TreeSettings:
 
     tied: while leading features are above chance, at most so many of them stay with the outcomes and the others are tested
     again. bootstraps: of patients, for intervals. workers: threads, which change no number. seed: of every draw.
+    harmonise: the fact by which image features are brought together inside each training fold; empty: none.
     """
 
     rule: Rule = Rule.COMPLETE
@@ -61,6 +65,7 @@ class TreeSettings:
     bootstraps: int = 1_000
     workers: int = 2
     seed: int = 20_260_101
+    harmonise: str = ""
 
 
 def tree_results(table: CohortTable, settings: TreeSettings, progress: Progress) -> TreeResults:
@@ -69,6 +74,7 @@ def tree_results(table: CohortTable, settings: TreeSettings, progress: Progress)
     Where a cohort is too small, or one class is missing, the row of the model says so and there is no other row.
     """
     values = np.array([column.values for column in table.columns], dtype=np.float64).reshape(-1, len(table))
+    batches = batches_of(table, settings.harmonise) if settings.harmonise else None
     parts = []
     pairs = [(target, folds) for target in Target for folds in Folds]
     for k, (target, folds) in enumerate(pairs):
@@ -80,6 +86,7 @@ def tree_results(table: CohortTable, settings: TreeSettings, progress: Progress)
             growth=settings.growth,
             repeats=settings.repeats,
             seed=(settings.seed, k),
+            batches=None if batches is None else np.ascontiguousarray(batches[:, asked.rows]),
         )
 
         def told(message: str, part: float, k: int = k, name: str = f"{target}, {folds}") -> None:
@@ -110,12 +117,14 @@ def _examined(table: CohortTable, trial: Trial, settings: TreeSettings, progress
     if why := _why_not(trial):
         return TreeResults(models=(replace(model, note=why),))
     drawn = draws(asked, trial.folds, trial.growth, len(names), trial.rng(0), trial.repeats)
-    made = hold_out(asked, trial.features, drawn, trial.growth)
+    made = hold_out(asked, trial.features, drawn, trial.growth, trial.batches)
     lighter = replace(trial, repeats=max(1, min(trial.repeats, EXCHANGED_ROWS // len(asked))))
-    found = finding(asked, hold_out(asked, trial.features, drawn[: lighter.repeats], trial.growth))
+    found = finding(asked, hold_out(asked, trial.features, drawn[: lighter.repeats], trial.growth, trial.batches))
     null = chance(found, settings.tied, lambda tied: _null(replace(lighter, tied=tied), settings, progress))
     influence = _influence(table, lighter, found, settings)
     notes = _notes(lighter, trial, made, len(influence))
+    if trial.batches is not None:
+        notes.append(_harmony(trial, trial.batches, drawn, settings.harmonise))
     if null.tied:
         beside, count = ", ".join(names[k] for k in null.tied), _relabelings(replace(lighter, tied=null.tied), settings)
         notes.append(
@@ -263,3 +272,20 @@ def _notes(lighter: Trial, trial: Trial, made: HeldOut, excluded: int) -> list[s
     if not made.size.any():
         notes.append("Pruning left no split in any tree: nothing was learned.")
     return notes
+
+
+def _harmony(trial: Trial, batches: Ints, drawn: Sequence[Draw], name: str) -> str:
+    """That image features were harmonised, and how many held-out rows and values that did not reach, one sentence."""
+    values = trial.features.values
+    rows = left = known = alone = 0
+    for one in drawn:
+        out = one.inner < 0
+        moved = harmonised(values, batches, ~out).moved
+        reached = out & moved.any(axis=1)
+        told = reached[:, None, :] & (values != 0) & ~np.isnan(values) & (batches >= 0)
+        rows, left = rows + int(out.sum()), left + int((out & ~reached).sum())
+        known, alone = known + int(told.sum()), alone + int((told & ~moved).sum())
+    return (
+        f"Image features were harmonised by {name} inside each training fold; of {rows} held-out rows in all repeats {left} "
+        f"stayed as measured ({name} not told, or too few training rows), and of {known} values of the others {alone}."
+    )

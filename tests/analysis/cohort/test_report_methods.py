@@ -67,3 +67,14 @@ def test_settings_are_listed_however_deep_they_lie() -> None:
     table = methods_section(cohorts.usual(), "words").blocks[-1]
     assert isinstance(table, TableBlock)
     assert ("cohort.max_depth", "3") in table.rows
+
+
+@pytest.mark.parametrize(
+    ("harmonise", "words"), [("scanner", "by scanner, with parametric"), ("", "No feature was harmonised")]
+)
+def test_it_tells_whether_features_were_harmonised(harmonise: str, words: str) -> None:
+    results = cohorts.usual()
+    told = methods_paragraph(replace(results, settings={"cohort": {**results.settings["cohort"], "harmonise": harmonise}}))
+    assert words in told
+    assert told.count("harmonised") == 1
+    assert "harmonised" not in methods_paragraph(results)  # not known

@@ -101,3 +101,17 @@ def test_a_researchers_own_column_is_examined_and_told(tmp_path: Path) -> None:
     assert "Examined beside the paper's features: texture, which duet does not write." in made.notes
     with pytest.raises(BadSettings, match="'age' is a column of both tables"):
         cohort_table([pair("A", "2024-01-01", age=3.0)], table, CohortSettings())
+
+
+def test_scanners_are_told_of_each_cycle_and_only_wanted_where_features_are_harmonised(tmp_path: Path) -> None:
+    told = clinical(tmp_path, "patient_id,therapy_date,scanner\nA,2024-02-01,Vision\nB,2024-02-01,")
+    pairs = [pair("A", "2024-01-01"), pair("B", "2024-01-01")]
+    for harmonise in ("", "scanner"):
+        assert cohort_table(pairs, told, CohortSettings(harmonise=harmonise)).facts["scanner"] == ("Vision", None)
+    none = clinical(tmp_path, "patient_id,therapy_date\nA,2024-02-01")
+    assert "scanner" not in cohort_table(pairs, none, CohortSettings()).facts
+    with pytest.raises(BadSettings, match="harmonise: the clinical table has no column 'scanner'; add it"):
+        cohort_table(pairs, none, CohortSettings(harmonise="scanner"))
+    for wrong in ("sex", "Scanner", "radionuclide"):
+        with pytest.raises(ValueError, match='harmonise: expected "" or "scanner"'):
+            CohortSettings(harmonise=wrong)

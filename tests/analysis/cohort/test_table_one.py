@@ -27,6 +27,7 @@ TABLE = CohortTable(
         "activity_gbq": ("7.4", "6.5", None, "8.0"),
         "radionuclide": ("Lu-177", "Y-90", "Lu-177", "Lu-177"),
         "hsct": (None, None, None, None),
+        "scanner": ("B", "A", "B", "B"),
     },
     lesion_counts={"FDG medullary concordant": np.array([0.0, 12.0, NAN, 3.0])},
 )
@@ -55,6 +56,7 @@ def test_other_clinical_columns_are_counted_once_a_cycle() -> None:
 def test_facts_are_numbers_where_they_all_are_and_else_words() -> None:
     assert ROWS["Activity [GBq]"] == ("7.40 (6.50 to 8.00)", "1 of 4")
     assert ROWS["Radionuclide"] == ("Lu-177 3 (75 %); Y-90 1 (25 %)", "0")
+    assert ROWS["Scanner"] == ("B 3 (75 %); A 1 (25 %)", "0")
     assert ROWS["Subtype of myeloma"] == ("IgG 1 (50 %); IgA 1 (50 %)", "1 of 3")
     assert ROWS["Stem cell transplant with the therapy"] == ("–", "4 of 4")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from chance_cohorts import cohort, noise, planted
 
+from analysis.cohort.combat import harmonised
 from analysis.cohort.tree_arrays import MISSING
 from analysis.cohort.tree_fit import MOST_BINS, Growth, binned, draws, hold_out, kept
 from analysis.cohort.tree_labels import question
@@ -125,3 +126,54 @@ def test_trees_that_cannot_be_grown_are_refused(wrong: dict[str, int]) -> None:
 def test_other_depths_add_up_as_well(depth: int) -> None:
     made = held(noise(2, rows=80, patients=70), growth=replace(GROWTH, depth=depth, penalty=0.0))[2]
     np.testing.assert_allclose(made.shap.sum(axis=1), (made.risk - made.base).mean(axis=0), atol=1e-9)
+
+
+def test_bins_of_many_features_are_those_of_each() -> None:
+    """Against the definition, value by value: ties, gaps, nothing but gaps, and more than 64 values."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(6, 200)).round(1)
+    x[1], x[2], x[3, rng.random(200) < 0.9] = np.nan, 4.0, np.nan
+    x[4] = rng.normal(size=200)
+    made = binned(x)
+    for k in (0, 1, 2, 3, 5):
+        different, codes = np.unique(x[k, ~np.isnan(x[k])], return_inverse=True)
+        assert len(different) <= MOST_BINS
+        np.testing.assert_array_equal(made.codes[k, ~np.isnan(x[k])], codes)
+        assert (made.codes[k, np.isnan(x[k])] == MISSING).all()
+        for bounds in (made.lowest, made.highest):
+            np.testing.assert_array_equal(bounds[k], np.append(different, np.zeros(MOST_BINS - len(different))))
+    for k in range(6):
+        for whole, own in zip(made, binned(x[k : k + 1]), strict=True):
+            np.testing.assert_array_equal(whole[k], own[0])
+
+
+@pytest.mark.parametrize("target", [Target.RESPONSE, Target.OS])
+def test_each_fold_sees_features_as_its_training_rows_harmonise_them(target: Target) -> None:
+    """One fold at a time, with features harmonised and binned by hand, gives what all folds at once give."""
+    table = noise(6)
+    x, batches = np.exp(values(table)), np.tile(np.arange(24) % 2, (10, 1))
+    asked = question(table, target, Rule.COMPLETE)
+    growth = replace(GROWTH, penalty=0.0)
+    drawn = draws(asked, Folds.GROUPED, growth, 10, np.random.default_rng(1), 2)
+    made = hold_out(asked, binned(x), drawn, growth, batches)
+    for repeat, one in enumerate(drawn):
+        for fold in range(len(one.inner)):
+            out = one.outer == fold
+            alone = binned(harmonised(x, batches, ~out[None]).values[0])
+            np.testing.assert_array_equal(made.risk[repeat, out], hold_out(asked, alone, [one], growth).risk[0, out])
+
+
+def test_held_out_values_change_no_tree_of_their_fold() -> None:
+    """Harmonised: the nodes of a fold's tree predict the same, whatever its held-out rows hold."""
+    table = noise(7)
+    x, batches = np.exp(values(table)), np.tile(np.arange(24) % 2, (10, 1))
+    asked = question(table, Target.RESPONSE, Rule.COMPLETE)
+    drawn = draws(asked, Folds.GROUPED, GROWTH, 10, np.random.default_rng(1), 1)
+    growth = replace(GROWTH, penalty=0.0)
+    before = hold_out(asked, binned(x), drawn, growth, batches).predicted.value[0]
+    for fold in range(5):
+        other = x.copy()
+        other[:, drawn[0].outer == fold] *= 40
+        after = hold_out(asked, binned(other), drawn, growth, batches).predicted.value[0]
+        np.testing.assert_array_equal(after[fold], before[fold])
+        assert not np.array_equal(after, before)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from chance_cohorts import noise, planted
 
+from analysis.cohort import tree_null
 from analysis.cohort.tree_fit import Growth, binned, draws, hold_out
 from analysis.cohort.tree_labels import question
 from analysis.cohort.tree_null import (
@@ -154,3 +155,24 @@ def test_noise_beside_a_strong_feature_is_not_taken_for_a_finding() -> None:
         beside.append(found.size_p[others].min())
     assert np.sum(np.array(beside) <= 0.05) <= 3  # binomial of 12 and 0.05: 1 in 500 beyond
     assert np.sum(np.array(beside) <= 0.05) <= np.sum(np.array(plain) <= 0.05)
+
+
+def test_a_value_keeps_its_scanner_wherever_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a leading feature its values move with the outcomes, and were still measured where they were."""
+    table = noise(1)
+    batches = np.tile(np.arange(24) % 3, (10, 1))
+    one = replace(trial(table, repeats=1), batches=batches, tied=(2, 5))
+    seen = []
+
+    def spied(asked, features, drawn, growth, batches):
+        seen.append((features.values, batches))
+        return hold_out(asked, features, drawn, growth, batches)
+
+    monkeypatch.setattr(tree_null, "hold_out", spied)
+    under_null(one, 0)
+    without(one, 4)
+    scanner_of = dict(zip(one.features.values.ravel(), batches.ravel(), strict=True))
+    for values, given in seen:
+        np.testing.assert_array_equal(given, np.vectorize(scanner_of.get)(values))
+    assert (seen[0][1][[2, 5]] != batches[[2, 5]]).any()
+    assert seen[1][1].shape[1] < 24
