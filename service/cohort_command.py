@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from analysis.cohort.pairs import PairFeatures, read_pairs
-from analysis.cohort.values import Results, Rule
+from analysis.cohort.values import Endpoint, Results, Rule
 from analysis.errors import BadSettings
 from analysis.ports import Progress
 from service.cohort_inputs import CohortSection, clinical_table, cohort_section, pairs_of_cases
@@ -46,8 +47,10 @@ def report_into(settings: Settings, asked: Asked, out: Path, progress: Progress)
     clinical = clinical_table(section.clinical)
     pairs = _pairs(settings, asked.features)
     results = analysed(pairs, clinical, section, progress)
+    progress("Writing the report", 0.92)
     out.mkdir(parents=True, exist_ok=True)
     write_results(results, out, number=0, made_at=datetime.now(UTC))
+    progress("Done", 1.0)
     return summary(results)
 
 
@@ -64,11 +67,18 @@ def summary(results: Results) -> tuple[str, ...]:
     """What a person at the terminal should know at once."""
     table = results.table
     tested = [row for row in results.response if row.rule is Rule.COMPLETE and row.test != "none"]
-    below = sum(row.p < 0.05 for row in tested)
-    lines = [
-        f"{len(table)} treatment cycles of {len(set(table.patients))} patients, {len(table.columns)} features.",
-        f"Response: {below} of {len(tested)} features with p < .05, where chance alone gives about {0.05 * len(tested):.1f}.",
-    ]
+    lines = [f"{len(table)} treatment cycles of {len(set(table.patients))} patients, {len(table.columns)} features."]
+    if tested:
+        below, chance = sum(row.p < 0.05 for row in tested), 0.05 * len(tested)
+        lines.append(f"Response: {below} of {len(tested)} features with p < .05, where chance alone gives about {chance:.1f}.")
+    for endpoint in Endpoint:
+        rows = [split.row for split in results.splits if split.row.endpoint is endpoint and split.row.landmark_days == 0]
+        known = [row.logrank_p for row in rows if not math.isnan(row.logrank_p)]
+        if known:
+            below, chance = sum(p < 0.05 for p in known), 0.05 * len(known)
+            lines.append(
+                f"{endpoint}: {below} of {len(known)} features with p < .05, where chance alone gives about {chance:.1f}."
+            )
     return (*lines, *table.notes)
 
 

@@ -53,7 +53,15 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 NO_INPUTS = "inputs absent: ../shared/data"
 NO_PEER = re.compile(r"peer absent: ([^']+)")
 # These last longest. Whoever runs the files on two cores begins with them, or one core waits for the other at the end.
-LONGEST = ("test_journey.py", "test_reading_room.py", "test_fuzz.py", "test_release_node.py", "test_cli.py")
+LONGEST = (
+    "test_cohort_journey.py",
+    "test_journey.py",
+    "test_reading_room.py",
+    "test_fuzz.py",
+    "test_release_node.py",
+    "test_cli.py",
+    "test_cohort_keeper.py",
+)
 
 
 def find_program(name: str) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
@@ -21,6 +22,7 @@ WIDTH = 6.85  # inches between the margins of an A4 page
 INK, SOFT, FAINT = "#1f2933", "#5b6772", "#d5dbe1"
 HIGH, LOW = "#c8580a", "#1f66a8"  # orange and blue: told apart without red and green
 HIGH_PALE, LOW_PALE = "#f2b98b", "#a9c9e6"
+MOST_DOTS = 300  # of a group; more would be a blot, and megabytes
 LONGEST_NAME = 50
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -118,6 +120,19 @@ def widest(figure: Figure, texts: Sequence[str], size: float) -> float:
         widths.append(probe.get_window_extent().width / figure.dpi)
     probe.remove()
     return max(widths, default=0.0)
+
+
+def drawn(values: FloatArray) -> npt.NDArray[np.int64]:
+    """Which values are drawn as dots: all up to MOST_DOTS, else as many evenly over their order, both ends among them."""
+    if values.size <= MOST_DOTS:
+        return np.arange(values.size)
+    places = np.linspace(0, values.size - 1, MOST_DOTS).round().astype(np.int64)
+    return np.sort(np.argsort(values, kind="stable")[places])
+
+
+def dots_sentence(most: int) -> str:
+    """What a figure says where a group has so many values at most; empty where all are drawn."""
+    return f" Of more than {MOST_DOTS} dots {MOST_DOTS} are drawn, evenly over their order." if most > MOST_DOTS else ""
 
 
 def swarm_offsets(places: FloatArray, distance: float, room: float) -> FloatArray:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.cohort.figures import HIGH, INK, LOW, SOFT, box, canvas, shortened, styled, swarm_offsets
+from analysis.cohort.figures import HIGH, INK, LOW, SOFT, box, canvas, drawn, shortened, styled, swarm_offsets
 from analysis.cohort.figures_forest import Mark, Panel, forest, mark_words
 from analysis.cohort.report_numbers import MISSING, p_value, unit_of
 from analysis.cohort.values import Column, ResponseRow
@@ -78,8 +78,9 @@ def _strip(axes: Axes, column: Column, response: FloatArray) -> None:
     axes.set_ylim(low - 0.08 * span, high + 0.08 * span)
     axes.set_xlim(-0.55, len(groups) - 0.45)
     for place, (_, colour, values) in enumerate(groups):
-        offsets = swarm_offsets(values / span * 14, 0.55, 1.2) / 4.2
-        axes.plot(place + offsets, values, "o", ms=3.4, mfc=colour, mec="white", mew=0.4, alpha=0.75, zorder=2)
+        dots = values[drawn(values)]
+        offsets = swarm_offsets(dots / span * 14, 0.55, 1.2) / 4.2
+        axes.plot(place + offsets, dots, "o", ms=3.4, mfc=colour, mec="white", mew=0.4, alpha=0.75, zorder=2)
         if place < 2:
             _mean(axes, place, values)
     axes.set_xticks(

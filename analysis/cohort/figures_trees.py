@@ -21,6 +21,7 @@ from analysis.cohort.figures import (
     WIDTH,
     box,
     canvas,
+    drawn,
     shortened,
     styled,
     swarm_offsets,
@@ -73,10 +74,12 @@ def _swarms(axes: Axes, swarm: Swarm, rows: Sequence[TreeRow]) -> None:
     axes.axvline(0, color=SOFT, lw=0.7, zorder=1)
     for row, place in enumerate(places):
         shap, values = swarm.shap[:, place], swarm.values[:, place]
-        seen = ~np.isnan(shap)
+        colours, known = _colours(values), np.flatnonzero(~np.isnan(shap))
+        seen = known[drawn(shap[known])]
         offsets = swarm_offsets(shap[seen] / far * 10, 0.33, 1.3) / 3.4
-        colours = _colours(values[seen])
-        axes.scatter(shap[seen], row + offsets, s=7, c=colours, linewidths=0.25, edgecolors="white", zorder=3)
+        axes.scatter(
+            shap[seen], row + offsets, s=7, c=[colours[place] for place in seen], linewidths=0.25, edgecolors="white", zorder=3
+        )
     axes.locator_params(axis="x", nbins=5, prune="both")
     axes.set_xlabel("SHAP of each held-out cycle", labelpad=2)
 

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from itertools import pairwise
 
+from analysis.cohort.figures import dots_sentence
 from analysis.cohort.figures_forest import ROWS_ON_A_PAGE
 from analysis.cohort.figures_response import response_forest, strips
 from analysis.cohort.report_numbers import counted, fixed
@@ -109,7 +110,7 @@ def _strips(results: Results) -> tuple[Block, ...]:
             ),
             shows=(
                 "Each dot is a cycle; the line is the mean of its group and the whisker the 95 % t interval of that mean "
-                "(three values or more)."
+                f"(three values or more).{dots_sentence(len(results.table))}"
             ),
             shows_not=(
                 f"It does not show typical features: taking the smallest of {tests} p values is selection, and a second "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from analysis.cohort.figures import dots_sentence
 from analysis.cohort.figures_trees import SHOWN, performance, shap_ranks
 from analysis.cohort.report_numbers import counted, interval, joined, p_value
 from analysis.cohort.report_rows import main_folds, models, tree_rows
@@ -65,7 +66,7 @@ def _ranks(results: Results, target: Target) -> Iterator[FigureBlock]:
         shows=(
             f"{_leading(len(leading), len(used))} ({_folds(folds)}): SHAP of each held-out cycle, mean |SHAP|, the sign "
             f"(+: higher values raise {raises}), how far folds agree on it, and how often relabelled patients reach that "
-            f"agreement (null p) or that |SHAP|.{diamond}"
+            f"agreement (null p) or that |SHAP|.{diamond}{dots_sentence(len(swarm.shap))}"
         ),
         shows_not=(
             "It does not show causes or a prediction for a patient: SHAP tells what these trees used, and under pure noise "

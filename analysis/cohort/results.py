@@ -37,9 +37,8 @@ def cohort_results(
     leading = leading_findings(response, [split.row for split in survival], settings.rule)
     robustness = robustness_rows(Question(joined=joined, clinical=clinical, settings=settings, table=table), leading)
     trees = tree_results(
-        table, tree_settings(settings), lambda message, part: progress(message.partition(":")[0], 0.3 + 0.65 * part)
+        table, tree_settings(settings), lambda message, part: progress(message.partition(":")[0], 0.3 + 0.6 * part)
     )
-    progress("Done", 1.0)
     return Results(
         table=table,
         response=response,

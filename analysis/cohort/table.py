@@ -119,7 +119,7 @@ def tabulated(joined: Joined, clinical: Clinical, settings: CohortSettings) -> C
     return CohortTable(
         cycles=tuple(cycle.name for cycle in joined.cycles),
         patients=tuple(row.patient_id for row in rows),
-        columns=(*_image_columns(joined.cycles, settings), *_clinical_columns(rows, clinical.columns)),
+        columns=_distinct((*_image_columns(joined.cycles, settings), *_clinical_columns(rows, clinical.columns))),
         response=np.array([NAN if each.responds is None else float(each.responds) for each in judged]),
         follow_up=follow_ups(rows, clinical.columns),
         facts={
@@ -129,6 +129,15 @@ def tabulated(joined: Joined, clinical: Clinical, settings: CohortSettings) -> C
         lesion_counts=_counts(joined.cycles),
         notes=(*clinical.notes, *joined.notes, *_notes(joined.cycles, judged)),
     )
+
+
+def _distinct(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Raises BadSettings where both tables have a column of one name."""
+    names = [column.name for column in columns]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise BadSettings(f"{twice!r} is a column of both tables, the features and the clinical one; take it out of one.")
+    return columns
 
 
 def _notes(cycles: Sequence[Cycle], judged: Sequence[Judged]) -> list[str]:
@@ -148,7 +157,7 @@ def _image_columns(cycles: Sequence[Cycle], settings: CohortSettings) -> list[Co
     absent = [name for name in settings.features if all(name not in cycle.pair.features for cycle in cycles)]
     if absent:
         raise BadSettings(f"[cohort] features: no pair has a feature {absent[0]!r}; write it as in features.csv.")
-    there = dict.fromkeys(name for cycle in cycles for name in cycle.pair.features)
+    there: dict[str, None] = dict.fromkeys(name for cycle in cycles for name in cycle.pair.features)
     return [
         Column(name=name, unit=unit_of(name), values=np.array([cycle.pair.features.get(name, NAN) for cycle in cycles]))
         for name in wanted(settings.features, there)

@@ -14,6 +14,7 @@ from service.cohort_inputs import CohortSection
 from service.journal import Journal, open_journal
 from service.tables import JobState, jobs
 
+COLUMNS = 12  # of features.csv: keys, and features enough for a report
 QUICK = {"permutations": 19, "resamples": 3, "repeats": 1, "relabelings": 3}
 
 
@@ -33,15 +34,16 @@ def known_cohort(folder: Path, seed: int = 1, cycles: int = 24) -> KnownCohort:
     data.mkdir(parents=True)
     (folder / "clinical.csv").write_text(made.clinical_csv)
     journal = open_journal("", data)
-    rows = list(csv.DictReader(io.StringIO(made.features_csv)))
-    for number, row in enumerate(rows[:cycles], start=1):
+    for number, row in enumerate(rows_of(seed)[:cycles], start=1):
         add_case(journal, data, f"2.25.{number}", row)
     section = CohortSection(clinical=folder / "clinical.csv", quiet_s=0.1, **QUICK)
     return KnownCohort(data=data, journal=journal, section=section)
 
 
 def rows_of(seed: int = 1) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(invented_cohort(seed).features_csv)))
+    """The rows of features.csv of an invented cohort, with its first columns."""
+    rows = csv.DictReader(io.StringIO(invented_cohort(seed).features_csv))
+    return [dict(list(row.items())[:COLUMNS]) for row in rows]
 
 
 def add_case(journal: Journal, data: Path, uid: str, row: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from figure_texts import cut_off, overlapping
 from matplotlib.figure import Figure
 
-from analysis.cohort.figures import box, canvas, pdf_of, shortened, styled, svg_of, swarm_offsets, widest
+from analysis.cohort.figures import MOST_DOTS, box, canvas, drawn, pdf_of, shortened, styled, svg_of, swarm_offsets, widest
 
 
 @styled()
@@ -87,3 +87,12 @@ def test_a_longer_text_is_wider_and_a_dollar_is_a_dollar() -> None:
         figure = canvas(1.0)
         assert widest(figure, ["a"], 7) < widest(figure, ["a", "a longer one"], 7)
         assert widest(figure, ["$a$"], 7) > 2 * widest(figure, ["a"], 7)
+
+
+def test_of_many_values_the_dots_keep_the_ends_and_the_middle() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 10_001)
+    dots = values[drawn(values)]
+    assert dots.size == MOST_DOTS
+    assert (dots.min(), dots.max()) == (values.min(), values.max())
+    assert abs(np.median(dots) - np.median(values)) < 0.02
+    assert sorted(drawn(values[:20]).tolist()) == list(range(20))

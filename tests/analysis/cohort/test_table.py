@@ -85,12 +85,22 @@ def test_a_table_without_any_match_is_refused(tmp_path: Path) -> None:
 
 def test_an_extra_feature_that_no_pair_has_is_refused(tmp_path: Path) -> None:
     table = clinical(tmp_path, "patient_id,therapy_date\nA,2024-02-01")
-    assert (
-        cohort_table([pair("A", "2024-01-01", **{NAME: 1, "x": 2})], table, CohortSettings(features=("x",))).column("x").values
-        == 2
-    )
+    pairs = [pair("A", "2024-01-01", **{NAME: 1, "SUVmean[FDG liver]": 2})]
+    assert len(cohort_table(pairs, table, CohortSettings()).columns) == 1
+    chosen = cohort_table(pairs, table, CohortSettings(features=("SUVmean[FDG liver]",)))
+    assert chosen.column("SUVmean[FDG liver]").values == 2
     with pytest.raises(BadSettings, match="'y'"):
         cohort_table([pair("A", "2024-01-01")], table, CohortSettings(features=("y",)))
+
+
+def test_a_researchers_own_column_is_examined_and_told(tmp_path: Path) -> None:
+    table = clinical(tmp_path, "patient_id,therapy_date,age\nA,2024-02-01,60")
+    features = {"Count[FDG medullary concordant]": 3.0, "texture": 2.0}
+    made = cohort_table([pair("A", "2024-01-01", **features)], table, CohortSettings())
+    assert [column.name for column in made.columns] == ["texture", "age"]
+    assert "Examined beside the paper's features: texture, which duet does not write." in made.notes
+    with pytest.raises(BadSettings, match="'age' is a column of both tables"):
+        cohort_table([pair("A", "2024-01-01", age=3.0)], table, CohortSettings())
 
 
 def test_scanners_are_told_of_each_cycle_and_only_wanted_where_features_are_harmonised(tmp_path: Path) -> None:
