@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
@@ -19,6 +21,20 @@ from analysis.errors import BadSettings
 Raw = str | float | date | None
 """A cell as its file holds it: text (of CSV), or the number or date of a spreadsheet; None where it is empty."""
 
+# What openpyxl raises of a damaged file, as found by damaging one in many ways.
+DAMAGED = (
+    InvalidFileException,
+    zipfile.BadZipFile,
+    zlib.error,
+    ParseError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+)
 MOST_ROWS = 200_000
 
 
@@ -72,20 +88,26 @@ def _csv(path: Path) -> Iterator[tuple[int, list[Raw]]]:
 
 
 def _xlsx(path: Path) -> Iterator[tuple[int, list[Raw]]]:
+    content = path.read_bytes()  # where the file cannot be read at all, that is the disk's error and not the table's
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise BadSettings(f"{path} is no readable XLSX file ({error}); save it anew, or as CSV UTF-8.") from None
+        rows = _sheet(path, content)
+    except DAMAGED as error:
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise BadSettings(f"{path} is no readable XLSX file ({what}); save it anew, or as CSV UTF-8.") from None
+    for number, cells in enumerate(rows, start=1):
+        yield number, [_cell(path, number, cell) for cell in cells]
+
+
+def _sheet(path: Path, content: bytes) -> list[tuple[object, ...]]:
+    """All rows of the one sheet, or of the one named "clinical". Raises BadSettings, and what DAMAGED names."""
+    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     try:
-        if len(book.worksheets) != 1:
-            named = [sheet for sheet in book.worksheets if sheet.title.lower() == "clinical"]
-            if len(named) != 1:
-                raise BadSettings(f"{path} holds {len(book.worksheets)} sheets; name the one to be read 'clinical'.")
-            sheet = named[0]
-        else:
-            sheet = book.worksheets[0]
-        for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-            yield number, [_cell(path, number, cell) for cell in cells]
+        sheets = book.worksheets
+        if len(sheets) > 1:
+            sheets = [sheet for sheet in sheets if sheet.title.lower() == "clinical"]
+        if len(sheets) != 1:
+            raise BadSettings(f"{path} holds {len(book.worksheets)} sheets; name the one to be read 'clinical'.")
+        return list(sheets[0].iter_rows(values_only=True))
     finally:
         book.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -174,3 +175,23 @@ def test_the_example_file_is_right_and_has_every_column() -> None:
 def test_a_table_is_written_and_read_in_utf8(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "\ufeffpatient_id,therapy_date\nÄ,2024-03-01")
     assert read_clinical(path, TODAY).rows[0].patient_id == "Ä"
+
+
+def test_a_spreadsheet_that_was_damaged_anywhere_is_refused_or_read_and_nothing_else(tmp_path: Path) -> None:
+    """Bytes changed and the end cut off, as disks and mail do it."""
+    path = tmp_path / "clinical.xlsx"
+    book = openpyxl.Workbook()
+    for row in ([column.name for column in COLUMNS], ["A", TODAY, "M", 61, 80.5]):
+        book.active.append(row)
+    book.save(path)
+    whole, chance, refused = path.read_bytes(), random.Random(1), 0
+    for _ in range(150):
+        damaged = bytearray(whole[: chance.choice([len(whole), chance.randrange(len(whole))])])
+        for _ in range(chance.choice([1, 5, 30])):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_clinical(path, TODAY)
+        except BadSettings:
+            refused += 1
+    assert refused > 50
