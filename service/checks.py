@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
 from service.anatomy_models import anatomy_in_use
+from service.cohort_inputs import clinical_table, cohort_section
 from service.config import Settings, load
 from service.journal import open_journal
 from service.models import installed, models_of
@@ -43,6 +44,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     yield from _weights(settings)
     for tracer in Tracer:
         yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
+    yield _tell("cohort", lambda: _cohort(settings))
     yield _tell("anatomy", lambda: anatomy_in_use(settings))
     yield _tell("GPU", lambda: _gpu(settings))
 
@@ -62,6 +64,7 @@ def _settings(settings: Settings) -> str:
     objects_of(settings)
     analysis_of(settings)
     models_of(settings)
+    cohort_section(settings)
     without = f"; without effect in this version: {', '.join(settings.unheeded)}" if settings.unheeded else ""
     return f"{settings.source}; AE title {settings.node.ae_title}{without}"
 
@@ -129,6 +132,14 @@ def _lesions(settings: Settings, tracer: Tracer) -> str:
     if fault:
         raise ModelUnavailable(f"[segmentation] asks for the network {name}, and cases are held as not run: {fault}")
     return f"found by {name} ({wanted.method(tracer)})"
+
+
+def _cohort(settings: Settings) -> str:
+    """Whether the clinical table can be read as it is. Raises BadSettings."""
+    section = cohort_section(settings)
+    if section.clinical is None:
+        return "no clinical table is set, so the node makes no report of its cohort"
+    return f"{len(clinical_table(section.clinical).rows)} treatment cycles in {section.clinical}"
 
 
 def _gpu(settings: Settings) -> str:

@@ -19,7 +19,7 @@ from service.cohort_making import MadeVersion, VersionJob, make_version
 from service.cohort_positions import report_positions
 from service.cohorts import CohortRow
 from service.journal import Journal
-from service.logs import logger
+from service.logs import logger, to_standard_error
 from service.postings import posting_of
 from service.worker import Refusal, attempt, backoff
 
@@ -171,6 +171,7 @@ def _begin(job: VersionJob, mark: str) -> _Child:
 
 def _make(job: VersionJob, answer: Connection) -> None:
     """In the child: the version, or why there is none."""
+    to_standard_error()
     answer.send(attempt(partial(make_version, job, lambda _message, _fraction: None)))
 
 

@@ -69,3 +69,16 @@ def test_anatomy_is_found_by_rules_unless_totalsegmentator_is_demanded(tmp_path:
     assert (fault, sentence.startswith("found by rules: no TotalSegmentator in ")) == (False, True)
     demanded = 'auto"\n[segmentation]\nanatomy = "totalsegmentator'
     assert lines(tmp_path, device=demanded)["anatomy"][0]
+
+
+def test_the_clinical_table_has_a_line_and_a_wrong_one_is_a_fault(tmp_path: Path) -> None:
+    assert lines(tmp_path)["cohort"] == (False, "no clinical table is set, so the node makes no report of its cohort")
+    table, config = tmp_path / "clinical.csv", tmp_path / "duet.toml"
+    config.write_text(config.read_text() + f'[cohort]\nclinical = "{table}"\n')
+    table.write_text("patient_id,therapy_date\nA,2024-01-01\n")
+    found = {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
+    assert found["cohort"] == (False, f"1 treatment cycles in {table}")
+    table.write_text("patient_id,therapy_date\nA,2024-01-32\n")
+    found = {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
+    assert found["cohort"][0]
+    assert "row 2, column therapy_date" in found["cohort"][1]
