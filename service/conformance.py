@@ -25,8 +25,9 @@ from dicom_io.packaging import AI_RESULTS
 from dicom_io.seg_reader import LABELMAP_STORAGE
 from service.config import NodeSettings
 from service.intake import IntakeSettings
+from service.keeping import STATUSES
 from service.outbox import WARNINGS, DeliverySettings
-from service.receiver import MAXIMUM_PDU, STATUSES, ReceiverSettings
+from service.receiver import MAXIMUM_PDU, ReceiverSettings
 
 MEASURED = (PositronEmissionTomographyImageStorage, CTImageStorage, *ENHANCED)
 UNCOMPRESSED = (
