@@ -25,6 +25,7 @@ from service.journal import Journal, open_journal
 from service.logs import logger
 from service.outbox import DeliverySettings, Destination, Outbox
 from service.receiver import Receiver, ReceiverSettings
+from service.retrieval import Archive
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -72,6 +73,14 @@ def destinations_of(settings: Settings) -> tuple[Destination, ...]:
     if len(set(names)) < len(names):
         raise BadSettings(f"{settings.source}: two [[destination]] bear one name; deliveries are remembered by it.")
     return destinations
+
+
+def archives_of(settings: Settings) -> tuple[Archive, ...]:
+    """Every [[archive]]. Raises BadSettings where two bear one name."""
+    archives = settings.sections("archive", Archive)
+    if len({archive.name for archive in archives}) < len(archives):
+        raise BadSettings(f"{settings.source}: two [[archive]] bear one name; a command names one of them.")
+    return archives
 
 
 class Node:

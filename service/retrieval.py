@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -9,6 +10,7 @@ from enum import StrEnum
 from service.bounds import check_ae_title, check_not_negative, check_positive, dicom_address
 
 IMAGES = ("PT", "CT")  # what is moved of a study
+_UID = re.compile(r"[0-9.]{1,64}")
 _WILD = set("*?\\")
 _SUSPICIOUS = 50  # an archive that answers a multiple of it, 100 or more, may have stopped there
 
@@ -90,7 +92,7 @@ class RetrievalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One row of a list: exactly one of three identifiers, and the days between which a study may lie, both included."""
+    """One row of a list: what a study must bear, one identifier or more, and the days between which it may lie, both included."""
 
     patient_id: str = ""
     accession: str = ""
@@ -100,20 +102,22 @@ class Wanted:
     last: date | None = None
 
     def __post_init__(self) -> None:
-        given = [each for each in (self.patient_id, self.accession, self.study_uid) if each]
-        if len(given) != 1:
+        if not (self.patient_id or self.accession or self.study_uid):
             raise ValueError("one of patient_id, accession and study_uid is to be given")
-        if _WILD & set(given[0]):
-            raise ValueError("an identifier with *, ? or a backslash is a pattern to an archive, so it cannot be asked for")
+        if _WILD & set(self.patient_id + self.accession):
+            raise ValueError(
+                "patient_id or accession with *, ? or a backslash is a pattern to an archive and cannot be asked for"
+            )
+        if self.study_uid and not _UID.fullmatch(self.study_uid):
+            raise ValueError(f"study_uid has digits and dots, at most 64, not {self.study_uid!r}")
         if self.first is not None and self.last is not None and self.first > self.last:
             raise ValueError(f"the window ends on {self.last}, before it begins on {self.first}")
 
     @property
     def label(self) -> str:
         """What the row asks for, in words for a person."""
-        if self.patient_id:
-            return self.patient_id
-        return f"accession {self.accession}" if self.accession else f"study {self.study_uid}"
+        named = (("", self.patient_id), ("accession ", self.accession), ("study ", self.study_uid))
+        return ", ".join(f"{kind}{word}" for kind, word in named if word)
 
     def holds(self, study: StudyAnswer) -> bool:
         """Whether an answer is what was asked for: an archive may ignore a key, and answer of other patients."""

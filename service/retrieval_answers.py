@@ -56,9 +56,8 @@ def _range(first: date | None, last: date | None) -> str:
 
 
 def _identifiers(wanted: Wanted) -> dict[str, str]:
-    if wanted.patient_id:
-        return {"PatientID": wanted.patient_id}
-    return {"AccessionNumber": wanted.accession} if wanted.accession else {"StudyInstanceUID": wanted.study_uid}
+    keys = {"PatientID": wanted.patient_id, "AccessionNumber": wanted.accession, "StudyInstanceUID": wanted.study_uid}
+    return {keyword: word for keyword, word in keys.items() if word}
 
 
 def _study(ds: Dataset) -> StudyAnswer:
@@ -100,9 +99,7 @@ def _series(link: Link, study_uid: str, ds: Dataset) -> SeriesAnswer:
         unlisted = max(0, counted - len(objects))
     else:
         unlisted = int(answers.cut_off and len(objects) == len(answers.found))  # one at least, and nobody knows how many
-    return SeriesAnswer(
-        series_uid=series_uid, modality=_word(ds, "Modality"), objects=frozenset(objects), unlisted=unlisted
-    )
+    return SeriesAnswer(series_uid=series_uid, modality=_word(ds, "Modality"), objects=frozenset(objects), unlisted=unlisted)
 
 
 def _by_number(link: Link, keys: Mapping[str, str], listed: Sequence[Dataset], counted: int | None) -> set[str]:

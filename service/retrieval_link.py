@@ -71,6 +71,7 @@ class Link:
     def __init__(self, archive: Archive, ae_title: str, keeper: Keeper | None = None) -> None:
         self.archive, self._ae_title, self._keeper = archive, ae_title, keeper
         self._assoc: Any = None
+        self._abandoned = False
 
     def __enter__(self) -> Link:
         return self
@@ -87,6 +88,12 @@ class Link:
         assoc, self._assoc = self._assoc, None
         if assoc is not None and assoc.is_established:
             assoc.release()
+
+    def abandon(self) -> None:
+        """From another thread: end at once whatever is being done."""
+        self._abandoned = True
+        if self._assoc is not None:
+            self._assoc.abort()
 
     def find(self, level: Level, keys: Mapping[str, str]) -> Answers:
         """C-FIND; asked again where the association breaks. Raises ArchiveError."""
@@ -114,6 +121,8 @@ class Link:
                 time.sleep(self.archive.again_s * 2 ** (attempt - 1))
 
     def _open(self) -> Any:
+        if self._abandoned:
+            raise ArchiveError("The command was ended.")
         if self._assoc is None or not self._assoc.is_established:
             self._assoc = self._associate()
         return self._assoc
@@ -128,7 +137,7 @@ class Link:
         for sop_class in STORED if get else ():
             for syntax in SYNTAXES:
                 ae.add_requested_context(sop_class, syntax)
-        roles = [build_role(sop_class, scp_role=True) for sop_class in STORED] if get else []
+        roles: list[Any] = [build_role(sop_class, scp_role=True) for sop_class in STORED] if get else []
         handlers = [*PROMPT, *(self._keeper.handlers if self._keeper is not None else ())]
         called, host, port = self.archive.address
         assoc = ae.associate(host, port, ae_title=called, ext_neg=roles, evt_handlers=handlers)
@@ -216,8 +225,8 @@ class Link:
             return ""
         if code == UNKNOWN_DESTINATION:
             return (
-                f"{name} does not know the move destination {self.destination} (status 0xA801); enter this AE title there, with "
-                "the address and port of this node."
+                f"{name} does not know the move destination {self.destination}, or cannot reach it (status 0xA801); enter this AE "
+                "title there, with the address and port of this node."
             )
         failed = status.get("NumberOfFailedSuboperations", None)
         todo = "" if self.archive.method is Method.GET else self._see_both_sides()

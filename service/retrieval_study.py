@@ -82,7 +82,6 @@ def _bring_all(link: Link, study: StudyAnswer, there: Contents, shelf: Shelf, te
     """Round after round; returns what is here at the end, and the archive's words where something is missing."""
     here, sentence = shelf.of(there.objects), ""
     for number in range(len(ROUNDS)):
-        before = here
         outcomes = []
         for request in _requests(study.study_uid, there, here, number):
             outcomes.append(link.bring(ROUNDS[number], request, lambda: tell(len(shelf.of(there.objects)), len(there.objects))))
@@ -92,8 +91,8 @@ def _bring_all(link: Link, study: StudyAnswer, there: Contents, shelf: Shelf, te
             break
         here = _arrived(link, there, shelf, outcomes)
         tell(len(here), len(there.objects))
-        sentence = _words(link, outcomes, new=len(here - before), missing=len(there.objects - here))
-        if here == before and _elsewhere(link, outcomes):
+        sentence = _words(link, outcomes, here=len(here), missing=len(there.objects - here))
+        if not here and _elsewhere(link, outcomes):
             break
     return here, sentence
 
@@ -136,7 +135,7 @@ def _elsewhere(link: Link, outcomes: list[Outcome]) -> bool:
     return link.archive.method is Method.MOVE and all(each.code is not None and not each.sentence for each in outcomes)
 
 
-def _words(link: Link, outcomes: list[Outcome], *, new: int, missing: int) -> str:
+def _words(link: Link, outcomes: list[Outcome], *, here: int, missing: int) -> str:
     """Why something is missing after a round."""
     if not missing:
         return ""
@@ -144,9 +143,9 @@ def _words(link: Link, outcomes: list[Outcome], *, new: int, missing: int) -> st
     if told:
         return told
     name = link.archive.name
-    if new == 0 and _elsewhere(link, outcomes):
+    if not here and _elsewhere(link, outcomes):
         return (
-            f"{name} says that it has sent the objects to {link.destination}, and none has arrived here; see which address it has "
-            "for that AE title: they went elsewhere, or are still on their way."
+            f"{name} says that it has sent the objects to {link.destination}, and none has arrived here; see which address it "
+            "has for that AE title: they went elsewhere, or are still on their way."
         )
     return f"{name} says that it has sent all, and {missing} object(s) have not arrived."

@@ -32,9 +32,9 @@ COUNTED = ("NumberOfSeriesRelatedInstances", "ModalitiesInStudy")
 class ScriptedArchive:
     """An archive with faults. cap: answers to a query at most; cap_status: the status that it then ends with.
 
-    wait_s: before each answer; drops, drops_moves: so many requests (to move) break the association; hides: elements that it does not know;
-    ignores: keys that it does not match; move_status: what it answers to every C-MOVE; lies: it answers Success and sends
-    nothing; leaves_out: objects of each whole series that it does not send, so many times; late_s: sends after its last word.
+    wait_s: before each answer; drops, drops_moves: so many requests (so many that move) break the association; hides: elements
+    that it does not know; ignores: keys that it does not match; move_status: what it answers to every C-MOVE; lies: it answers
+    Success and sends nothing; leaves_out: objects of each whole series that it does not send; late_s: sends after its last word.
     """
 
     datasets: Sequence[Dataset]
@@ -93,12 +93,12 @@ class ScriptedArchive:
     def requests(self, service: str, level: str = "") -> list[Dataset]:
         return [ds for kind, its_level, ds in self.asked if kind == service and level in ("", its_level)]
 
-    def _opened(self, event: Any) -> None:
+    def _opened(self, _event: Any) -> None:
         with self._guard:
             self._open += 1
             self.at_once = max(self.at_once, self._open)
 
-    def _closed(self, event: Any) -> None:
+    def _closed(self, _event: Any) -> None:
         with self._guard:
             self._open -= 1
 
@@ -170,8 +170,8 @@ class ScriptedArchive:
             return
         port = self.destinations.get(event.move_destination.strip())
         if self.move_status:
-            yield "127.0.0.1", port or 9
-            yield 0
+            yield "127.0.0.1", port or 9, {"contexts": _contexts()}
+            yield 1
             yield self.move_status, None
         elif port is None:
             yield None, None
@@ -211,5 +211,3 @@ def _contexts() -> list[Any]:
     for sop_class in STORED:
         ae.add_requested_context(sop_class)
     return ae.requested_contexts
-
-
