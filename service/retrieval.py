@@ -81,7 +81,7 @@ class Archive:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalSettings:
     """[retrieval]. missing_half: when one tracer of a pair has arrived, ask the archives for the other, at most [pairing]
-    max_days away; off, as a node should not query an archive unasked. ask_again_s: until it was found, or can no longer come."""
+    max_days away; off, as a node should not query an archive unasked. ask_again_s: until it has come, or no longer can."""
 
     missing_half: bool = False
     ask_again_s: float = 21600.0
@@ -92,7 +92,7 @@ class RetrievalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One row of a list: what a study must bear, one identifier or more, and the days between which it may lie, both included."""
+    """One row of a list: what a study must bear, one identifier or more, and the days between which it lies, both included."""
 
     patient_id: str = ""
     accession: str = ""

@@ -115,8 +115,8 @@ def _crew(settings: Settings, archive: Archive) -> Iterator[_Crew]:
         with journal_of(settings) as journal:
             if not node_runs(data):
                 raise BadSettings(
-                    f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, or set "
-                    'method = "get" in [[archive]].'
+                    f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, "
+                    'or set method = "get" in [[archive]].'
                 )
             yield _Crew(archive=archive, ae_title=ae_title, shelf=Shelf(journal=journal, data=data), keeper=None)
         return

@@ -204,18 +204,19 @@ class Link:
         get = self.archive.method is Method.GET
         assoc = self._context(GET if get else MOVE, self._asked_by)
         identifier = self._identifier(level, keys)
-        status = Dataset()
+        last = Dataset()
 
         def ask() -> Any:
             return assoc.send_c_get(identifier, GET) if get else assoc.send_c_move(identifier, self.destination, MOVE)
 
         for status, _ in self._answers(assoc, ask):
+            last = status
             tell()
         return Outcome(
-            code=int(status.Status),
-            completed=int(status.get("NumberOfCompletedSuboperations", 0) or 0),
-            failed=int(status.get("NumberOfFailedSuboperations", 0) or 0),
-            sentence=self._wrong(status),
+            code=int(last.Status),
+            completed=int(last.get("NumberOfCompletedSuboperations", 0) or 0),
+            failed=int(last.get("NumberOfFailedSuboperations", 0) or 0),
+            sentence=self._wrong(last),
         )
 
     def _wrong(self, status: Dataset) -> str:
@@ -225,8 +226,8 @@ class Link:
             return ""
         if code == UNKNOWN_DESTINATION:
             return (
-                f"{name} does not know the move destination {self.destination}, or cannot reach it (status 0xA801); enter this AE "
-                "title there, with the address and port of this node."
+                f"{name} does not know the move destination {self.destination}, or cannot reach it (status 0xA801); enter this "
+                "AE title there, with the address and port of this node."
             )
         failed = status.get("NumberOfFailedSuboperations", None)
         todo = "" if self.archive.method is Method.GET else self._see_both_sides()

@@ -34,7 +34,7 @@ class ScriptedArchive:
 
     wait_s: before each answer; drops, drops_moves: so many requests (so many that move) break the association; hides: elements
     that it does not know; ignores: keys that it does not match; move_status: what it answers to every C-MOVE; lies: it answers
-    Success and sends nothing; leaves_out: objects of each whole series that it does not send; late_s: sends after its last word.
+    Success and sends nothing; leaves_out: objects of each whole series that it does not send; late_s: sends after its end.
     """
 
     datasets: Sequence[Dataset]
