@@ -29,7 +29,7 @@ STATUSES = {
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Keeper:
+class StoreHandler:
     """Keeps each object that is stored over associations with these handlers."""
 
     def __init__(self, inbox: Inbox, journal: Journal, free_gb: float) -> None:

@@ -14,7 +14,7 @@ from analysis.errors import BadSettings
 from service.bounds import check_not_negative, check_port, check_positive
 from service.inbox import Inbox
 from service.journal import Journal
-from service.keeping import Keeper
+from service.keeping import StoreHandler
 from service.logs import logger
 from service.sockets import PROMPT
 
@@ -56,7 +56,7 @@ class Receiver:
 
     def __init__(self, ae_title: str, settings: ReceiverSettings, inbox: Inbox, journal: Journal) -> None:
         self._ae_title, self._settings = ae_title, settings
-        self._keeper = Keeper(inbox, journal, settings.free_gb)
+        self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
         self._server: Any = None
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class Receiver:
         handlers: list[Any] = [
             *PROMPT,
             (evt.EVT_REQUESTED, self._on_requested),
-            *self._keeper.handlers,
+            *self._store_handler.handlers,
         ]
         address = (self._settings.host, self._settings.port)
         try:

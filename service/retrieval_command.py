@@ -22,7 +22,7 @@ from service.config import Settings
 from service.desk import journal_of, node_runs
 from service.inbox import Inbox
 from service.journal import open_journal
-from service.keeping import Keeper
+from service.keeping import StoreHandler
 from service.lines import plain
 from service.node import archives_of
 from service.receiver import ReceiverSettings
@@ -30,7 +30,7 @@ from service.retrieval import Archive, ArchiveError, Method, StudyAnswer, Wanted
 from service.retrieval_answers import studies
 from service.retrieval_link import Link
 from service.retrieval_list import day_of, read_list
-from service.retrieval_study import Shelf, fetch
+from service.retrieval_study import Holdings, fetch
 from service.retrieval_table import Row, write_table
 
 T = TypeVar("T")
@@ -85,8 +85,8 @@ class _Crew:
 
     archive: Archive
     ae_title: str
-    shelf: Shelf
-    keeper: Keeper | None
+    holdings: Holdings
+    store_handler: StoreHandler | None
     links: list[Link] = field(default_factory=list)
 
     def each(self, tasks: Iterable[Callable[[Link], T]]) -> Iterator[T]:
@@ -102,7 +102,7 @@ class _Crew:
             self.links.clear()
 
     def _one(self, task: Callable[[Link], T]) -> T:
-        with Link(self.archive, self.ae_title, self.keeper) as link:
+        with Link(self.archive, self.ae_title, self.store_handler) as link:
             self.links.append(link)
             return task(link)
 
@@ -118,14 +118,16 @@ def _crew(settings: Settings, archive: Archive) -> Iterator[_Crew]:
                     f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, "
                     'or set method = "get" in [[archive]].'
                 )
-            yield _Crew(archive=archive, ae_title=ae_title, shelf=Shelf(journal=journal, data=data), keeper=None)
+            yield _Crew(archive=archive, ae_title=ae_title, holdings=Holdings(journal=journal, data=data), store_handler=None)
         return
     inbox = Inbox(data)
     inbox.make_folders()
     journal = open_journal(settings.node.journal, data)
     try:
-        keeper = Keeper(inbox, journal, settings.section("receiver", ReceiverSettings).free_gb)
-        yield _Crew(archive=archive, ae_title=ae_title, shelf=Shelf(journal=journal, data=data), keeper=keeper)
+        store_handler = StoreHandler(inbox, journal, settings.section("receiver", ReceiverSettings).free_gb)
+        yield _Crew(
+            archive=archive, ae_title=ae_title, holdings=Holdings(journal=journal, data=data), store_handler=store_handler
+        )
     finally:
         journal.close()
 
@@ -150,7 +152,7 @@ def _run(crew: _Crew, wanted: Sequence[Wanted], out: Path, progress: Progress) -
     found = {study.study_uid: (answer.wanted, study) for answer in reversed(answers) for study in answer.studies}
     tally = _Tally(progress, len(found))
     rows: dict[str, Row | None] = {}
-    for uid, row in crew.each(partial(_bring, *each, crew.shelf, tally) for each in found.values()):
+    for uid, row in crew.each(partial(_bring, *each, crew.holdings, tally) for each in found.values()):
         rows[uid] = row
         tally.ended(uid, len(rows))
         write_table(out, tuple(_table(crew.archive, answers, rows)))
@@ -170,10 +172,10 @@ def _ask(wanted: Wanted, link: Link) -> _Answer:
     return _Answer(wanted=wanted, studies=found, sentence=doubt, failed=bool(doubt))
 
 
-def _bring(wanted: Wanted, study: StudyAnswer, shelf: Shelf, tally: _Tally, link: Link) -> tuple[str, Row | None]:
+def _bring(wanted: Wanted, study: StudyAnswer, holdings: Holdings, tally: _Tally, link: Link) -> tuple[str, Row | None]:
     """The study's row; None where it has no PET."""
     try:
-        fetched = fetch(link, study, shelf, lambda here, whole: tally.tell(study, here, whole))
+        fetched = fetch(link, study, holdings, lambda here, whole: tally.tell(study, here, whole))
     except ArchiveError as error:
         return study.study_uid, Row(wanted=wanted, study=study, sentence=str(error), failed=True)
     return study.study_uid, None if fetched is None else Row(wanted=wanted, study=study, fetched=fetched)

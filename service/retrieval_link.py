@@ -15,7 +15,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from service.keeping import Keeper
+from service.keeping import StoreHandler
 from service.lines import plain
 from service.logs import logger
 from service.retrieval import Archive, ArchiveError, BrokenError, Level, Method, Outcome
@@ -65,11 +65,11 @@ class Answers:
 class Link:
     """One association with one archive at a time: opened with a request, and anew after it broke.
 
-    keeper: takes what C-GET brings; C-MOVE needs none.
+    store_handler: takes what C-GET brings; C-MOVE needs none.
     """
 
-    def __init__(self, archive: Archive, ae_title: str, keeper: Keeper | None = None) -> None:
-        self.archive, self._ae_title, self._keeper = archive, ae_title, keeper
+    def __init__(self, archive: Archive, ae_title: str, store_handler: StoreHandler | None = None) -> None:
+        self.archive, self._ae_title, self._store_handler = archive, ae_title, store_handler
         self._assoc: Any = None
         self._abandoned = False
 
@@ -94,6 +94,12 @@ class Link:
         self._abandoned = True
         if self._assoc is not None:
             self._assoc.abort()
+
+    def check(self) -> str:
+        """What the archive offers, by negotiation alone. Raises ArchiveError."""
+        self._context(FIND, "C-FIND")
+        self._context(GET if self.archive.method is Method.GET else MOVE, self._asked_by)
+        return f"offers C-FIND and {self._asked_by} at {self.archive.url}"
 
     def find(self, level: Level, keys: Mapping[str, str]) -> Answers:
         """C-FIND; asked again where the association breaks. Raises ArchiveError."""
@@ -138,7 +144,7 @@ class Link:
             for syntax in SYNTAXES:
                 ae.add_requested_context(sop_class, syntax)
         roles: list[Any] = [build_role(sop_class, scp_role=True) for sop_class in STORED] if get else []
-        handlers = [*PROMPT, *(self._keeper.handlers if self._keeper is not None else ())]
+        handlers = [*PROMPT, *(self._store_handler.handlers if self._store_handler is not None else ())]
         called, host, port = self.archive.address
         assoc = ae.associate(host, port, ae_title=called, ext_neg=roles, evt_handlers=handlers)
         if assoc.is_established:

@@ -23,7 +23,7 @@ Request = Mapping[str, str | list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shelf:
+class Holdings:
     """Where objects arrive: the node's journal and its data folder."""
 
     journal: Journal
@@ -52,15 +52,15 @@ class Fetched:
         return self.missing == 0 and not self.sentence
 
 
-def fetch(link: Link, study: StudyAnswer, shelf: Shelf, tell: Tell) -> Fetched | None:
+def fetch(link: Link, study: StudyAnswer, holdings: Holdings, tell: Tell) -> Fetched | None:
     """Bring what is missing of a study's PET and CT; None where it has no PET. Raises ArchiveError."""
     if study.modalities and "PT" not in study.modalities:
         return None
     there = contents(link, study.study_uid)
     if not there.has_pet and not there.doubt:
         return None
-    before = shelf.of(there.objects)
-    here, sentence = _bring_all(link, study, there, shelf, tell)
+    before = holdings.of(there.objects)
+    here, sentence = _bring_all(link, study, there, holdings, tell)
     missing = len(there.objects - here) + there.unlisted
     if not missing:
         sentence = ""
@@ -78,18 +78,20 @@ def fetch(link: Link, study: StudyAnswer, shelf: Shelf, tell: Tell) -> Fetched |
     )
 
 
-def _bring_all(link: Link, study: StudyAnswer, there: Contents, shelf: Shelf, tell: Tell) -> tuple[frozenset[str], str]:
+def _bring_all(link: Link, study: StudyAnswer, there: Contents, holdings: Holdings, tell: Tell) -> tuple[frozenset[str], str]:
     """Round after round; returns what is here at the end, and the archive's words where something is missing."""
-    here, sentence = shelf.of(there.objects), ""
+    here, sentence = holdings.of(there.objects), ""
     for number in range(len(ROUNDS)):
         outcomes = []
         for request in _requests(study.study_uid, there, here, number):
-            outcomes.append(link.bring(ROUNDS[number], request, lambda: tell(len(shelf.of(there.objects)), len(there.objects))))
+            outcomes.append(
+                link.bring(ROUNDS[number], request, lambda: tell(len(holdings.of(there.objects)), len(there.objects)))
+            )
             if outcomes[-1].code == UNKNOWN_DESTINATION:
                 return here, outcomes[-1].sentence
         if not outcomes:
             break
-        here = _arrived(link, there, shelf, outcomes)
+        here = _arrived(link, there, holdings, outcomes)
         tell(len(here), len(there.objects))
         sentence = _words(link, outcomes, here=len(here), missing=len(there.objects - here))
         if not here and _elsewhere(link, outcomes):
@@ -112,14 +114,14 @@ def _requests(study_uid: str, there: Contents, here: frozenset[str], number: int
             yield {**whole, "SOPInstanceUID": named if len(named) > 1 else named[0]}
 
 
-def _arrived(link: Link, there: Contents, shelf: Shelf, outcomes: list[Outcome]) -> frozenset[str]:
+def _arrived(link: Link, there: Contents, holdings: Holdings, outcomes: list[Outcome]) -> frozenset[str]:
     """What is here; waits while more comes, for an archive may send from a queue after its last word."""
-    here = shelf.of(there.objects)
+    here = holdings.of(there.objects)
     sent_by_others = link.archive.method is Method.MOVE and any(_may_still_come(each) for each in outcomes)
     end = time.monotonic() + link.archive.arrival_s
     while sent_by_others and here != there.objects and time.monotonic() < end:
         time.sleep(LOOK_S)
-        now = shelf.of(there.objects)
+        now = holdings.of(there.objects)
         if now != here:
             here, end = now, time.monotonic() + link.archive.arrival_s
     return here

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import ScriptedArchive
-from nodes import NodeProcess, Orthanc, echoes, free_port, until
+from nodes import NodeProcess, Orthanc, free_port, until
 from pydicom import Dataset
 
 from analysis.values import Tracer
-from service import journal as journals
 
 COUNTS = ("series_found", "objects_found", "had_before", "moved", "missing")
 

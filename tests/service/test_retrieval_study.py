@@ -10,11 +10,11 @@ import pytest
 from archives import ScriptedArchive
 from pydicom import Dataset
 
-from service.keeping import Keeper
+from service.keeping import StoreHandler
 from service.receiver import Receiver, ReceiverSettings
 from service.retrieval import StudyAnswer
 from service.retrieval_link import Link
-from service.retrieval_study import Fetched, Shelf, fetch
+from service.retrieval_study import Fetched, Holdings, fetch
 
 
 @contextmanager
@@ -29,11 +29,11 @@ def door(folder: Any, port: int) -> Iterator[None]:
 
 def bring(folder: Any, archive: ScriptedArchive, **settings: Any) -> Fetched | None:
     """The one study of the archive."""
-    shelf = Shelf(journal=folder.journal, data=folder.data)
-    keeper = Keeper(folder.inbox, folder.journal, 0.0)
+    holdings = Holdings(journal=folder.journal, data=folder.data)
+    store_handler = StoreHandler(folder.inbox, folder.journal, 0.0)
     uid = str(archive.datasets[0].StudyInstanceUID)
-    with Link(archive.settings(**settings), "DUET", keeper) as link:
-        return fetch(link, StudyAnswer(study_uid=uid), shelf, lambda _here, _all: None)
+    with Link(archive.settings(**settings), "DUET", store_handler) as link:
+        return fetch(link, StudyAnswer(study_uid=uid), holdings, lambda _here, _all: None)
 
 
 def numbers(fetched: Fetched | None) -> tuple[int, int, int, int, int]:
