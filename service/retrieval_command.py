@@ -86,7 +86,7 @@ class _Crew:
     archive: Archive
     ae_title: str
     holdings: Holdings
-    store_handler: StoreHandler | None
+    store_handler: StoreHandler
     links: list[Link] = field(default_factory=list)
 
     def each(self, tasks: Iterable[Callable[[Link], T]]) -> Iterator[T]:
@@ -111,25 +111,19 @@ class _Crew:
 def _crew(settings: Settings, archive: Archive) -> Iterator[_Crew]:
     """C-MOVE needs the running node; C-GET keeps what comes itself, whether a node runs or not."""
     data, ae_title = settings.node.data.absolute(), settings.node.ae_title
-    if archive.method is Method.MOVE:
-        with journal_of(settings) as journal:
-            if not node_runs(data):
-                raise BadSettings(
-                    f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, "
-                    'or set method = "get" in [[archive]].'
-                )
-            yield _Crew(archive=archive, ae_title=ae_title, holdings=Holdings(journal=journal, data=data), store_handler=None)
-        return
     inbox = Inbox(data)
-    inbox.make_folders()
-    journal = open_journal(settings.node.journal, data)
-    try:
-        store_handler = StoreHandler(inbox, journal, settings.section("receiver", ReceiverSettings).free_gb)
-        yield _Crew(
-            archive=archive, ae_title=ae_title, holdings=Holdings(journal=journal, data=data), store_handler=store_handler
-        )
-    finally:
-        journal.close()
+    if archive.method is Method.GET:
+        inbox.make_folders()
+        open_journal(settings.node.journal, data).close()
+    with journal_of(settings) as journal:
+        if archive.method is Method.MOVE and not node_runs(data):
+            raise BadSettings(
+                f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, "
+                'or set method = "get" in [[archive]].'
+            )
+        handler = StoreHandler(inbox, journal, settings.section("receiver", ReceiverSettings).free_gb)
+        holdings = Holdings(journal=journal, data=data)
+        yield _Crew(archive=archive, ae_title=ae_title, holdings=holdings, store_handler=handler)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,12 +81,11 @@ def fetch(link: Link, study: StudyAnswer, holdings: Holdings, tell: Tell) -> Fet
 def _bring_all(link: Link, study: StudyAnswer, there: Contents, holdings: Holdings, tell: Tell) -> tuple[frozenset[str], str]:
     """Round after round; returns what is here at the end, and the archive's words where something is missing."""
     here, sentence = holdings.of(there.objects), ""
+    watch = _now_and_then(lambda: tell(len(holdings.of(there.objects)), len(there.objects)))
     for number in range(len(ROUNDS)):
         outcomes = []
         for request in _requests(study.study_uid, there, here, number):
-            outcomes.append(
-                link.bring(ROUNDS[number], request, lambda: tell(len(holdings.of(there.objects)), len(there.objects)))
-            )
+            outcomes.append(link.bring(ROUNDS[number], request, watch))
             if outcomes[-1].code == UNKNOWN_DESTINATION:
                 return here, outcomes[-1].sentence
         if not outcomes:
@@ -97,6 +96,19 @@ def _bring_all(link: Link, study: StudyAnswer, there: Contents, holdings: Holdin
         if not here and _elsewhere(link, outcomes):
             break
     return here, sentence
+
+
+def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
+    """Looks at most once a second, however often the archive says that it goes on."""
+    last = time.monotonic()
+
+    def watch() -> None:
+        nonlocal last
+        if time.monotonic() - last >= 1:
+            look()
+            last = time.monotonic()
+
+    return watch
 
 
 def _requests(study_uid: str, there: Contents, here: frozenset[str], number: int) -> Iterator[Request]:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import csv
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import ScriptedArchive
 from nodes import NodeProcess, Orthanc, free_port, until
 from pydicom import Dataset
 
+from analysis.errors import BadSettings
 from analysis.values import Tracer
+from service.config import load
+from service.node import only_node
+from service.receiver import Receiver, ReceiverSettings
+from service.retrieval_command import Asked
+from service.retrieval_command import retrieve as retrieve_here
+from service.retrieval_table import Row, lines, summary
 
 COUNTS = ("series_found", "objects_found", "had_before", "moved", "missing")
 
@@ -156,3 +168,115 @@ def test_dcmqrscp_by_c_get_without_a_node_and_by_c_move(
         assert ran.returncode == 1
         assert [counts(row) for row in table(tmp_path)] == [[2, 10, 0, 0, 10]] * 2
         assert "pacs does not know the move destination ELSEWHERE" in table(tmp_path)[0]["sentence"]
+
+
+# In this process, against an archive with faults.
+
+
+class Here:
+    """A node's folder and door, without its processes, and the settings that name an archive."""
+
+    def __init__(self, folder: Any, port: int, tmp_path: Path) -> None:
+        self.folder, self.port, self.out = folder, port, tmp_path / "retrieve.csv"
+        self._list, self._toml = tmp_path / "patients.csv", tmp_path / "duet.toml"
+
+    def retrieve(self, archive: ScriptedArchive, rows: Sequence[str], more: str = "") -> tuple[Row, ...]:
+        """The rows of the list, head first."""
+        self._list.write_text("\n".join(rows) + "\n")
+        self._toml.write_text(
+            f'[node]\ndata = "{self.folder.data}"\n[receiver]\nfree_gb = 0\n[[archive]]\nname = "pacs"\n'
+            f'url = "dicom://PACS@127.0.0.1:{archive.port}"\narrival_s = 0.5\nagain_s = 0\ntimeout_s = 5\n{more}'
+        )
+        asked = Asked(patients=self._list, archive="pacs", out=self.out)
+        self.told: list[tuple[str, float]] = []
+        return retrieve_here(load(self._toml), asked, lambda message, done: self.told.append((message, done)))
+
+
+@pytest.fixture
+def here(folder: Any, port: int, tmp_path: Path) -> Iterator[Here]:
+    with only_node(folder.data):
+        settings = ReceiverSettings(host="127.0.0.1", port=port, free_gb=0)
+        door = Receiver("DUET", settings, folder.inbox, folder.journal)
+        door.start()
+        try:
+            yield Here(folder, port, tmp_path)
+        finally:
+            door.stop()
+
+
+def patients(scan: Any, count: int) -> list[Dataset]:
+    """One study of two slices of PET and CT each, patients P1, P2 and so on."""
+    return [ds for n in range(1, count + 1) for ds in scan(slices=2, words={"PatientID": f"P{n}"}).datasets()]
+
+
+def test_several_studies_at_a_time_and_no_more_than_the_archive_bears(here: Here, scan: Any) -> None:
+    rows = ["patient_id", *(f"P{n}" for n in range(1, 7))]
+    scripted = ScriptedArchive(datasets=patients(scan, 6), destinations={"DUET": here.port}, wait_s=0.02)
+    with scripted.running() as archive:
+        found = here.retrieve(archive, rows, "at_once = 3\n")
+        assert archive.at_once == 3
+    assert [(row.state, row.numbers) for row in found] == [("complete", (2, 4, 0, 4, 0))] * 6
+    assert [row.study.patient_id for row in found if row.study] == [f"P{n}" for n in range(1, 7)]
+    assert here.told[-1] == ("6 of 6 studies", 1.0)
+    assert all(0 <= done <= 1 for _, done in here.told)
+    assert summary(found) == "6 PET/CT studies, 6 complete: 24 objects moved, 0 missing. 0 row(s) without an answer or a study."
+
+
+def test_a_second_run_moves_only_what_is_missing(here: Here, scan: Any) -> None:
+    """The first run moves nothing; then part of it is sent by hand."""
+    datasets = patients(scan, 3)
+    rows = ["patient_id", "P1", "P2", "P3"]
+    with ScriptedArchive(datasets=datasets, destinations={"DUET": here.port}, move_status=0xA702).running() as archive:
+        assert all(row.state == "missing" and "0xA702" in row.words for row in here.retrieve(archive, rows))
+    here.folder.receive(datasets[:5])
+    with ScriptedArchive(datasets=datasets, destinations={"DUET": here.port}).running() as archive:
+        assert [row.numbers for row in here.retrieve(archive, rows)] == [(2, 4, 4, 0, 0), (2, 4, 1, 3, 0), (2, 4, 0, 4, 0)]
+        moves = archive.requests("MOVE")
+        assert str(datasets[0].StudyInstanceUID) not in {str(ds.StudyInstanceUID) for ds in moves}
+
+
+def test_every_row_of_the_list_gets_an_answer(here: Here, scan: Any) -> None:
+    ct_only = scan(modalities=("CT",), words={"PatientID": "P8"}).datasets()
+    datasets = [*patients(scan, 1), *ct_only]
+    study = str(datasets[0].StudyInstanceUID)
+    rows = ["patient_id,study_uid,date_from", "P1,,", f",{study},", "P8,,", "P9,,2026-01-01", "P1,1.2.3,"]
+    with ScriptedArchive(datasets=datasets, destinations={"DUET": here.port}).running() as archive:
+        found = here.retrieve(archive, rows)
+    assert [row.state for row in found] == ["complete", "none", "none", "none"]
+    assert [row.words for row in found[1:]] == [
+        "pacs has 1 study(s) of P8, and none with a PET.",
+        "pacs has no study of P9 in these days.",
+        "pacs has no study of P1, study 1.2.3.",
+    ]
+    assert list(lines(found))[1].split() == ["P1", "2026-03-10", "complete", "2", "4", "0", "4", "0"]
+    with here.out.open(newline="", encoding="utf-8") as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["complete", "none", "none", "none"]
+
+
+def test_an_archive_that_fails_is_told_for_each_row(here: Here, scan: Any) -> None:
+    with ScriptedArchive(datasets=patients(scan, 2), drops=100).running() as archive:
+        found = here.retrieve(archive, ["patient_id", "P1", "P2"], "tries = 2\n")
+    assert [row.state for row in found] == ["failed", "failed"]
+    assert not any(row.complete for row in found)
+    assert "pacs ended the association before it had answered." in found[0].words
+
+
+def test_an_archive_that_is_not_set_is_told(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("patient_id\nP1\n")
+    asked = Asked(patients=tmp_path / "list.csv", archive="pacs", out=here.out)
+    with pytest.raises(BadSettings, match=r"no archive is called 'pacs'; the defaults has no \[\[archive\]\]"):
+        retrieve_here(load(None), asked, lambda _message, _done: None)
+    with pytest.raises(BadSettings, match="--since: 'May' is no date"):
+        retrieve_here(load(None), replace(asked, since="May"), lambda _message, _done: None)
+
+
+def test_what_is_interrupted_ends_at_once_and_leaves_its_table(here: Here, scan: Any) -> None:
+    """Ctrl-C comes in the main thread, while others wait for a slow archive."""
+    with ScriptedArchive(datasets=patients(scan, 3), destinations={"DUET": here.port}, wait_s=1.0).running() as archive:
+        begun = time.monotonic()
+        timer = threading.Timer(5.0, lambda: signal.raise_signal(signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            here.retrieve(archive, ["patient_id", "P1", "P2", "P3"], "at_once = 1\n")
+        assert time.monotonic() - begun < 9
+    assert here.out.exists()
