@@ -91,12 +91,13 @@ class StoreHandler:
         return known
 
     def _on_released(self, event: Any) -> None:
-        self._close(event.assoc, Ending.RELEASED)
+        self.close(event.assoc, Ending.RELEASED)
 
     def _on_broken(self, event: Any) -> None:
-        self._close(event.assoc, Ending.BROKEN)
+        self.close(event.assoc, Ending.BROKEN)
 
-    def _close(self, assoc: Any, ending: Ending) -> None:
+    def close(self, assoc: Any, ending: Ending) -> None:
+        """Note how an association ended; the first word counts."""
         with self._guard:
             known = self._open.pop(assoc, None)
         if known is not None:

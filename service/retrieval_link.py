@@ -20,6 +20,7 @@ from service.lines import plain
 from service.logs import logger
 from service.retrieval import Archive, ArchiveError, BrokenError, Level, Method, Outcome
 from service.sockets import PROMPT, undisturbed
+from service.tables import Ending
 
 T = TypeVar("T")
 FIND = StudyRootQueryRetrieveInformationModelFind
@@ -87,13 +88,15 @@ class Link:
     def close(self) -> None:
         assoc, self._assoc = self._assoc, None
         if assoc is not None and assoc.is_established:
+            if self._store_handler is not None:  # its own event comes after that of the closed connection, now and then
+                self._store_handler.close(assoc, Ending.RELEASED)
             assoc.release()
 
     def abandon(self) -> None:
         """From another thread: end at once whatever is being done."""
         self._abandoned = True
         if self._assoc is not None:
-            self._assoc.abort()
+            self._assoc.dimse.msg_queue.put((None, None))  # what pynetdicom puts there when the peer aborts: nobody waits on
 
     def check(self) -> str:
         """What the archive offers, by negotiation alone. Raises ArchiveError."""

@@ -84,11 +84,15 @@ class ScriptedArchive:
         finally:
             server.shutdown()
 
+    @property
+    def url(self) -> str:
+        return f"dicom://PACS@127.0.0.1:{self.port}"
+
     def settings(self, **more: Any) -> Archive:
         """As it would stand in duet.toml, with short waits."""
         quick = {"arrival_s": 0.6, "again_s": 0.0, "timeout_s": 5.0}
         words = {**quick, **more, "method": Method(more.get("method", "move"))}
-        return Archive(name="pacs", url=f"dicom://PACS@127.0.0.1:{self.port}", **words)
+        return Archive(name="pacs", url=self.url, **words)
 
     def requests(self, service: str, level: str = "") -> list[Dataset]:
         return [ds for kind, its_level, ds in self.asked if kind == service and level in ("", its_level)]

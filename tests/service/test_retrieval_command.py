@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from archives import ScriptedArchive
-from nodes import NodeProcess, Orthanc, free_port, until
+from nodes import Orthanc, free_port, until
 from pydicom import Dataset
 
 from analysis.errors import BadSettings
@@ -28,8 +29,6 @@ from service.retrieval_command import Asked
 from service.retrieval_command import retrieve as retrieve_here
 from service.retrieval_table import Row, lines, summary
 
-COUNTS = ("series_found", "objects_found", "had_before", "moved", "missing")
-
 
 def written(folder: Path, datasets: Sequence[Dataset]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,70 +38,10 @@ def written(folder: Path, datasets: Sequence[Dataset]) -> list[Path]:
     return paths
 
 
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "retrieve.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def counts(row: dict[str, str]) -> list[int]:
-    return [int(row[name]) for name in COUNTS]
-
-
-def retrieve(config: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """On the list `patients.csv` in the folder, where the table goes, too."""
-    words = ["retrieve", str(folder / "patients.csv"), "--from", "pacs", "--out", str(folder / "retrieve.csv"), *more]
-    command = [sys.executable, "-m", "service.cli", *words, "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-
-def listed(folder: Path, *rows: str) -> None:
-    (folder / "patients.csv").write_text("\n".join(rows) + "\n")
-
-
 @pytest.fixture
 def pair(scan: Any) -> list[Dataset]:
     """Both studies of a patient, 20 objects, 10 and 12 March 2026."""
     return [*scan().datasets(), *scan(tracer=Tracer.PENTIXAFOR).datasets()]
-
-
-@contextmanager
-def node_of(folder: Path, program: Callable[[str], str], archive_port: int, title: str, method: str) -> Iterator[NodeProcess]:
-    """A running node whose archive is a peer."""
-    more = f'[[archive]]\nname = "pacs"\nurl = "dicom://{title}@127.0.0.1:{archive_port}"\nmethod = "{method}"\n'
-    node = NodeProcess(folder / "node", program, archive_port, more)
-    try:
-        yield node
-    finally:
-        node.clean_up()
-
-
-@pytest.mark.peer("Orthanc")
-@pytest.mark.peer("storescu")
-@pytest.mark.peer("echoscu")
-def test_orthanc_by_c_move_and_c_get(tmp_path: Path, program: Callable[[str], str], pair: list[Dataset]) -> None:
-    orthanc = Orthanc(tmp_path / "orthanc", program)
-    with node_of(tmp_path, program, orthanc.port, "ORTHANC", "move") as node:
-        modalities = {"DUET": {"AET": "DUET", "Host": "127.0.0.1", "Port": node.port}}
-        orthanc.more = {"DicomModalities": modalities, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True}
-        with orthanc.running():
-            files = written(tmp_path / "files", pair)
-            send(program, orthanc.port, "ORTHANC", files)
-            listed(tmp_path, "patient_id,date_from,date_to", "P1,2026-03-11,2026-03-31", "P9,,")
-            node.start()
-            node.wait_for_door()
-            ran = retrieve(node.config, tmp_path)
-            assert ran.returncode == 1, ran.stdout + ran.stderr
-            first, nobody = table(tmp_path)
-            assert (first["study_date"], first["state"], counts(first)) == ("2026-03-12", "complete", [2, 10, 0, 10, 0])
-            assert (nobody["patient_id"], nobody["state"]) == ("P9", "none")
-            assert "pacs has no study of P9" in nobody["sentence"]
-            assert "Muster" not in ran.stdout + ran.stderr
-            node.config.write_text(node.config.read_text().replace('method = "move"', 'method = "get"'))
-            listed(tmp_path, "patient_id", "P1")
-            ran = retrieve(node.config, tmp_path)
-            assert ran.returncode == 0, ran.stdout + ran.stderr
-            assert [counts(row) for row in table(tmp_path)] == [[2, 10, 0, 10, 0], [2, 10, 10, 0, 0]]
-            until(lambda: node.ask("SELECT count(*) FROM jobs") == [(1,)], "the pair becomes a case", 30)
 
 
 def send(program: Callable[[str], str], port: int, title: str, files: Sequence[Path]) -> None:
@@ -136,60 +75,33 @@ def _answers(program: Callable[[str], str], port: int) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.peer("dcmqrscp")
-@pytest.mark.peer("storescu")
-@pytest.mark.peer("echoscu")
-def test_dcmqrscp_by_c_get_without_a_node_and_by_c_move(
-    tmp_path: Path, program: Callable[[str], str], pair: list[Dataset]
-) -> None:
-    port = free_port()
-    with node_of(tmp_path, program, port, "QRSCP", "get") as node, dcmqrscp(tmp_path / "qr", program, port, node.port):
-        send(program, port, "QRSCP", written(tmp_path / "files", pair))
-        study = str(pair[0].StudyInstanceUID)
-        listed(tmp_path, "study_uid", study)
-        ran = retrieve(node.config, tmp_path)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        (row,) = table(tmp_path)
-        assert (row["study_uid"], row["patient_id"], counts(row)) == (study, "P1", [2, 10, 0, 10, 0])
-        node.config.write_text(node.config.read_text().replace('method = "get"', 'method = "move"'))
-        ran = retrieve(node.config, tmp_path)
-        assert ran.returncode == 2
-        assert "No node runs on" in ran.stderr
-        node.start()
-        node.wait_for_door()
-        listed(tmp_path, "patient_id", "P1")
-        ran = retrieve(node.config, tmp_path)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        assert [counts(row) for row in table(tmp_path)] == [[2, 10, 10, 0, 0], [2, 10, 0, 10, 0]]
-        for path in (node.folder / "data" / "inbox").glob("*/*.dcm"):
-            path.unlink()
-        node.config.write_text(node.config.read_text().replace('method = "move"', 'method = "move"\nmove_to = "ELSEWHERE"'))
-        ran = retrieve(node.config, tmp_path)
-        assert ran.returncode == 1
-        assert [counts(row) for row in table(tmp_path)] == [[2, 10, 0, 0, 10]] * 2
-        assert "pacs does not know the move destination ELSEWHERE" in table(tmp_path)[0]["sentence"]
-
-
-# In this process, against an archive with faults.
-
-
 class Here:
     """A node's folder and door, without its processes, and the settings that name an archive."""
 
     def __init__(self, folder: Any, port: int, tmp_path: Path) -> None:
         self.folder, self.port, self.out = folder, port, tmp_path / "retrieve.csv"
         self._list, self._toml = tmp_path / "patients.csv", tmp_path / "duet.toml"
+        self.told: list[tuple[str, float]] = []
 
-    def retrieve(self, archive: ScriptedArchive, rows: Sequence[str], more: str = "") -> tuple[Row, ...]:
-        """The rows of the list, head first."""
+    def retrieve(self, url: str, rows: Sequence[str], more: str = "") -> tuple[Row, ...]:
+        """On a list whose rows are given, the head first."""
+        asked = Asked(patients=self._written(url, rows, more), archive="pacs", out=self.out)
+        self.told.clear()
+        return retrieve_here(load(self._toml), asked, lambda message, done: self.told.append((message, done)))
+
+    def command(self, url: str, rows: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """The same by `duet retrieve`."""
+        words = ["retrieve", str(self._written(url, rows)), "--from", "pacs", "--out", str(self.out)]
+        command = [sys.executable, "-m", "service.cli", *words, "--config", str(self._toml)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    def _written(self, url: str, rows: Sequence[str], more: str = "") -> Path:
         self._list.write_text("\n".join(rows) + "\n")
         self._toml.write_text(
             f'[node]\ndata = "{self.folder.data}"\n[receiver]\nfree_gb = 0\n[[archive]]\nname = "pacs"\n'
-            f'url = "dicom://PACS@127.0.0.1:{archive.port}"\narrival_s = 0.5\nagain_s = 0\ntimeout_s = 5\n{more}'
+            f'url = "{url}"\narrival_s = 0.5\nagain_s = 0\ntimeout_s = 5\n{more}'
         )
-        asked = Asked(patients=self._list, archive="pacs", out=self.out)
-        self.told: list[tuple[str, float]] = []
-        return retrieve_here(load(self._toml), asked, lambda message, done: self.told.append((message, done)))
+        return self._list
 
 
 @pytest.fixture
@@ -213,7 +125,7 @@ def test_several_studies_at_a_time_and_no_more_than_the_archive_bears(here: Here
     rows = ["patient_id", *(f"P{n}" for n in range(1, 7))]
     scripted = ScriptedArchive(datasets=patients(scan, 6), destinations={"DUET": here.port}, wait_s=0.02)
     with scripted.running() as archive:
-        found = here.retrieve(archive, rows, "at_once = 3\n")
+        found = here.retrieve(archive.url, rows, "at_once = 3\n")
         assert archive.at_once == 3
     assert [(row.state, row.numbers) for row in found] == [("complete", (2, 4, 0, 4, 0))] * 6
     assert [row.study.patient_id for row in found if row.study] == [f"P{n}" for n in range(1, 7)]
@@ -227,10 +139,10 @@ def test_a_second_run_moves_only_what_is_missing(here: Here, scan: Any) -> None:
     datasets = patients(scan, 3)
     rows = ["patient_id", "P1", "P2", "P3"]
     with ScriptedArchive(datasets=datasets, destinations={"DUET": here.port}, move_status=0xA702).running() as archive:
-        assert all(row.state == "missing" and "0xA702" in row.words for row in here.retrieve(archive, rows))
+        assert all(row.state == "missing" and "0xA702" in row.words for row in here.retrieve(archive.url, rows))
     here.folder.receive(datasets[:5])
     with ScriptedArchive(datasets=datasets, destinations={"DUET": here.port}).running() as archive:
-        assert [row.numbers for row in here.retrieve(archive, rows)] == [(2, 4, 4, 0, 0), (2, 4, 1, 3, 0), (2, 4, 0, 4, 0)]
+        assert [row.numbers for row in here.retrieve(archive.url, rows)] == [(2, 4, 4, 0, 0), (2, 4, 1, 3, 0), (2, 4, 0, 4, 0)]
         moves = archive.requests("MOVE")
         assert str(datasets[0].StudyInstanceUID) not in {str(ds.StudyInstanceUID) for ds in moves}
 
@@ -241,7 +153,7 @@ def test_every_row_of_the_list_gets_an_answer(here: Here, scan: Any) -> None:
     study = str(datasets[0].StudyInstanceUID)
     rows = ["patient_id,study_uid,date_from", "P1,,", f",{study},", "P8,,", "P9,,2026-01-01", "P1,1.2.3,"]
     with ScriptedArchive(datasets=datasets, destinations={"DUET": here.port}).running() as archive:
-        found = here.retrieve(archive, rows)
+        found = here.retrieve(archive.url, rows)
     assert [row.state for row in found] == ["complete", "none", "none", "none"]
     assert [row.words for row in found[1:]] == [
         "pacs has 1 study(s) of P8, and none with a PET.",
@@ -255,7 +167,7 @@ def test_every_row_of_the_list_gets_an_answer(here: Here, scan: Any) -> None:
 
 def test_an_archive_that_fails_is_told_for_each_row(here: Here, scan: Any) -> None:
     with ScriptedArchive(datasets=patients(scan, 2), drops=100).running() as archive:
-        found = here.retrieve(archive, ["patient_id", "P1", "P2"], "tries = 2\n")
+        found = here.retrieve(archive.url, ["patient_id", "P1", "P2"], "tries = 2\n")
     assert [row.state for row in found] == ["failed", "failed"]
     assert not any(row.complete for row in found)
     assert "pacs ended the association before it had answered." in found[0].words
@@ -272,11 +184,70 @@ def test_an_archive_that_is_not_set_is_told(here: Here, tmp_path: Path) -> None:
 
 def test_what_is_interrupted_ends_at_once_and_leaves_its_table(here: Here, scan: Any) -> None:
     """Ctrl-C comes in the main thread, while others wait for a slow archive."""
-    with ScriptedArchive(datasets=patients(scan, 3), destinations={"DUET": here.port}, wait_s=1.0).running() as archive:
+    with ScriptedArchive(datasets=patients(scan, 3), destinations={"DUET": here.port}, wait_s=3.0).running() as archive:
         begun = time.monotonic()
-        timer = threading.Timer(5.0, lambda: signal.raise_signal(signal.SIGINT))
+        timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            here.retrieve(archive, ["patient_id", "P1", "P2", "P3"], "at_once = 1\n")
-        assert time.monotonic() - begun < 9
+            here.retrieve(archive.url, ["patient_id", "P1", "P2", "P3"], "at_once = 1\n")
+        assert time.monotonic() - begun < 3
     assert here.out.exists()
+
+
+@pytest.mark.peer("Orthanc")
+@pytest.mark.peer("storescu")
+def test_orthanc_by_c_move_and_c_get(here: Here, tmp_path: Path, program: Callable[[str], str], pair: list[Dataset]) -> None:
+    orthanc = Orthanc(tmp_path / "orthanc", program)
+    modalities = {"DUET": {"AET": "DUET", "Host": "127.0.0.1", "Port": here.port}}
+    orthanc.more = {"DicomModalities": modalities, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True}
+    with orthanc.running():
+        send(program, orthanc.port, "ORTHANC", written(tmp_path / "files", pair))
+        url = f"dicom://ORTHANC@127.0.0.1:{orthanc.port}"
+        row, nobody = here.retrieve(url, ["patient_id,date_from,date_to", "P1,2026-03-11,2026-03-31", "P9,,"])
+        assert row.study is not None
+        assert (row.study.study_date, row.state, row.numbers) == ("20260312", "complete", (2, 10, 0, 10, 0))
+        assert (nobody.state, nobody.words) == ("none", "pacs has no study of P9.")
+        both = here.retrieve(url, ["patient_id", "P1"], 'method = "get"\n')
+        assert [row.numbers for row in both] == [(2, 10, 0, 10, 0), (2, 10, 10, 0, 0)]
+
+
+def test_the_command_ends_by_what_is_missing(here: Here, scan: Any) -> None:
+    """Exit status 0, 1 and 2; nobody's name is shown."""
+    with ScriptedArchive(datasets=patients(scan, 1), destinations={"DUET": here.port}).running() as archive:
+        whole = here.command(archive.url, ["patient_id", "P1"])
+        assert whole.returncode == 0, whole.stderr
+        assert "1 PET/CT studies, 1 complete: 4 objects moved, 0 missing." in whole.stdout
+        assert here.command(archive.url, ["patient_id", "P1", "P2"]).returncode == 1
+        wrong = here.command(archive.url, ["patient", "P1"])
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert "did you mean 'patient_id'?" in wrong.stderr
+    with here.out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["patient_id"], row["state"], row["objects_found"], row["had_before"]) for row in rows] == [
+        ("P1", "complete", "4", "4"),
+        ("P2", "none", "", ""),
+    ]
+    assert "Muster" not in whole.stdout + whole.stderr + wrong.stderr + here.out.read_text()
+
+
+@pytest.mark.peer("dcmqrscp")
+@pytest.mark.peer("storescu")
+@pytest.mark.peer("echoscu")
+def test_dcmqrscp_by_c_get_and_c_move(here: Here, tmp_path: Path, program: Callable[[str], str], pair: list[Dataset]) -> None:
+    """The second study comes by the other way; a destination that dcmqrscp does not know is told."""
+    port = free_port()
+    with dcmqrscp(tmp_path / "qr", program, port, here.port):
+        send(program, port, "QRSCP", written(tmp_path / "files", pair))
+        study, url = str(pair[0].StudyInstanceUID), f"dicom://QRSCP@127.0.0.1:{port}"
+        (row,) = here.retrieve(url, ["study_uid", study], 'method = "get"\n')
+        assert (row.state, row.numbers) == ("complete", (2, 10, 0, 10, 0))
+        wrong = here.retrieve(url, ["patient_id", "P1"], 'move_to = "ELSEWHERE"\n')
+        assert [row.numbers for row in wrong] == [(2, 10, 10, 0, 0), (2, 10, 0, 0, 10)]
+        assert "pacs does not know the move destination ELSEWHERE" in wrong[1].words
+        right = here.retrieve(url, ["patient_id", "P1"])
+        assert [row.numbers for row in right] == [(2, 10, 10, 0, 0), (2, 10, 0, 10, 0)]
+
+
+def test_without_a_node_nothing_is_moved(folder: Any, port: int, tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r'No node runs on .*, so nothing that pacs moves could arrive; .* method = "get"'):
+        Here(folder, port, tmp_path).retrieve("dicom://PACS@127.0.0.1:104", ["patient_id", "P1"])

@@ -129,7 +129,10 @@ def test_a_refusal_is_told_in_the_archives_words(folder: Any, scan: Any, port: i
         fetched = bring(folder, archive)
     assert numbers(fetched) == (2, 10, 0, 0, 10)
     assert fetched is not None
-    assert "pacs refuses C-MOVE (status 0xC123); see whether it knows DUET, and whether [receiver] allow" in fetched.sentence
+    assert (
+        "pacs could not send 1 object(s) (status 0xC123); see whether it knows DUET, and whether [receiver] allow"
+        in fetched.sentence
+    )
 
 
 def test_a_door_that_is_shut_is_told(folder: Any, scan: Any, port: int) -> None:
