@@ -15,12 +15,17 @@ MOST_QUERIES = 250  # into which one question about studies is divided
 GAP = 20  # instance numbers without an object after which no more are asked for
 LAST_NUMBER = 20000
 
-_STUDY = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyDate", "ModalitiesInStudy")
+# What is asked of each level; all of it comes back, and the patient's name is never among it.
+KEYS = {
+    Level.STUDY: ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyDate", "ModalitiesInStudy"),
+    Level.SERIES: ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances"),
+    Level.IMAGE: ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber"),
+}
 
 
 def studies(link: Link, wanted: Wanted) -> tuple[tuple[StudyAnswer, ...], str]:
     """The studies that were asked for, oldest first, and a sentence where there may be more. Raises ArchiveError."""
-    keys = {**dict.fromkeys(_STUDY, ""), **_identifiers(wanted)}
+    keys = _keys(Level.STUDY, _identifiers(wanted))
     windows: list[tuple[date | None, date | None]] = [(wanted.first, wanted.last)]
     found: dict[str, StudyAnswer] = {}
     queries, doubt = 0, ""
@@ -37,6 +42,11 @@ def studies(link: Link, wanted: Wanted) -> tuple[tuple[StudyAnswer, ...], str]:
             else:
                 doubt = f"{link.archive.name} stops answering before it has told all studies; narrow the dates."
     return tuple(sorted(found.values(), key=lambda s: (s.study_date, s.study_uid))), doubt
+
+
+def _keys(level: Level, given: Mapping[str, str]) -> dict[str, str]:
+    """The keys of a level: those given are matched, the others are returned."""
+    return {**dict.fromkeys(KEYS[level], ""), **given}
 
 
 def _may_lack(link: Link, answers: Answers) -> bool:
@@ -74,7 +84,7 @@ def _study(ds: Dataset) -> StudyAnswer:
 
 def contents(link: Link, study_uid: str) -> Contents:
     """The PET and CT series of a study with all their objects. Raises ArchiveError."""
-    keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", "Modality": "", "NumberOfSeriesRelatedInstances": ""}
+    keys = _keys(Level.SERIES, {"StudyInstanceUID": study_uid})
     answers = [link.find(Level.SERIES, keys)]
     if _may_lack(link, answers[0]):
         answers += [link.find(Level.SERIES, {**keys, "Modality": modality}) for modality in IMAGES]
@@ -89,7 +99,7 @@ def contents(link: Link, study_uid: str) -> Contents:
 
 def _series(link: Link, study_uid: str, ds: Dataset) -> SeriesAnswer:
     series_uid, counted = _word(ds, "SeriesInstanceUID"), _number(ds, "NumberOfSeriesRelatedInstances")
-    keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": "", "InstanceNumber": ""}
+    keys = _keys(Level.IMAGE, {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid})
     answers = link.find(Level.IMAGE, keys)
     objects = _objects(answers.found, series_uid)
     all_listed = len(objects) >= counted if counted is not None else not _may_lack(link, answers)
