@@ -78,8 +78,8 @@ class MissingHalf:
         """What one archive had and sent, in a sentence, and whether that is all."""
         try:
             with Link(archive, self._asking.ae_title, self._store_handler) as link:
-                found, doubt = studies(link, wanted)
-                others = [study for study in found if study.study_uid != row.study_instance_uid]
+                found = studies(link, wanted)
+                others = [study for study in found.studies if study.study_uid != row.study_instance_uid]
                 brought = [got for study in others if (got := fetch(link, study, self._holdings, _untold)) is not None]
         except ArchiveError as error:
             return str(error), False
@@ -87,11 +87,14 @@ class MissingHalf:
         logger().info(
             "archive asked for a missing half", archive=archive.name, studies=len(brought), moved=moved, missing=missing
         )
-        words = " ".join(filter(None, (*(each.sentence for each in brought), doubt)))
+        words = " ".join(filter(None, (*(each.sentence for each in brought), found.doubt)))
         if not brought:
-            return f"{archive.name} has no other PET study within {self._asking.max_days} days. {words}".strip(), not doubt
+            return (
+                f"{archive.name} has no other PET study within {self._asking.max_days} days. {words}".strip(),
+                not found.doubt,
+            )
         what = f"{archive.name} has {len(brought)} other PET study(s); {moved} objects moved, {missing} missing."
-        return f"{what} {words}".strip(), all(each.complete for each in brought) and not doubt
+        return f"{what} {words}".strip(), all(each.complete for each in brought) and not found.doubt
 
 
 def _untold(_here: int, _whole: int) -> None:

@@ -146,6 +146,16 @@ class StudyAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The studies that were asked for, oldest first. others: answers that are not what was asked for, and were dropped;
+    doubt: a sentence where there may be more."""
+
+    studies: tuple[StudyAnswer, ...] = ()
+    others: int = 0
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesAnswer:
     """A series and its objects. unlisted: how many more the archive counts than it lists."""
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from pydicom import Dataset
 
-from service.retrieval import IMAGES, Contents, Level, SeriesAnswer, StudyAnswer, Wanted
+from service.retrieval import IMAGES, Contents, Found, Level, SeriesAnswer, StudyAnswer, Wanted
 from service.retrieval_link import Answers, Link
 
 FIRST_DAY = date(1970, 1, 1)  # no PET/CT is older
@@ -23,25 +23,26 @@ KEYS = {
 }
 
 
-def studies(link: Link, wanted: Wanted) -> tuple[tuple[StudyAnswer, ...], str]:
-    """The studies that were asked for, oldest first, and a sentence where there may be more. Raises ArchiveError."""
+def studies(link: Link, wanted: Wanted) -> Found:
+    """The studies that were asked for. Raises ArchiveError."""
     keys = _keys(Level.STUDY, _identifiers(wanted))
     windows: list[tuple[date | None, date | None]] = [(wanted.first, wanted.last)]
-    found: dict[str, StudyAnswer] = {}
+    told: dict[str, StudyAnswer] = {}
     queries, doubt = 0, ""
     while windows:
         first, last = windows.pop()
         answers = link.find(Level.STUDY, {**keys, "StudyDate": _range(first, last)})
         queries += 1
-        read = (_study(ds) for ds in answers.found)
-        found |= {study.study_uid: study for study in read if study.study_uid and wanted.holds(study)}
+        told |= {study.study_uid: study for study in map(_study, answers.found) if study.study_uid}
         if _may_lack(link, answers) and not wanted.study_uid:
             halves = _halves(first, last)
             if halves and queries + len(windows) + len(halves) <= MOST_QUERIES:
                 windows += halves
             else:
                 doubt = f"{link.archive.name} stops answering before it has told all studies; narrow the dates."
-    return tuple(sorted(found.values(), key=lambda s: (s.study_date, s.study_uid))), doubt
+    found = [study for study in told.values() if wanted.holds(study)]
+    in_order = sorted(found, key=lambda study: (study.study_date, study.study_uid))
+    return Found(studies=tuple(in_order), others=len(told) - len(found), doubt=doubt)
 
 
 def _keys(level: Level, given: Mapping[str, str]) -> dict[str, str]:

@@ -157,13 +157,14 @@ def _run(crew: _Crew, wanted: Sequence[Wanted], out: Path, progress: Progress) -
 
 def _ask(wanted: Wanted, link: Link) -> _Answer:
     try:
-        found, doubt = studies(link, wanted)
+        found = studies(link, wanted)
     except ArchiveError as error:
         return _Answer(wanted=wanted, sentence=str(error), failed=True)
-    if not found and not doubt:
+    if not found.studies and not found.doubt:
         when = " in these days" if wanted.first or wanted.last else ""
-        return _Answer(wanted=wanted, sentence=f"{link.archive.name} has no study of {wanted.label}{when}.")
-    return _Answer(wanted=wanted, studies=found, sentence=doubt, failed=bool(doubt))
+        others = f" {found.others} answer(s) did not bear what was asked for." if found.others else ""
+        return _Answer(wanted=wanted, sentence=f"{link.archive.name} has no study of {wanted.label}{when}.{others}")
+    return _Answer(wanted=wanted, studies=found.studies, sentence=found.doubt, failed=bool(found.doubt))
 
 
 def _bring(wanted: Wanted, study: StudyAnswer, holdings: Holdings, tally: _Tally, link: Link) -> tuple[str, Row | None]:

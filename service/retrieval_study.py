@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.arrivals import present
 from service.journal import Journal
-from service.retrieval import Contents, Level, Method, Outcome, StudyAnswer
+from service.retrieval import ArchiveError, Contents, Level, Method, Outcome, StudyAnswer
 from service.retrieval_answers import contents
 from service.retrieval_link import UNKNOWN_DESTINATION, Link
 
 LIST = 50  # objects that are named in one request
 # What is asked for, one round after the other, while something is missing: each series, again, lists of objects, each object.
 ROUNDS = (Level.SERIES, Level.SERIES, Level.IMAGE, Level.IMAGE)
+FRUITLESS = 3  # requests for named objects without one that came, after which the round ends
 LOOK_S = 0.2  # between two looks whether more has arrived
 
 Tell = Callable[[int, int], None]  # objects that are here, objects of the study
@@ -82,20 +83,38 @@ def _bring_all(link: Link, study: StudyAnswer, there: Contents, holdings: Holdin
     """Round after round; returns what is here at the end, and the archive's words where something is missing."""
     here, sentence = holdings.of(there.objects), ""
     watch = _now_and_then(lambda: tell(len(holdings.of(there.objects)), len(there.objects)))
-    for number in range(len(ROUNDS)):
-        outcomes = []
-        for request in _requests(study.study_uid, there, here, number):
-            outcomes.append(link.bring(ROUNDS[number], request, watch))
-            if outcomes[-1].code == UNKNOWN_DESTINATION:
-                return here, outcomes[-1].sentence
-        if not outcomes:
-            break
-        here = _arrived(link, there, holdings, outcomes)
-        tell(len(here), len(there.objects))
-        sentence = _words(link, outcomes, here=len(here), missing=len(there.objects - here))
-        if not here and _elsewhere(link, outcomes):
-            break
+    try:
+        for number in range(len(ROUNDS)):
+            requests = tuple(_requests(study.study_uid, there, here, number))
+            if not requests:
+                break
+            outcomes = _one_round(link, requests, holdings, watch)
+            here = _arrived(link, there, holdings, outcomes)
+            tell(len(here), len(there.objects))
+            sentence = _words(link, outcomes, here=len(here), missing=len(there.objects - here))
+            unknown = any(each.code == UNKNOWN_DESTINATION for each in outcomes)
+            if unknown or (not here and _elsewhere(link, outcomes)):
+                break
+    except ArchiveError as error:
+        return holdings.of(there.objects), str(error)
     return here, sentence
+
+
+def _one_round(link: Link, requests: Sequence[Request], holdings: Holdings, watch: Callable[[], None]) -> list[Outcome]:
+    """One request after the other; an archive that sends no named object is not asked for a thousand others."""
+    outcomes: list[Outcome] = []
+    fruitless = 0
+    for request in requests:
+        named = request.get("SOPInstanceUID", [])
+        level = Level.IMAGE if named else Level.SERIES
+        outcomes.append(link.bring(level, request, watch))
+        if outcomes[-1].code == UNKNOWN_DESTINATION:
+            break
+        brought = not named or holdings.of(frozenset([named] if isinstance(named, str) else named))
+        fruitless = 0 if brought else fruitless + 1
+        if fruitless == FRUITLESS:
+            break
+    return outcomes
 
 
 def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
@@ -126,7 +145,7 @@ def _requests(study_uid: str, there: Contents, here: frozenset[str], number: int
             yield {**whole, "SOPInstanceUID": named if len(named) > 1 else named[0]}
 
 
-def _arrived(link: Link, there: Contents, holdings: Holdings, outcomes: list[Outcome]) -> frozenset[str]:
+def _arrived(link: Link, there: Contents, holdings: Holdings, outcomes: Sequence[Outcome]) -> frozenset[str]:
     """What is here; waits while more comes, for an archive may send from a queue after its last word."""
     here = holdings.of(there.objects)
     sent_by_others = link.archive.method is Method.MOVE and any(_may_still_come(each) for each in outcomes)
@@ -144,12 +163,12 @@ def _may_still_come(outcome: Outcome) -> bool:
     return outcome.code is None or not outcome.sentence
 
 
-def _elsewhere(link: Link, outcomes: list[Outcome]) -> bool:
+def _elsewhere(link: Link, outcomes: Sequence[Outcome]) -> bool:
     """Whether the archive says that it moved all, so that asking again is of no use."""
     return link.archive.method is Method.MOVE and all(each.code is not None and not each.sentence for each in outcomes)
 
 
-def _words(link: Link, outcomes: list[Outcome], *, here: int, missing: int) -> str:
+def _words(link: Link, outcomes: Sequence[Outcome], *, here: int, missing: int) -> str:
     """Why something is missing after a round."""
     if not missing:
         return ""

@@ -31,7 +31,8 @@ def many_studies(scan: Any, count: int, patient_id: str = "P1") -> list[Dataset]
 
 def found(archive: ScriptedArchive, wanted: Wanted, **settings: Any) -> tuple[tuple[StudyAnswer, ...], str]:
     with Link(archive.settings(**settings), "DUET") as link:
-        return studies(link, wanted)
+        told = studies(link, wanted)
+    return told.studies, told.doubt
 
 
 def listed(archive: ScriptedArchive, study: Sequence[Dataset], **settings: Any) -> Contents:

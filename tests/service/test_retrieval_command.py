@@ -196,6 +196,19 @@ def test_what_is_interrupted_ends_at_once_and_leaves_its_table(here: Here, scan:
 
 @pytest.mark.peer("Orthanc")
 @pytest.mark.peer("storescu")
+def test_orthanc_that_stops_at_four_answers(here: Here, tmp_path: Path, program: Callable[[str], str], scan: Any) -> None:
+    """Its own limits: six studies of a patient a month apart, each with a PET and a CT of six slices."""
+    orthanc = Orthanc(tmp_path / "orthanc", program)
+    orthanc.more = {"LimitFindResults": 4, "LimitFindInstances": 4, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True}
+    datasets = [ds for n in range(1, 7) for ds in scan(slices=6, words={"StudyDate": f"2026{n:02d}10"}).datasets()]
+    with orthanc.running():
+        send(program, orthanc.port, "ORTHANC", written(tmp_path / "files", datasets))
+        found = here.retrieve(f"dicom://ORTHANC@127.0.0.1:{orthanc.port}", ["patient_id", "P1"], 'method = "get"\ncap = 4\n')
+    assert [row.numbers for row in found] == [(2, 12, 0, 12, 0)] * 6
+
+
+@pytest.mark.peer("Orthanc")
+@pytest.mark.peer("storescu")
 def test_orthanc_by_c_move_and_c_get(here: Here, tmp_path: Path, program: Callable[[str], str], pair: list[Dataset]) -> None:
     orthanc = Orthanc(tmp_path / "orthanc", program)
     modalities = {"DUET": {"AET": "DUET", "Host": "127.0.0.1", "Port": here.port}}

@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from service.keeping import StoreHandler
 from service.receiver import Receiver, ReceiverSettings
-from service.retrieval import StudyAnswer
+from service.retrieval import ArchiveError, Outcome, StudyAnswer
 from service.retrieval_link import Link
 from service.retrieval_study import Fetched, Holdings, fetch
 
@@ -162,3 +162,25 @@ def test_objects_that_are_counted_and_not_listed_are_missing(folder: Any, scan: 
     assert not fetched.complete
     assert "pacs lists 4 object(s) fewer than it counts" in fetched.sentence
     assert len(list(folder.inbox.files())) == 10
+
+
+def test_an_archive_that_refuses_all_is_not_asked_for_each_object(folder: Any, scan: Any, port: int) -> None:
+    """Two series twice, one list of each, three single objects: not all twenty."""
+    datasets = scan(slices=10).datasets()
+    with ScriptedArchive(datasets=datasets, destinations={"DUET": port}, move_status=0xA702).running() as archive:
+        with door(folder, port):
+            assert numbers(bring(folder, archive)) == (2, 20, 0, 0, 20)
+        assert len(archive.requests("MOVE")) == 2 + 2 + 2 + 3
+
+
+def test_what_is_known_is_told_also_where_the_archive_ends(folder: Any, scan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> Outcome:
+        raise ArchiveError("pacs cannot be reached.")
+
+    monkeypatch.setattr(Link, "bring", gone)
+    folder.receive(scan().datasets()[:3])
+    with ScriptedArchive(datasets=scan().datasets()).running() as archive:
+        fetched = bring(folder, archive)
+    assert numbers(fetched) == (2, 10, 3, 0, 7)
+    assert fetched is not None
+    assert fetched.sentence == "pacs cannot be reached."
