@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from archives import ScriptedArchive
 from nets import swap_byte, write_net
 from nodes import free_port
 
@@ -69,3 +70,15 @@ def test_anatomy_is_found_by_rules_unless_totalsegmentator_is_demanded(tmp_path:
     assert (fault, sentence.startswith("found by rules: no TotalSegmentator in ")) == (False, True)
     demanded = 'auto"\n[segmentation]\nanatomy = "totalsegmentator'
     assert lines(tmp_path, device=demanded)["anatomy"][0]
+
+
+def test_each_archive_has_a_line(tmp_path: Path) -> None:
+    with ScriptedArchive(datasets=[]).running() as archive:
+        away = free_port()
+        both = "".join(
+            f'[[archive]]\nname = "{name}"\nurl = "dicom://PACS@127.0.0.1:{port}"\n'
+            for name, port in (("here", archive.port), ("away", away))
+        )
+        told = lines(tmp_path, device='auto"\n' + both + 'move_to = "DUET')
+    assert told["archive here"] == (False, f"offers C-FIND and C-MOVE at {archive.url}")
+    assert told["archive away"] == (True, f"PACS at 127.0.0.1:{away} cannot be reached.")
