@@ -130,11 +130,14 @@ class Link:
                 time.sleep(self.archive.again_s * 2 ** (attempt - 1))
 
     def _open(self) -> Any:
-        if self._abandoned:
-            raise ArchiveError("The command was ended.")
+        self._go_on()
         if self._assoc is None or not self._assoc.is_established:
             self._assoc = self._associate()
         return self._assoc
+
+    def _go_on(self) -> None:
+        if self._abandoned:
+            raise ArchiveError("The command was ended.")
 
     def _associate(self) -> Any:
         ae = AE(ae_title=self._ae_title)
@@ -205,6 +208,7 @@ class Link:
             pass
         silent = time.monotonic() - begun
         assoc.abort()
+        self._go_on()
         if silent >= 0.9 * self.archive.timeout_s:
             raise BrokenError(f"{self.archive.name} was silent for {silent:.0f} s (timeout_s) and was given up.")
         raise BrokenError(f"{self.archive.name} ended the association before it had answered.")
@@ -239,11 +243,13 @@ class Link:
                 "AE title there, with the address and port of this node."
             )
         failed = status.get("NumberOfFailedSuboperations", None)
-        todo = "" if self.archive.method is Method.GET else self._see_both_sides()
+        todo = self._see_both_sides()
         objects = f"could not send {failed} object(s)" if failed else f"refuses {self._asked_by}"
         return f"{name} {objects} ({_said(status)}){todo}."
 
     def _see_both_sides(self) -> str:
+        if self.archive.method is Method.GET:
+            return "; where this machine has refused them, its log says why"
         return f"; see whether it knows {self.destination}, and whether [receiver] allow of this node admits it"
 
 

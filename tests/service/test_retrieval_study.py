@@ -184,3 +184,11 @@ def test_what_is_known_is_told_also_where_the_archive_ends(folder: Any, scan: An
     assert numbers(fetched) == (2, 10, 3, 0, 7)
     assert fetched is not None
     assert fetched.sentence == "pacs cannot be reached."
+
+
+def test_what_has_lost_its_file_is_brought_again(folder: Any, scan: Any, port: int) -> None:
+    paths = folder.receive(scan().datasets())
+    (folder.data / paths[3]).unlink()
+    with ScriptedArchive(datasets=scan().datasets(), destinations={"DUET": port}).running() as archive, door(folder, port):
+        assert numbers(bring(folder, archive)) == (2, 10, 9, 1, 0)
+    assert (folder.data / paths[3]).is_file()
