@@ -6,9 +6,9 @@ What was retrieved is remembered by the journal alone: a second run compares wit
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -89,7 +89,7 @@ class _Crew:
     store_handler: StoreHandler
     links: list[Link] = field(default_factory=list)
 
-    def each(self, tasks: Iterable[Callable[[Link], T]]) -> Iterator[T]:
+    def each(self, tasks: Iterable[Callable[[Link], T]]) -> Generator[T, None, None]:
         """What the tasks return, in the order in which they end; when this is left early, all are ended at once."""
         pool = ThreadPoolExecutor(self.archive.at_once)
         try:
@@ -139,17 +139,19 @@ class _Answer:
 def _run(crew: _Crew, wanted: Sequence[Wanted], out: Path, progress: Progress) -> tuple[Row, ...]:
     """First all questions, then all studies; one that several rows name is brought once."""
     told: dict[Wanted, _Answer] = {}
-    for answer in crew.each(partial(_ask, each) for each in wanted):
-        told[answer.wanted] = answer
-        progress(f"{crew.archive.name} is asked: {len(told)} of {len(wanted)}", ASKING * len(told) / len(wanted))
+    with closing(crew.each(partial(_ask, each) for each in wanted)) as ended:
+        for answer in ended:
+            told[answer.wanted] = answer
+            progress(f"{crew.archive.name} is asked: {len(told)} of {len(wanted)}", ASKING * len(told) / len(wanted))
     answers = [told[each] for each in wanted]
     found = {study.study_uid: (answer.wanted, study) for answer in reversed(answers) for study in answer.studies}
     tally = _Tally(progress, len(found))
     rows: dict[str, Row | None] = {}
-    for uid, row in crew.each(partial(_bring, *each, crew.holdings, tally) for each in found.values()):
-        rows[uid] = row
-        tally.ended(uid, len(rows))
-        write_table(out, tuple(_table(crew.archive, answers, rows)))
+    with closing(crew.each(partial(_bring, *each, crew.holdings, tally) for each in found.values())) as brought:
+        for uid, row in brought:
+            rows[uid] = row
+            tally.ended(uid, len(rows))
+            write_table(out, tuple(_table(crew.archive, answers, rows)))
     table = tuple(_table(crew.archive, answers, rows))
     write_table(out, table)
     return table
