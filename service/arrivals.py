@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, update
@@ -13,6 +14,7 @@ from service.journal import Journal, insert_or_ignore
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
 
 IMAGES = ("PT", "CT")
+LOT = 500  # objects that are asked for in one go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,19 @@ def known_path(journal: Journal, sop_instance_uid: str, digest: str) -> str | No
     with journal.reading() as connection:
         same = (instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
         return connection.execute(select(instances.c.path).where(*same)).scalar()
+
+
+def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> set[str]:
+    """Which of these objects the node has, whatever became of them; one whose file is gone it has not."""
+    found: set[str] = set()
+    wanted = sorted(set(sop_instance_uids))
+    columns = (instances.c.sop_instance_uid, instances.c.path)
+    for start in range(0, len(wanted), LOT):
+        query = select(*columns).where(instances.c.sop_instance_uid.in_(wanted[start : start + LOT]))
+        with journal.reading() as connection:
+            rows = connection.execute(query).all()
+        found |= {uid for uid, path in rows if (data / path).is_file()}
+    return found
 
 
 def record(journal: Journal, arrival: Arrival) -> None:

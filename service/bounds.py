@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+_URL = re.compile(r"dicom://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII without backslash and control characters
 
 
@@ -30,3 +31,13 @@ def check_not_negative(**values: float) -> None:
     for key, value in values.items():
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{key} is a finite number, 0 or more, not {value}")
+
+
+def dicom_address(url: str) -> tuple[str, str, int]:
+    """(AE title, host, port) of dicom://AE_TITLE@host:port."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError("url is written dicom://AE_TITLE@host:port")
+    check_ae_title("the AE title in url", match["ae"])
+    check_port("the port in url", int(match["port"]))
+    return match["ae"], match["host"].strip("[]"), int(match["port"])

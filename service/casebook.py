@@ -129,6 +129,14 @@ def studies_of(journal: Journal, patient_id: str | None = None, issuer: str | No
         return [_study(row._mapping) for row in connection.execute(query)]
 
 
+def waiting_for_partner(journal: Journal) -> list[StudyRow]:
+    """Studies of a known tracer that are whole and wait for one of the other, oldest first."""
+    waits = (studies.c.state == StudyState.WAITING, studies.c.reason == "", studies.c.tracer != "", studies.c.patient_id != "")
+    query = _STUDY_VIEW.where(*waits, studies.c.instances == studies.c.settled_instances).order_by(studies.c.last_received_at)
+    with journal.reading() as connection:
+        return [_study(row._mapping) for row in connection.execute(query)]
+
+
 def unsettle_all(journal: Journal) -> None:
     """What was turned away is to be looked at again, because the rules or duet itself have changed."""
     with journal.writing() as connection:

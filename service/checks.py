@@ -17,9 +17,11 @@ from service.cohort_inputs import clinical_table, cohort_section
 from service.config import Settings, load
 from service.journal import open_journal
 from service.models import installed, models_of
-from service.node import analysis_of, destinations_of, objects_of, rules_of
+from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of
 from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
 from service.receiver import ReceiverSettings
+from service.retrieval import Archive, ArchiveError, RetrievalSettings
+from service.retrieval_link import Link
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -41,6 +43,8 @@ def run_checks(config: Path | None) -> Iterator[Line]:
         yield "destinations", False, "none is set; results stay in the case folders"
     for destination in destinations:
         yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
+    for archive in archives_of(settings):
+        yield _tell(f"archive {archive.name}", lambda archive=archive: _archive(archive, settings))  # type: ignore[misc]
     yield from _weights(settings)
     for tracer in Tracer:
         yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
@@ -52,7 +56,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
 def _tell(name: str, look: Callable[[], str]) -> Line:
     try:
         return name, False, look()
-    except (Rejected, OSError, SQLAlchemyError, UndeliveredError) as error:
+    except (Rejected, OSError, SQLAlchemyError, UndeliveredError, ArchiveError) as error:
         return name, True, str(error).splitlines()[0]
 
 
@@ -61,6 +65,8 @@ def _settings(settings: Settings) -> str:
     settings.section("delivery", DeliverySettings)
     rules_of(settings)
     destinations_of(settings)
+    archives_of(settings)
+    settings.section("retrieval", RetrievalSettings)
     objects_of(settings)
     analysis_of(settings)
     models_of(settings)
@@ -105,6 +111,11 @@ def _door(settings: Settings) -> str:
 def _peer(destination: Destination, settings: Settings) -> str:
     echo(destination, settings.node.ae_title)
     return f"answers C-ECHO at {destination.url}"
+
+
+def _archive(archive: Archive, settings: Settings) -> str:
+    with Link(archive, settings.node.ae_title) as link:
+        return link.check()
 
 
 def _weights(settings: Settings) -> Iterator[Line]:

@@ -145,6 +145,33 @@ def analyse(
 
 
 @app.command()
+def retrieve(
+    patients: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX: patient_id, accession or study_uid; dates.")
+    ],
+    archive: Annotated[str, typer.Option("--from", help="The name of an [[archive]] of duet.toml.")],
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where the table goes.")] = Path("retrieve.csv"),
+    since: Annotated[str, typer.Option("--since", help="First day, as 2026-03-31, where a row has none.")] = "",
+    until: Annotated[str, typer.Option("--until", help="Last day, where a row has none.")] = "",
+    config: Config = None,
+) -> None:
+    """Every PET/CT of a list of patients from an archive into the node; exit status 1 where something is missing."""
+    from service.config import load
+    from service.render import progress_bar
+    from service.retrieval_command import Asked, retrieve
+    from service.retrieval_table import lines
+
+    asked = Asked(patients=patients, archive=archive, out=out, since=since, until=until)
+    with progress_bar() as tell:
+        rows = retrieve(load(config), asked, tell)
+    for line in lines(rows):
+        typer.echo(line)
+    typer.echo(f"The table is {out}.")
+    if not all(row.complete for row in rows):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def cohort(
     clinical: Annotated[
         Path | None,

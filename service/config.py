@@ -36,11 +36,11 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "cohort")
+TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort")
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
-LISTS = ("destination",)
-PLANNED = ("archive", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
+LISTS = ("destination", "archive")
+PLANNED = ("web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,17 @@ from dicom_io.derived import COPIED, MANUFACTURER, RESEARCH, STANDARD_OBJECTS, K
 from dicom_io.document import MIME_TYPE
 from dicom_io.enhanced import ENHANCED
 from dicom_io.packaging import AI_RESULTS
+from dicom_io.pairing import PairingSettings
 from dicom_io.seg_reader import LABELMAP_STORAGE
 from service.config import NodeSettings
 from service.intake import IntakeSettings
+from service.keeping import STATUSES
 from service.outbox import WARNINGS, DeliverySettings
-from service.receiver import MAXIMUM_PDU, STATUSES, ReceiverSettings
+from service.receiver import MAXIMUM_PDU, ReceiverSettings
+from service.retrieval import Archive, RetrievalSettings
+from service.retrieval_answers import KEYS
+from service.retrieval_link import CUT_OFF, FIND, GET, MOVE, STORED, SYNTAXES, UNKNOWN_DESTINATION
+from service.retrieval_study import LIST
 
 MEASURED = (PositronEmissionTomographyImageStorage, CTImageStorage, *ENHANCED)
 UNCOMPRESSED = (
@@ -59,7 +65,7 @@ NEEDED = (
 def statement() -> str:
     """The whole statement as Markdown, ending in a line feed."""
     prose = files("service").joinpath("conformance.md").read_text(encoding="utf-8")
-    values = {**_settings(), **_network(), **_objects(), **_words()}
+    values = {**_settings(), **_network(), **_retrieval(), **_objects(), **_words()}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], prose)
 
 
@@ -79,8 +85,35 @@ def _settings() -> dict[str, str]:
         "silence_assoc_s": f"{receiver.silence_timeout_s:g}",
         "silence_s": f"{intake.silence_s:g}",
         "patience_s": f"{intake.patience_s:g}",
+        **_archive(Archive(name="", url="dicom://A@h:1"), RetrievalSettings()),
         "first_retry_s": f"{delivery.first_retry_s:g}",
         "longest_retry_s": f"{delivery.longest_retry_s:g}",
+    }
+
+
+def _archive(archive: Archive, retrieval: RetrievalSettings) -> dict[str, str]:
+    return {
+        "at_once": str(archive.at_once),
+        "archive_timeout_s": f"{archive.timeout_s:g}",
+        "arrival_s": f"{archive.arrival_s:g}",
+        "tries": str(archive.tries),
+        "again_s": f"{archive.again_s:g}",
+        "ask_again_h": f"{retrieval.ask_again_s / 3600:g}",
+        "max_days": str(PairingSettings().max_days),
+    }
+
+
+def _retrieval() -> dict[str, str]:
+    """What is asked of an archive."""
+    models = ((FIND, "SCU"), (MOVE, 'SCU, for method "move"'), (GET, 'SCU, for method "get"'))
+    return {
+        "retrieval_models": _rows((uids.UID(model).name, model, role) for model, role in models),
+        "get_classes": _rows((u.name, u) for u in STORED),
+        "get_syntaxes": ", ".join(u.name for u in SYNTAXES),
+        "query_keys": _rows((level, ", ".join(keys)) for level, keys in KEYS.items()),
+        "unknown_destination": f"{UNKNOWN_DESTINATION:04X}",
+        "cut_off": ", ".join(f"{code:04X}" for code in CUT_OFF),
+        "listed_at_once": str(LIST),
     }
 
 

@@ -42,10 +42,14 @@ class Inbox:
 
     def prepare(self) -> None:
         """Make the folders and clear what a killed node left half written (it was never acknowledged)."""
-        for shard in range(256):
-            (self.root / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         for part in self.root.glob(f"*/*{PART}"):
             part.unlink(missing_ok=True)
+
+    def make_folders(self) -> None:
+        """The folders alone, also beside a node that is writing."""
+        for shard in range(256):
+            (self.root / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
         for folder in (self.root, self.data, self.data.parent):
             sync_folder(folder)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -22,9 +23,13 @@ from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import IntakeSettings, Rules
 from service.journal import Journal, open_journal
+from service.keeping import StoreHandler
 from service.logs import logger
+from service.missing_half import Asking, MissingHalf
 from service.outbox import DeliverySettings, Destination, Outbox
 from service.receiver import Receiver, ReceiverSettings
+from service.retrieval import Archive, RetrievalSettings
+from service.retrieval_study import Holdings
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -74,6 +79,14 @@ def destinations_of(settings: Settings) -> tuple[Destination, ...]:
     return destinations
 
 
+def archives_of(settings: Settings) -> tuple[Archive, ...]:
+    """Every [[archive]]. Raises BadSettings where two bear one name."""
+    archives = settings.sections("archive", Archive)
+    if len({archive.name for archive in archives}) < len(archives):
+        raise BadSettings(f"{settings.source}: two [[archive]] bear one name; a command names one of them.")
+    return archives
+
+
 class Node:
     """One node on one data folder."""
 
@@ -83,6 +96,8 @@ class Node:
         self._receiver_settings = settings.section("receiver", ReceiverSettings)
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
+        self._archives = archives_of(settings)
+        self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._rules = rules_of(settings)
         self._objects = objects_of(settings)
         self._cohort = cohort_section(settings)
@@ -124,6 +139,8 @@ class Node:
         for destination in self._destinations:
             outbox = Outbox(destination, self._delivery, journal, self._data, self._node.ae_title)
             works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
+        if self._retrieval.missing_half and self._archives:
+            works["missing half"] = partial(self._repeat, self._missing_half(journal, inbox).step)
         works["cohort"] = lambda: self._keep_cohort(journal)
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:
@@ -172,6 +189,16 @@ class Node:
             except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
                 self._stop.wait(10)
+
+    def _missing_half(self, journal: Journal, inbox: Inbox) -> MissingHalf:
+        asking = Asking(
+            archives=self._archives,
+            settings=self._retrieval,
+            max_days=self._rules.pairing.max_days,
+            ae_title=self._node.ae_title,
+        )
+        store_handler = StoreHandler(inbox, journal, self._receiver_settings.free_gb)
+        return MissingHalf(asking, Holdings(journal=journal, data=self._data), store_handler)
 
     def _keep_cohort(self, journal: Journal) -> None:
         if self._cohort.clinical is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -17,6 +17,7 @@ from service.journal import Journal
 from service.outcomes import Outcome
 from service.postings import DeliveryCount
 from service.releases import ReleaseRow
+from service.searches import search_of
 from service.tables import InstanceState, JobState, StudyState, instances
 
 
@@ -81,12 +82,18 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
         for job in casebook.jobs_of(journal, patient_id, inputs=False)
     ]
     return Overview(
-        studies=tuple(casebook.studies_of(journal, patient_id)),
+        studies=tuple(_searched(journal, row) for row in casebook.studies_of(journal, patient_id)),
         cases=tuple(cases),
         unused=() if patient_id is not None else tuple(_unused(journal)),
         objects=_objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
     )
+
+
+def _searched(journal: Journal, row: StudyRow) -> StudyRow:
+    """A waiting study's sentence with what the archives said of its partner."""
+    search = search_of(journal, row.study_instance_uid) if row.state is StudyState.WAITING else None
+    return row if search is None else replace(row, sentence=f"{row.sentence} {search.sentence}")
 
 
 def _cohort(journal: Journal) -> CohortView | None:

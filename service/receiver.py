@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pynetdicom import AE, _config, evt
-from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings
-from service import arrivals
 from service.bounds import check_not_negative, check_port, check_positive
-from service.inbox import Inbox, Received
+from service.inbox import Inbox
 from service.journal import Journal
+from service.keeping import StoreHandler
 from service.logs import logger
 from service.sockets import PROMPT
-from service.tables import Ending
 
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-PROCESSING_FAILURE = 0x0110
-# Every answer to a C-STORE request: what it means, and when it is given.
-STATUSES = {
-    SUCCESS: ("Success", "the object is on disk"),
-    OUT_OF_RESOURCES: ("Refused: out of resources", "less disk is free than `[receiver] free_gb`, or the disk is full"),
-    PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
-}
 MAXIMUM_PDU = 131072
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN = 0x01, 0x01, 0x03
 
 
@@ -71,9 +55,8 @@ class Receiver:
     """The node's server; start() returns when the door is open."""
 
     def __init__(self, ae_title: str, settings: ReceiverSettings, inbox: Inbox, journal: Journal) -> None:
-        self._ae_title, self._settings, self._inbox, self._journal = ae_title, settings, inbox, journal
-        self._open: dict[Any, int] = {}
-        self._guard = threading.Lock()
+        self._ae_title, self._settings = ae_title, settings
+        self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
         self._server: Any = None
 
     def start(self) -> None:
@@ -89,10 +72,7 @@ class Receiver:
         handlers: list[Any] = [
             *PROMPT,
             (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_RELEASED, self._on_released),
-            (evt.EVT_ABORTED, self._on_broken),
-            (evt.EVT_CONN_CLOSE, self._on_broken),
+            *self._store_handler.handlers,
         ]
         address = (self._settings.host, self._settings.port)
         try:
@@ -112,61 +92,6 @@ class Receiver:
             event.assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN)
             event.assoc.is_rejected = True
             event.assoc.kill()  # returns when the answer has left
-
-    def _on_store(self, event: Any) -> int:
-        try:
-            if self._inbox.free_bytes() < self._settings.free_gb * 1e9:
-                logger().error("disk below its floor, object refused", floor_gb=self._settings.free_gb)
-                return OUT_OF_RESOURCES
-            self._keep(event)
-        except OSError as error:
-            logger().error("object not written", error=str(error))
-            return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
-        except SQLAlchemyError as error:
-            logger().error("object not recorded", error=type(error).__name__)
-            return PROCESSING_FAILURE
-        return SUCCESS
-
-    def _keep(self, event: Any) -> None:
-        """Disk first, then the journal: a file without a row is found at the next start, a row without its file never is."""
-        now = time.time()
-        received = _received(event)
-        digest = received.digest
-        path = arrivals.known_path(self._journal, received.sop_instance_uid, digest)
-        if path is None or not (self._inbox.data / path).is_file():
-            path = self._inbox.keep(received, digest)
-        arrival = arrivals.Arrival(
-            sop_class_uid=received.sop_class_uid,
-            sop_instance_uid=received.sop_instance_uid,
-            digest=digest,
-            path=path,
-            received_at=now,
-            association_id=self._association(event.assoc, now),
-        )
-        arrivals.record(self._journal, arrival)
-
-    def _association(self, assoc: Any, now: float) -> int:
-        """The journal's number of the association, entered with its first object."""
-        with self._guard:
-            known = self._open.get(assoc)
-        if known is None:
-            calling, address = str(assoc.requestor.ae_title).strip(), str(assoc.requestor.address)
-            known = arrivals.open_association(self._journal, calling, address, now)
-            with self._guard:
-                self._open[assoc] = known
-        return known
-
-    def _on_released(self, event: Any) -> None:
-        self._close(event.assoc, Ending.RELEASED)
-
-    def _on_broken(self, event: Any) -> None:
-        self._close(event.assoc, Ending.BROKEN)
-
-    def _close(self, assoc: Any, ending: Ending) -> None:
-        with self._guard:
-            known = self._open.pop(assoc, None)
-        if known is not None:
-            arrivals.close_association(self._journal, known, ending, time.time())
 
 
 def admitted(allow: Sequence[str], calling_ae: str, address: str) -> bool:
@@ -191,16 +116,3 @@ def _network(entry: str) -> tuple[str, ipaddress.IPv4Network | ipaddress.IPv6Net
         return title, ipaddress.ip_network(address, strict=False) if address else None
     except ValueError:
         raise ValueError(f"{entry!r} is no AE title, network or AET@network") from None
-
-
-def _received(event: Any) -> Received:
-    request = event.request
-    meta = event.file_meta
-    meta.SourceApplicationEntityTitle = str(event.assoc.requestor.ae_title).strip()[:16]
-    return Received(
-        sop_class_uid=str(request.AffectedSOPClassUID),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(meta.TransferSyntaxUID),
-        meta=b"\0" * 128 + b"DICM" + encode_file_meta(meta),
-        dataset=event.encoded_dataset(include_meta=False),
-    )

@@ -34,6 +34,7 @@ SYSTEM_PEERS = {
     "echoscu": "dcmtk",
     "findscu": "dcmtk",
     "movescu": "dcmtk",
+    "dcmqrscp": "dcmtk",
     "dcmdump": "dcmtk",
     "dcm2pdf": "dcmtk",
     "dcmj2pnm": "dcmtk",

@@ -101,6 +101,7 @@ class Orthanc:
     def __init__(self, folder: Path, program: Callable[[str], str]) -> None:
         self.folder, self._program = folder, program
         self.port, self._http = free_port(), free_port()
+        self.more: dict[str, Any] = {}  # settings of a test
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Orthanc]:
@@ -131,6 +132,7 @@ class Orthanc:
             "OverwriteInstances": False,
             "SaveJobs": False,
             "Plugins": [],
+            **self.more,
         }
 
     def _ready(self, process: subprocess.Popen[bytes]) -> bool:

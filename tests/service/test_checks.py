@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from archives import ScriptedArchive
 from nets import swap_byte, write_net
 from nodes import free_port
 
@@ -82,3 +83,15 @@ def test_the_clinical_table_has_a_line_and_a_wrong_one_is_a_fault(tmp_path: Path
     found = {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
     assert found["cohort"][0]
     assert "row 2, column therapy_date" in found["cohort"][1]
+
+
+def test_each_archive_has_a_line(tmp_path: Path) -> None:
+    with ScriptedArchive(datasets=[]).running() as archive:
+        away = free_port()
+        both = "".join(
+            f'[[archive]]\nname = "{name}"\nurl = "dicom://PACS@127.0.0.1:{port}"\n'
+            for name, port in (("here", archive.port), ("away", away))
+        )
+        told = lines(tmp_path, device='auto"\n' + both + 'move_to = "DUET')
+    assert told["archive here"] == (False, f"offers C-FIND and C-MOVE at {archive.url}")
+    assert told["archive away"] == (True, f"PACS at 127.0.0.1:{away} cannot be reached.")

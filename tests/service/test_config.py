@@ -20,11 +20,12 @@ from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
 from service.cohort_inputs import CohortSection
-from service.config import NodeSettings, load
+from service.config import NodeSettings, build, load
 from service.intake import IntakeSettings
-from service.node import analysis_of, destinations_of, rules_of
+from service.node import analysis_of, archives_of, destinations_of, rules_of
 from service.outbox import DeliverySettings, Destination
 from service.receiver import ReceiverSettings
+from service.retrieval import Archive, RetrievalSettings
 
 SECTIONS: dict[str, type[Any]] = {
     "node": NodeSettings,
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[Any]] = {
     "pairing": PairingSettings,
     "objects": ObjectSettings,
     "delivery": DeliverySettings,
+    "retrieval": RetrievalSettings,
     "models": ModelSettings,
     "quality": QualitySettings,
     "segmentation": SegmentationSettings,
@@ -57,6 +59,13 @@ def test_the_example_shows_every_key_with_its_default() -> None:
         assert set(shown[name]) == {f.name for f in dataclasses.fields(kind)}, name
         usual = kind(folder=Path("duet-data/models")) if kind is ModelSettings else kind()
         assert load(EXAMPLE).section(name, kind) == usual, name
+
+
+def test_the_example_shows_every_key_of_an_archive_with_its_default() -> None:
+    _, _, text = EXAMPLE.read_text().partition("# [[archive]]\n")
+    shown = tomllib.loads("\n".join(line.removeprefix("# ") for line in text.partition("\n\n")[0].splitlines()))
+    assert set(shown) == {f.name for f in dataclasses.fields(Archive)}
+    assert build(Archive, shown, where="here") == Archive(name=shown["name"], url=shown["url"])
 
 
 def test_without_a_file_the_defaults_hold() -> None:
@@ -123,6 +132,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("[destination]\nname = 'a'", "[[destination]]"),
         ("[[destination]]\nname = 'a'\nurl = 'https://host'", "dicom://AE_TITLE@host:port"),
         ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[destination]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h'", "[[archive]]: url is written dicom://AE_TITLE@host:port."),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\nmethod = 'pull'", "method is to be 'move' or 'get', not 'pull'"),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\nat_once = 0", "at_once is a finite number above 0"),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\nmove_to = 'Ä'", "move_to has 1 to 16 characters"),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[archive]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
+        ("[retrieval]\nask_again_s = 0", "ask_again_s is a finite number above 0"),
         ("[node]\nae_title = 'A_TITLE_THAT_IS_FAR_TOO_LONG'", "16 characters"),
         ("port = 1", "unknown section 'port'"),
         ("[node", "no valid TOML"),
@@ -142,6 +157,7 @@ def read_all(path: Path) -> None:
     for name, kind in SECTIONS.items():
         settings.section(name, kind)
     destinations_of(settings)
+    archives_of(settings)
     analysis_of(settings)
 
 
@@ -152,10 +168,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
-    file.write_text("[node]\nae_title = 'D2'\n[[archive]]\nname = 'pacs'\nurl = 'dicom://A@h:1'\n[web]\n[retention]\n")
+    file.write_text("[node]\nae_title = 'D2'\n[web]\n[retention]\n")
     settings = load(file)
     assert settings.node.ae_title == "D2"
-    assert settings.unheeded == ("archive", "web", "retention")
+    assert settings.unheeded == ("web", "retention")
 
 
 def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:
