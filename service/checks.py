@@ -14,11 +14,13 @@ from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
 from service.anatomy_models import anatomy_in_use
 from service.config import Settings, load
+from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
 from service.models import installed, models_of
-from service.node import analysis_of, destinations_of, objects_of, rules_of
-from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
+from service.node import analysis_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
+from service.storage import echo
+from service.stow import look
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -59,6 +61,7 @@ def _settings(settings: Settings) -> str:
     settings.section("delivery", DeliverySettings)
     rules_of(settings)
     destinations_of(settings)
+    senders_of(settings)
     objects_of(settings)
     analysis_of(settings)
     models_of(settings)
@@ -100,6 +103,8 @@ def _door(settings: Settings) -> str:
 
 
 def _peer(destination: Destination, settings: Settings) -> str:
+    if destination.web:
+        return look(destination)
     echo(destination, settings.node.ae_title)
     return f"answers C-ECHO at {destination.url}"
 

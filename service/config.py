@@ -39,7 +39,7 @@ _WANTED = {
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "cohort")
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
-LISTS = ("destination",)
+LISTS = ("destination", "sender")
 PLANNED = ("archive", "web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 
 

@@ -24,9 +24,10 @@ from dicom_io.enhanced import ENHANCED
 from dicom_io.packaging import AI_RESULTS
 from dicom_io.seg_reader import LABELMAP_STORAGE
 from service.config import NodeSettings
+from service.destinations import DeliverySettings
 from service.intake import IntakeSettings
-from service.outbox import WARNINGS, DeliverySettings
 from service.receiver import MAXIMUM_PDU, STATUSES, ReceiverSettings
+from service.storage import WARNINGS
 
 MEASURED = (PositronEmissionTomographyImageStorage, CTImageStorage, *ENHANCED)
 UNCOMPRESSED = (

@@ -1,4 +1,7 @@
-"""The DICOM door: C-ECHO and C-STORE; bytes go to the inbox undecoded, and a named status goes back."""
+"""The DICOM door: C-ECHO and C-STORE; bytes go to the inbox undecoded, and a named status goes back.
+
+Storage commitment comes in here, too, and is handled by others.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import errno
 import ipaddress
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.dsutils import encode_file_meta
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings
@@ -70,8 +73,17 @@ class ReceiverSettings:
 class Receiver:
     """The node's server; start() returns when the door is open."""
 
-    def __init__(self, ae_title: str, settings: ReceiverSettings, inbox: Inbox, journal: Journal) -> None:
+    def __init__(
+        self,
+        ae_title: str,
+        settings: ReceiverSettings,
+        inbox: Inbox,
+        journal: Journal,
+        commitment: Sequence[tuple[Any, Callable[[Any], Any]]] = (),
+    ) -> None:
+        """commitment: what handles the events of storage commitment; without it none is offered."""
         self._ae_title, self._settings, self._inbox, self._journal = ae_title, settings, inbox, journal
+        self._commitment = commitment
         self._open: dict[Any, int] = {}
         self._guard = threading.Lock()
         self._server: Any = None
@@ -86,8 +98,11 @@ class Receiver:
         ae.acse_timeout = self._settings.negotiation_timeout_s
         ae.dimse_timeout = ae.network_timeout = self._settings.silence_timeout_s
         ae.add_supported_context(Verification)
+        if self._commitment:  # both ways round: a destination that reports calls as the provider
+            ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers: list[Any] = [
             *PROMPT,
+            *self._commitment,
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_released),

@@ -23,7 +23,7 @@ from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, load
 from service.intake import IntakeSettings
 from service.node import analysis_of, destinations_of, rules_of
-from service.outbox import DeliverySettings, Destination
+from service.destinations import DeliverySettings, Destination
 from service.receiver import ReceiverSettings
 
 SECTIONS: dict[str, type[Any]] = {

@@ -13,7 +13,9 @@ from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import SegmentationStorage, Verification
 
 from service import postings
-from service.outbox import DeliverySettings, Destination, Outbox, UndeliveredError, echo
+from service.destinations import DeliverySettings, Destination, UndeliveredError
+from service.outbox import Desk, Outbox
+from service.storage import echo
 from service.tables import jobs
 
 
@@ -57,7 +59,7 @@ def to(port: int) -> Destination:
 
 def outbox(folder: Any, to: Destination, retry_s: float = 1e-6) -> Outbox:
     settings = DeliverySettings(first_retry_s=retry_s, longest_retry_s=retry_s)
-    return Outbox(to, settings, folder.journal, folder.data, "DUET")
+    return Outbox(to, Desk(journal=folder.journal, data=folder.data, ae_title="DUET", settings=settings))
 
 
 def post(folder: Any, scan: Any, cases: int = 1) -> list[list[str]]:
@@ -221,7 +223,7 @@ def test_echo_passes(port: int, to: Destination) -> None:
         echo(to, "DUET")
 
 
-@pytest.mark.parametrize("url", ["http://host", "dicom://host:104", "dicom://AE@host", "dicom://A_TITLE_FAR_TOO_LONG@host:104"])
+@pytest.mark.parametrize("url", ["ftp://host", "dicom://host:104", "dicom://AE@host", "dicom://A_TITLE_FAR_TOO_LONG@host:104"])
 def test_an_address_that_cannot_be_meant_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="dicom://AE_TITLE@host:port"):
         Destination(name="pacs", url=url)
