@@ -131,11 +131,10 @@ def _request(assoc: Any, transaction_uid: str, objects: Sequence[Kept], destinat
     except RuntimeError:
         status = Dataset()
     code = status.get("Status")
-    if code is None:
-        raise UndeliveredError(f"{destination.name} did not answer the request for storage commitment.")
     if code != SUCCESS:
+        said = "no answer" if code is None else f"status 0x{code:04X}"
         raise UndeliveredError(
-            f"{destination.name} did not take the request for storage commitment (status 0x{code:04X}); "
+            f"{destination.name} did not take the request for storage commitment ({said}); "
             "it may have to know this node's AE title and address."
         )
 

@@ -23,7 +23,7 @@ Program = Callable[[str], str]
 MADE = "SELECT version, folder, cycles FROM cohorts WHERE version > 0 ORDER BY version"
 FEW = "permutations = 99\nrelabelings = 20\nrepeats = 1"  # enough for a journey
 DONE = "SELECT count(*) FROM jobs WHERE state = 'done'"
-OPEN = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
+OPEN = "SELECT count(*) FROM deliveries WHERE state NOT IN ('delivered', 'committed')"
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, load
+from service.destinations import DeliverySettings, Destination
 from service.intake import IntakeSettings
 from service.node import analysis_of, destinations_of, rules_of
-from service.destinations import DeliverySettings, Destination
 from service.receiver import ReceiverSettings
 
 SECTIONS: dict[str, type[Any]] = {
