@@ -126,7 +126,7 @@ def _offer_one(client: DICOMwebClient, heard: list[requests.Response], ds: Datas
         raise BrokenError(f"{name}: the archive did not answer within {ANSWER_S} s.") from None
     except requests.RequestException as error:
         raise _unreachable_at(client.base_url, error) from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, SyntaxError) as error:  # of a body that it cannot read
         if not heard:
             return Answer(taken=False, sentence=f"{name}: {error}.")
     return read_answer(heard[-1].status_code, _json(heard[-1].content) or said, identity(ds).sop_instance_uid, name)
