@@ -38,7 +38,7 @@ def rows(folder: Any) -> list[Any]:
 
 
 def mixed(folder: Any, scan: Any) -> None:
-    """One object failed three times, one is stored and asked for, one is there; the same three for a destination that is gone."""
+    """One object failed three times, one is stored and asked for, one is there; the same for a destination that is gone."""
     posted(folder, scan, destinations=("pacs", "gone"))
     first, second, third, *_ = rows(folder)
     for _ in range(3):
