@@ -49,8 +49,8 @@ class Outbox:
             if not self._send_case(case):
                 break
         for case in _by_case(commitments.to_ask(self._journal, self._destination.name, time.time())):
-            if not self._ask(case):
-                return
+            self._ask(case)
+            break  # of one case at a time: what is to be sent does not wait for reports
 
     def _send_case(self, rows: Sequence[DeliveryRow]) -> bool:
         """One association for one case; False where the destination cannot be reached, or is no longer."""
@@ -94,37 +94,40 @@ class Outbox:
         logger().info("report goes as Enhanced SR", destination=self._destination.name, object=Path(row.path).name)
         return Kept(sop_class_uid=str(EnhancedSRStorage), sop_instance_uid=enhanced_uid(row.sop_instance_uid))
 
-    def _ask(self, rows: Sequence[DeliveryRow]) -> bool:
-        """Ask for the commitment on one case's objects; False where the destination cannot be reached."""
+    def _ask(self, rows: Sequence[DeliveryRow]) -> None:
+        """Ask for the commitment on one case's objects, unless that was in vain too often."""
         if not self._destination.asked:  # it was when they were sent
-            return self._without(rows, "")
-        required = self._destination.commitment is Commitment.REQUIRE
-        in_vain = [row for row in rows if row.asks >= MOST_ASKS and not required]
+            self._without(rows, "")
+            return
+        in_vain = [row for row in rows if row.asks >= MOST_ASKS and not self._required]
         if in_vain:
-            self._without(
-                in_vain, f"Stored; asked {MOST_ASKS} times for its commitment, in vain. {in_vain[0].sentence}".strip()
-            )
-        asked = [row for row in rows if row not in in_vain]
-        return not asked or self._ask_of(asked)
-
-    def _ask_of(self, rows: Sequence[DeliveryRow]) -> bool:
-        again_at = time.time() + self._settings.commitment_patience_s
-        objects = {row.id: kept for row in rows if (kept := self._kept(row)) is not None}
-        gone = [row for row in rows if row.id not in objects]
+            last = in_vain[0].sentence
+            self._without(in_vain, f"Stored; asked {MOST_ASKS} times for its commitment, in vain. {last}".strip())
+        asked = {row.id: row for row in rows if row not in in_vain}
+        objects = {row.id: kept for row in asked.values() if (kept := self._kept(row)) is not None}
+        gone = [row for row in asked.values() if row.id not in objects]
         if gone:
-            self._without(gone, "Stored; its file has gone from here since, so that its commitment is not asked for.")
-        if not objects:
-            return True
+            self._end_or_later(gone, "Stored; its file has gone from here, so that its commitment cannot be asked for.")
+        if objects:
+            self._ask_of([asked[number] for number in objects], list(objects.values()))
+
+    def _ask_of(self, rows: Sequence[DeliveryRow], objects: Sequence[Kept]) -> None:
+        again_at = time.time() + self._settings.commitment_patience_s
+        question = Question(objects=objects, delivery_ids=[row.id for row in rows], again_at=again_at)
         try:
-            question = Question(objects=list(objects.values()), delivery_ids=list(objects), again_at=again_at)
             ask(question, self._destination, self._ae_title, self._journal, self._reports)
         except NotOfferedError as error:
-            if self._destination.commitment is Commitment.AUTO:
-                return self._without(rows, "")
-            return self._ask_later(rows, f'{error} [[destination]] commitment is "require".')
+            self._end_or_later(rows, f'{error} [[destination]] commitment is "require".' if self._required else "")
         except UndeliveredError as error:
-            return self._ask_later(rows, str(error))
-        return True
+            self._ask_later(rows, str(error))
+
+    @property
+    def _required(self) -> bool:
+        return self._destination.commitment is Commitment.REQUIRE
+
+    def _end_or_later(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
+        """No commitment is to be had now: where none is required that is the end of it."""
+        self._ask_later(rows, sentence) if self._required else self._without(rows, sentence)
 
     def _kept(self, row: DeliveryRow) -> Kept | None:
         """The object as the destination has it; None where its file is gone."""
@@ -136,17 +139,15 @@ class Outbox:
             return None
         return Kept(sop_class_uid=str(meta.MediaStorageSOPClassUID), sop_instance_uid=row.sop_instance_uid)
 
-    def _without(self, rows: Sequence[DeliveryRow], sentence: str) -> bool:
+    def _without(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
         commitments.without(self._journal, [row.id for row in rows], sentence, time.time())
         if sentence:
             logger().warning("delivered without commitment", destination=self._destination.name, objects=len(rows))
-        return True
 
-    def _ask_later(self, rows: Sequence[DeliveryRow], sentence: str) -> bool:
+    def _ask_later(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
         delay = self._delay(max(row.failures for row in rows))
         logger().warning("no commitment", destination=self._destination.name, error=sentence, again_in_s=delay)
         commitments.ask_later(self._journal, [row.id for row in rows], sentence, time.time() + delay)
-        return False
 
     def _postpone(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
         for failures in {row.failures for row in rows}:

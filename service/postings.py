@@ -93,7 +93,8 @@ def post(connection: Connection, job_id: int, postings: Sequence[Posting], now: 
 
 def post_cohort(connection: Connection, cohort_id: int, postings: Sequence[Posting], now: float) -> None:
     """Enter the objects of a version of the cohort's report; what older versions still owe is owed no more."""
-    older = (deliveries.c.cohort_id != cohort_id, deliveries.c.state == DeliveryState.PENDING)
+    unsent = deliveries.c.state.in_([DeliveryState.PENDING, DeliveryState.PARKED])
+    older = (deliveries.c.cohort_id != cohort_id, unsent)
     connection.execute(delete(deliveries).where(*older))
     _enter(connection, {"cohort_id": cohort_id}, postings, now)
 

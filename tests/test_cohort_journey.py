@@ -34,6 +34,7 @@ def hospital(folder: Path, program: Program) -> Iterator[tuple[NodeProcess, Orth
     with ExitStack() as stack:
         archive = stack.enter_context(Orthanc(folder / "orthanc", program).running())
         node = NodeProcess(folder / "node", program, archive.port, more)
+        archive.know("DUET", node.port)
         stack.callback(node.clean_up)
         node.start()
         node.wait_for_door()

@@ -19,7 +19,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 from service import commitments, postings
 from service.commitment import Reports
 from service.commitments import MOST_REFUSALS
-from service.destinations import Commitment, DeliverySettings, Destination
+from service.destinations import Commitment, DeliverySettings, Destination, Kept
 from service.outbox import MOST_ASKS, Desk, Outbox
 from service.receiver import Receiver, ReceiverSettings
 from service.tables import DeliveryState
@@ -302,3 +302,37 @@ def test_nonsense_as_a_report_is_turned_away(folder: Any) -> None:
         event_information = Dataset()
 
     assert Reports(folder.journal, SETTINGS).hear(Event()) == (0x0115, None)
+
+
+@pytest.mark.parametrize(("commitment", "state"), [("auto", "delivered"), ("require", "stored")])
+def test_of_a_file_that_has_gone_no_commitment_is_asked_for(
+    folder: Any, scan: Any, port: int, commitment: str, state: str
+) -> None:
+    (uids,) = posted(folder, scan)
+    for row in postings.owed(folder.journal):
+        postings.stored(folder.journal, row.id, "", 1.0, ask=True)
+    (folder.data / f"{uids[0]}.dcm").unlink()
+    archive = Archive()
+    with archive.open(port):
+        outbox(folder, to(port, commitment)).step()
+    assert archive.requests == [uids[1:]]
+    assert states(folder) == [state, "committed", "committed"]
+    with folder.journal.reading() as connection:
+        words = connection.execute(postings.select(postings.deliveries.c.sentence)).scalars().first()
+    assert words == "Stored; its file has gone from here, so that its commitment cannot be asked for."
+
+
+def test_a_report_that_was_sent_as_enhanced_sr_is_asked_for_as_such(folder: Any, scan: Any, port: int) -> None:
+    (uids,) = posted(folder, scan)
+    (row, *_) = postings.owed(folder.journal)
+    postings.send_as(folder.journal, row.id, Kept(sop_class_uid="1.2.840.10008.5.1.4.1.1.88.22", sop_instance_uid="1.2.99"))
+    for each in postings.owed(folder.journal):
+        postings.stored(folder.journal, each.id, "stored with the remark 0xB000", 1.0, ask=True)
+    archive = Archive()
+    with archive.open(port):
+        outbox(folder, to(port)).step()
+    assert archive.requests == [["1.2.99", *uids[1:]]]
+    assert states(folder) == ["committed"] * 3
+    with folder.journal.reading() as connection:
+        words = connection.execute(postings.select(postings.deliveries.c.sentence)).scalars().all()
+    assert words == ["stored with the remark 0xB000"] * 3
