@@ -104,7 +104,8 @@ class Promises:
         found = [(each, self._failure(each)) for each in promise.objects]
         ds = Dataset()
         ds.TransactionUID, ds.RetrieveAETitle = promise.transaction_uid, self._ae_title
-        ds.ReferencedSOPSequence = [reference(each) for each, failure in found if failure is None]
+        if kept := [reference(each) for each, failure in found if failure is None]:
+            ds.ReferencedSOPSequence = kept
         failed = [(reference(each), failure) for each, failure in found if failure is not None]
         if not failed:
             return ds, ALL_KEPT

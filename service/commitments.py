@@ -98,7 +98,8 @@ def settle(journal: Journal, report: Report, now: float, delay_s: Callable[[int]
             deliveries.c.state.in_([DeliveryState.STORED, DeliveryState.DELIVERED]),
         )
         _commit(connection, report.committed, of_request, now)
-        refused = {uid: reason for uid, reason in report.failed.items() if uid not in set(report.committed)}
+        committed = set(report.committed)
+        refused = {uid: reason for uid, reason in report.failed.items() if uid not in committed}
         again = 0
         for uid, reason in refused.items():
             rows = connection.execute(select(*ROW).where(_SENT_UID.in_([uid]), *of_request)).all()
