@@ -117,7 +117,10 @@ class Outbox:
         try:
             ask(question, self._destination, self._ae_title, self._journal, self._reports)
         except NotOfferedError as error:
-            self._end_or_later(rows, f'{error} [[destination]] commitment is "require".' if self._required else "")
+            if self._required:
+                self._ask_later(rows, f'{error} [[destination]] commitment is "require".')
+            else:  # nor is there one for what waits to be asked for behind these
+                self._without(commitments.to_ask(self._journal, self._destination.name, time.time()), "")
         except UndeliveredError as error:
             self._ask_later(rows, str(error))
 

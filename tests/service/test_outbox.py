@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -306,25 +305,21 @@ def test_one_destination_that_never_answers_keeps_nothing_from_another(
 ) -> None:
     """It accepts TCP and says nothing; each destination has a thread of its own, as in the node."""
     cases = posted(folder, scan, cases=3, destinations=("silent", "pacs"))
-    with socket.socket() as silent:
+    archive = Archive()
+    with socket.socket() as silent, archive.open(port), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "CONNECT_S", 100)
         silent.bind(("127.0.0.1", 0))
         silent.listen(50)
         hung = Destination(name="silent", url=f"dicom://SILENT@127.0.0.1:{silent.getsockname()[1]}")
-        waits = threading.Thread(target=outbox(folder, hung).step, daemon=True)
-        archive = Archive()
-        with archive.open(port), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(storage, "CONNECT_S", 4)
-            waits.start()
-            time.sleep(0.3)
-            begun = time.monotonic()
-            outbox(folder, to).step()
-            took = time.monotonic() - begun
-            assert waits.is_alive()
+        waits = threading.Thread(target=outbox(folder, hung, retry_s=1000.0).step, daemon=True)
+        waits.start()
+        line, _ = silent.accept()
+        outbox(folder, to).step()
         assert archive.accepted == [uid for case in cases for uid in case]
-        assert took < 3.0
-        waits.join(timeout=15)
-    assert not waits.is_alive()
+        assert waits.is_alive()
+        assert {row.destination for row in postings.owed(folder.journal)} == {"silent"}
+        line.close()
+        waits.join(timeout=30)
     owed = postings.owed(folder.journal)
-    assert {row.destination for row in owed} == {"silent"}
     assert [row.failures for row in owed] == [1] * 3 + [0] * 6  # its first case; the next step tries the second
     assert "cannot be reached" in owed[0].sentence
