@@ -161,6 +161,13 @@ def _set_aside_as_gone() -> Any:
     return and_(instances.c.state == InstanceState.IGNORED, instances.c.sentence == GONE)
 
 
+def kept_as(journal: Journal, sop_instance_uid: str) -> list[tuple[str, str]]:
+    """Under which (SOP class UID, path) the door has taken in an object."""
+    query = select(instances.c.sop_class_uid, instances.c.path).where(instances.c.sop_instance_uid == sop_instance_uid)
+    with journal.reading() as connection:
+        return [(str(sop_class), str(path)) for sop_class, path in connection.execute(query)]
+
+
 def recorded_paths(journal: Journal) -> set[str]:
     with journal.reading() as connection:
         return set(connection.execute(select(instances.c.path)).scalars())
@@ -214,8 +221,10 @@ def reconsider(journal: Journal, present: Collection[str]) -> None:
 def own_results(journal: Journal, sop_instance_uids: Iterable[str]) -> set[str]:
     """Which of these objects this node has made and sent itself."""
     with journal.reading() as connection:
-        query = select(deliveries.c.sop_instance_uid).where(deliveries.c.sop_instance_uid.in_(list(sop_instance_uids)))
-        return set(connection.execute(query).scalars())
+        found: set[str] = set()
+        for uid in (deliveries.c.sop_instance_uid, deliveries.c.sent_instance_uid):
+            found.update(connection.execute(select(uid).where(uid.in_(list(sop_instance_uids)))).scalars())
+        return found
 
 
 def file(journal: Journal, filings: Sequence[Filing]) -> None:

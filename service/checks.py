@@ -15,13 +15,15 @@ from analysis.values import Tracer
 from service.anatomy_models import anatomy_in_use
 from service.cohort_inputs import clinical_table, cohort_section
 from service.config import Settings, load
+from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
 from service.models import installed, models_of
-from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of
-from service.outbox import DeliverySettings, Destination, UndeliveredError, echo
+from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
+from service.storage import echo
+from service.stow import look
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -67,6 +69,7 @@ def _settings(settings: Settings) -> str:
     destinations_of(settings)
     archives_of(settings)
     settings.section("retrieval", RetrievalSettings)
+    senders_of(settings)
     objects_of(settings)
     analysis_of(settings)
     models_of(settings)
@@ -109,6 +112,8 @@ def _door(settings: Settings) -> str:
 
 
 def _peer(destination: Destination, settings: Settings) -> str:
+    if destination.web:
+        return look(destination)
     echo(destination, settings.node.ae_title)
     return f"answers C-ECHO at {destination.url}"
 

@@ -77,13 +77,32 @@ def serve(config: Config = None) -> None:
 def status(
     patient: Annotated[str | None, typer.Argument(help="Patient ID; without it all patients.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    undelivered: Annotated[
+        bool, typer.Option("--undelivered", help="Instead: what destinations are owed, how often tried, when again, why.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """What the node knows: received, waiting (for what), held (why), running, returned, delivered; every case's findings."""
     from service.config import load
-    from service.render import show_overview
+    from service.render import show_overview, show_undelivered
 
-    show_overview(load(config), patient, json=as_json)
+    show = show_undelivered if undelivered else show_overview
+    show(load(config), patient, json=as_json)
+
+
+@app.command()
+def resend(
+    case: Annotated[str | None, typer.Argument(help="A case's number in `duet status`, or its UID or its beginning.")] = None,
+    destination: Annotated[str | None, typer.Option("--destination", help="To this one alone.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of every case, and the cohort's report.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what was delivered already.")] = False,
+    config: Config = None,
+) -> None:
+    """Try now what waits for its next try or was parked; with --again also send what was delivered once more."""
+    from service.config import load
+    from service.desk import Resend, resend_now
+
+    typer.echo(resend_now(load(config), Resend(case=case, destination=destination, everything=everything, again=again)))
 
 
 @app.command()

@@ -39,7 +39,7 @@ _WANTED = {
 TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort")
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
-LISTS = ("destination", "archive")
+LISTS = ("destination", "sender", "archive")
 PLANNED = ("web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
 
 

@@ -24,15 +24,20 @@ from dicom_io.enhanced import ENHANCED
 from dicom_io.packaging import AI_RESULTS
 from dicom_io.pairing import PairingSettings
 from dicom_io.seg_reader import LABELMAP_STORAGE
+from service import commitment, commitment_promises
+from service.commitments import MOST_REFUSALS
 from service.config import NodeSettings
+from service.destinations import DeliverySettings
 from service.intake import IntakeSettings
 from service.keeping import STATUSES
-from service.outbox import WARNINGS, DeliverySettings
+from service.outbox import MOST_ASKS
 from service.receiver import MAXIMUM_PDU, ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_answers import KEYS
 from service.retrieval_link import CUT_OFF, FIND, GET, MOVE, STORED, SYNTAXES, UNKNOWN_DESTINATION
 from service.retrieval_study import LIST
+from service.storage import KIND_REFUSED, WARNINGS
+from service.stow import MEANINGS
 
 MEASURED = (PositronEmissionTomographyImageStorage, CTImageStorage, *ENHANCED)
 UNCOMPRESSED = (
@@ -65,7 +70,7 @@ NEEDED = (
 def statement() -> str:
     """The whole statement as Markdown, ending in a line feed."""
     prose = files("service").joinpath("conformance.md").read_text(encoding="utf-8")
-    values = {**_settings(), **_network(), **_retrieval(), **_objects(), **_words()}
+    values = {**_settings(), **_network(), **_commitment(), **_retrieval(), **_objects(), **_words()}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], prose)
 
 
@@ -88,6 +93,7 @@ def _settings() -> dict[str, str]:
         **_archive(Archive(name="", url="dicom://A@h:1"), RetrievalSettings()),
         "first_retry_s": f"{delivery.first_retry_s:g}",
         "longest_retry_s": f"{delivery.longest_retry_s:g}",
+        "patience_h": f"{delivery.commitment_patience_s / 3600:g}",
     }
 
 
@@ -129,9 +135,28 @@ def _network() -> dict[str, str]:
         "measured_classes": _rows((u.name, u) for u in MEASURED),
         "decoded_syntaxes": _rows((u.name, u) for u in (*UNCOMPRESSED, *decoded)),
         "statuses": _rows((f"{code:04X}", *meaning) for code, meaning in STATUSES.items()),
-        "warnings": _rows(
-            (f"{code:04X}, a warning", "the object counts as delivered; the remark is kept") for code in WARNINGS
-        ),
+        "warnings": _rows((f"{code:04X}, a warning", "the object counts as stored; the remark is kept") for code in WARNINGS),
+    }
+
+
+def _commitment() -> dict[str, str]:
+    """What the prose says of storage commitment and STOW-RS."""
+    codes_named = {
+        "no_such_instance": commitment.NO_SUCH_INSTANCE,
+        "conflict": commitment.CONFLICT,
+        "invalid": commitment.INVALID_ARGUMENT,
+        "processing": commitment.PROCESSING_FAILURE,
+        "no_such_action": commitment_promises.NO_SUCH_ACTION,
+        "kind_refused": KIND_REFUSED,
+    }
+    return {
+        **{name: f"{code:04X}" for name, code in codes_named.items()},
+        "commitment_uid": commitment.MODEL,
+        "wait_s": f"{commitment.WAIT_S:g}",
+        "most_refusals": str(MOST_REFUSALS),
+        "most_asks": str(MOST_ASKS),
+        "promise_days": f"{commitment_promises.MOST_CALLS * commitment_promises.LONGEST_RETRY_S / 86400:.0f}",
+        "http_statuses": ", ".join(map(str, MEANINGS)),
     }
 
 

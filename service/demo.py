@@ -19,11 +19,12 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from analysis.errors import BadSettings
 from analysis.ports import Progress
 from service.casebook import HELD_BY_QUALITY, JobRow, jobs_of, studies_of
+from service.destinations import Destination, UndeliveredError
 from service.folders import write_phantoms
 from service.journal import Journal, open_journal
-from service.outbox import Destination, UndeliveredError, echo, send
 from service.releases import active_releases, release
 from service.sockets import PROMPT
+from service.storage import echo, send
 from service.tables import JobState, StudyState
 
 PATIENTS = 2

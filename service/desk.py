@@ -7,12 +7,15 @@ import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.errors import BadSettings
-from service import releases
+from service import postings, releases
 from service.config import Settings
+from service.destinations import Destination
 from service.journal import Journal, journal_url, open_journal, telling_errors
+from service.postings import Which
 
 
 @contextmanager
@@ -56,6 +59,37 @@ def release_case(settings: Settings, case: str, *, by: str | None, why: str) -> 
     else:
         follows = "no node runs; the next one that starts sends its results, with this release named in their reports"
     return f"Case {job.id} is released: {follows}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """What an operator wants to have sent: of a case, to a destination, both, or everything; again: also what has arrived."""
+
+    case: str | None = None
+    destination: str | None = None
+    everything: bool = False
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        named = self.case is not None or self.destination is not None
+        if named == self.everything:
+            raise BadSettings("Say what is to be sent: a case, --destination NAME, or --all.")
+
+
+def resend_now(settings: Settings, wish: Resend) -> str:
+    """Make it due, and what follows in one sentence. Raises BadSettings."""
+    names = [destination.name for destination in settings.sections("destination", Destination)]
+    if wish.destination is not None and wish.destination not in names:
+        raise BadSettings(f"{settings.source}: no [[destination]] is called {wish.destination!r} (known: {', '.join(names)}).")
+    with journal_of(settings) as journal:
+        job_id = None if wish.case is None else releases.one_case(journal, wish.case).id
+        which = Which(job_id=job_id, destination=wish.destination)
+        sent, asked = postings.resend(journal, which, time.time(), again=wish.again)
+    if not sent and not asked:
+        return "Nothing of that is owed." if not wish.again else "Nothing of that was ever to be sent."
+    parts = [f"{sent} object(s) are sent" if sent else "", f"{asked} object(s) are asked for commitment" if asked else ""]
+    when = "now" if node_runs(settings.node.data) else "when the node starts"
+    return f"{' and '.join(filter(None, parts))} {when}."
 
 
 def _operator() -> str:

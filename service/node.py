@@ -12,13 +12,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
-from service import arrivals, casebook, intake
+from service import arrivals, casebook, commitments, intake
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
+from service.commitment import Reports
+from service.commitment_promises import Promises
 from service.config import ANALYSIS_TABLES, Settings
+from service.destinations import DeliverySettings, Destination, Sender
 from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import IntakeSettings, Rules
@@ -26,7 +30,7 @@ from service.journal import Journal, open_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
-from service.outbox import DeliverySettings, Destination, Outbox
+from service.outbox import Desk, Outbox
 from service.receiver import Receiver, ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
@@ -87,6 +91,14 @@ def archives_of(settings: Settings) -> tuple[Archive, ...]:
     return archives
 
 
+def senders_of(settings: Settings) -> tuple[Sender, ...]:
+    """Every [[sender]]. Raises BadSettings where two bear one AE title."""
+    senders = settings.sections("sender", Sender)
+    if len({sender.ae_title for sender in senders}) < len(senders):
+        raise BadSettings(f"{settings.source}: two [[sender]] bear one AE title; it is by that that they are called back.")
+    return senders
+
+
 class Node:
     """One node on one data folder."""
 
@@ -98,6 +110,7 @@ class Node:
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
+        self._senders = senders_of(settings)
         self._rules = rules_of(settings)
         self._objects = objects_of(settings)
         self._cohort = cohort_section(settings)
@@ -117,13 +130,17 @@ class Node:
             inbox.prepare()
             put_all_back(self._data / "cases")
             arrivals.break_open_associations(journal, time.time())
-            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal)
+            commitments.ask_anew(journal, time.time())
+            promises = Promises(journal, inbox, self._node.ae_title, self._senders)
+            reports = Reports(journal, self._delivery)
+            commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
+            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment)
             door.start()
             host, port = self._receiver_settings.host, self._receiver_settings.port
             announce(
                 f"{self._node.ae_title} receives on {host}:{port}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
-            threads = self._start(journal, inbox)
+            threads = self._start(journal, inbox, promises)
             self._stop.wait()
             door.stop()
             for thread in threads:
@@ -131,13 +148,15 @@ class Node:
             journal.close()
         return not self._failed
 
-    def _start(self, journal: Journal, inbox: Inbox) -> list[threading.Thread]:
+    def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
+            "promises": lambda: self._repeat(promises.step),
         }
+        desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:
-            outbox = Outbox(destination, self._delivery, journal, self._data, self._node.ae_title)
+            outbox = Outbox(destination, desk)
             works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
         if self._retrieval.missing_half and self._archives:
             works["missing half"] = partial(self._repeat, self._missing_half(journal, inbox).step)

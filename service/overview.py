@@ -161,7 +161,7 @@ def _cohort_facts(cohort: CohortView) -> dict[str, Any]:
         "folder": None if newest is None else newest.folder,
         "refused": cohort.refused,
         "deliveries": [
-            {"destination": c.destination, "delivered": c.delivered, "objects": c.total, "sentence": c.sentence}
+            {"destination": c.destination, "delivered": c.delivered, "objects": c.total, **_stages(c), "sentence": c.sentence}
             for c in cohort.deliveries
         ],
     }
@@ -199,7 +199,11 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "findings": list(case.outcome.findings) if case.outcome else [],
         "release": given and {"by": given.released_by, "at": moment(given.released_at), "why": given.why},
         "deliveries": [
-            {"destination": c.destination, "delivered": c.delivered, "total": c.total, "sentence": c.sentence}
+            {"destination": c.destination, "delivered": c.delivered, "total": c.total, **_stages(c), "sentence": c.sentence}
             for c in case.deliveries
         ],
     }
+
+
+def _stages(count: DeliveryCount) -> dict[str, int]:
+    return {"stored": count.stored, "committed": count.committed}

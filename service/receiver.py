@@ -1,14 +1,17 @@
-"""The DICOM door: C-ECHO and C-STORE; bytes go to the inbox undecoded, and a named status goes back."""
+"""The DICOM door: C-ECHO and C-STORE; bytes go to the inbox undecoded, and a named status goes back.
+
+Storage commitment comes in here, too, and is handled by others.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pynetdicom import AE, _config, evt
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from analysis.errors import BadSettings
 from service.bounds import check_not_negative, check_port, check_positive
@@ -54,9 +57,18 @@ class ReceiverSettings:
 class Receiver:
     """The node's server; start() returns when the door is open."""
 
-    def __init__(self, ae_title: str, settings: ReceiverSettings, inbox: Inbox, journal: Journal) -> None:
+    def __init__(
+        self,
+        ae_title: str,
+        settings: ReceiverSettings,
+        inbox: Inbox,
+        journal: Journal,
+        commitment: Sequence[tuple[Any, Callable[[Any], Any]]] = (),
+    ) -> None:
+        """commitment: what handles the events of storage commitment; without it none is offered."""
         self._ae_title, self._settings = ae_title, settings
         self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
+        self._commitment = commitment
         self._server: Any = None
 
     def start(self) -> None:
@@ -69,8 +81,11 @@ class Receiver:
         ae.acse_timeout = self._settings.negotiation_timeout_s
         ae.dimse_timeout = ae.network_timeout = self._settings.silence_timeout_s
         ae.add_supported_context(Verification)
+        if self._commitment:  # both ways round: a destination that reports calls as the provider
+            ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers: list[Any] = [
             *PROMPT,
+            *self._commitment,
             (evt.EVT_REQUESTED, self._on_requested),
             *self._store_handler.handlers,
         ]

@@ -56,6 +56,12 @@ def release(journal: Journal, case: str, *, by: str, why: str, now: float) -> Jo
     return job
 
 
+def one_case(journal: Journal, case: str) -> JobRow:
+    """The case of this number, UID or beginning of a UID. Raises BadSettings where it is none, or several."""
+    with journal.reading() as connection:
+        return _one(jobs_named(connection, case), case)
+
+
 def _words(option: str, text: str, longest: int) -> str:
     """One line without control characters. Raises BadSettings where nothing remains, or too much."""
     line = " ".join(plain(text).split())

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ from analysis.ports import Progress as Tell
 from service.casebook import StudyRow
 from service.config import Settings
 from service.desk import journal_of, node_runs
+from service.destinations import Destination
 from service.lines import plain
 from service.overview import CaseView, CohortView, Overview, as_json, moment, overview, study_state
 from service.postings import DeliveryCount
 from service.tables import JobState
+from service.undelivered import as_json as undelivered_as_json
+from service.undelivered import lines as lines_of
+from service.undelivered import undelivered
 
 WIDTH = 100  # columns, also of a wider terminal: longer lines are hard to read
 NARROWEST = 60
@@ -87,6 +92,25 @@ def show_overview(settings: Settings, patient_id: str | None, *, json: bool = Fa
     named = "" if settings.source == Settings().source else f" --config {shlex.quote(settings.source)}"
     page = Page(whole=patient_id is not None, width=max(NARROWEST, min(WIDTH, width)), options=named)
     typer.echo("\n".join(page.lines(known)))
+
+
+def show_undelivered(settings: Settings, patient_id: str | None, *, json: bool = False) -> None:
+    """Print what destinations are owed. Raises BadSettings where there is no journal."""
+    names = {destination.name for destination in settings.sections("destination", Destination)}
+    with journal_of(settings) as journal:
+        owed = undelivered(journal, names, patient_id)
+    if json:
+        typer.echo(undelivered_as_json(owed))
+        return
+    if not node_runs(settings.node.data):
+        typer.echo(f"No node runs on {settings.node.data}; this is how it was left.")
+    for what, sentence in lines_of(owed, time.time()):
+        typer.echo(plain(what))
+        if sentence:
+            typer.echo(f"  {plain(sentence)}")
+    typer.echo(
+        f"{len(owed)} object(s) owed; duet resend has them tried now." if owed else "Nothing is owed to any destination."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +217,14 @@ def _shortened(sentence: str, where: str) -> str:
 def _deliveries(counts: Sequence[DeliveryCount]) -> str:
     if not counts:
         return "No [[destination]] is set: the results stay in the case folder."
-    return " ".join(f"{c.destination}: {c.delivered} of {c.total}. {c.sentence}".strip() for c in counts)
+    return " ".join(f"{c.destination}: {c.delivered} of {c.total}{_committed(c)}. {c.sentence}".strip() for c in counts)
+
+
+def _committed(count: DeliveryCount) -> str:
+    """That a destination answers for objects, or that it has some and is yet to."""
+    if count.stored > count.delivered:
+        return f", {count.stored} stored, {count.committed} committed"
+    return f", {count.committed} committed" if count.committed else ""
 
 
 def _date(date: str) -> str:

@@ -47,10 +47,22 @@ class JobState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """An object is pending for a destination until that has said Success."""
+    """PENDING: to be sent; STORED: the destination has it and has not committed itself yet; DELIVERED: it has it, and no
+    commitment is to be had; COMMITTED: it answers for it; PARKED: it has refused to too often, an operator must look."""
 
     PENDING = "pending"
+    STORED = "stored"
     DELIVERED = "delivered"
+    COMMITTED = "committed"
+    PARKED = "parked"
+
+
+class PromiseState(StrEnum):
+    """OPEN: a sender is to be told what is kept of its objects; TOLD: it was; UNTOLD: there is no way to it."""
+
+    OPEN = "open"
+    TOLD = "told"
+    UNTOLD = "untold"
 
 
 metadata = MetaData()
@@ -183,9 +195,42 @@ deliveries = Table(
     Column("failures", Integer, nullable=False),
     Column("next_try_at", Float, nullable=False),
     Column("sentence", Text, nullable=False),
-    Column("delivered_at", Float),
+    Column("delivered_at", Float),  # since when nothing more is owed
+    Column("stored_at", Float),  # when the destination said that it has it
+    Column("ask_at", Float),  # STORED: when it is asked for its commitment, again or for the first time
+    Column("asks", Integer, nullable=False, server_default="0"),  # requests without a report since it was stored
+    Column("refusals", Integer, nullable=False, server_default="0"),  # reports that it is not kept
+    Column("sent_class_uid", String(64)),  # as what it is sent where the destination refuses its kind, and
+    Column("sent_instance_uid", String(64)),  # under which UID; both null as a rule
     UniqueConstraint("destination", "sop_instance_uid", name="one_delivery_per_object"),
     Index("deliveries_by_state", "state", "destination"),
+)
+
+# Each request of ours for storage commitment: by its number a report is known, also one that comes days later.
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("answered_at", Float),
+)
+
+# Each request of a sender for our commitment, kept until it was answered.
+promises = Table(
+    "promises",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", String(64), nullable=False),
+    Column("calling_ae", String(16), nullable=False),
+    Column("objects", Text, nullable=False),  # JSON [[SOP class UID, SOP instance UID]]
+    Column("state", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("next_try_at", Float, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("answered_at", Float),
+    Index("promises_by_state", "state"),
 )
 
 facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))

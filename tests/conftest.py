@@ -42,6 +42,7 @@ SYSTEM_PEERS = {
     "Orthanc": "orthanc",
     "OrthancDicomWeb": "orthanc-dicomweb",
     "chromium": "chromium",
+    "openssl": "openssl",
     "Rscript": "r-cran-survival",
     "ohif": "@ohif/app of npm",
 }

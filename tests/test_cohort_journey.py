@@ -23,7 +23,7 @@ Program = Callable[[str], str]
 MADE = "SELECT version, folder, cycles FROM cohorts WHERE version > 0 ORDER BY version"
 FEW = "permutations = 99\nrelabelings = 20\nrepeats = 1"  # enough for a journey
 DONE = "SELECT count(*) FROM jobs WHERE state = 'done'"
-OPEN = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
+OPEN = "SELECT count(*) FROM deliveries WHERE state NOT IN ('delivered', 'committed')"
 
 
 @contextmanager
@@ -34,6 +34,7 @@ def hospital(folder: Path, program: Program) -> Iterator[tuple[NodeProcess, Orth
     with ExitStack() as stack:
         archive = stack.enter_context(Orthanc(folder / "orthanc", program).running())
         node = NodeProcess(folder / "node", program, archive.port, more)
+        archive.know("DUET", node.port)
         stack.callback(node.clean_up)
         node.start()
         node.wait_for_door()

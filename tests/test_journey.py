@@ -39,6 +39,7 @@ def hospital(folder: Path, program: Program, more: str = "") -> Iterator[tuple[N
     with ExitStack() as stack:
         archive = stack.enter_context(Orthanc(folder / "orthanc", program).running())
         node = NodeProcess(folder / "node", program, archive.port, more)
+        archive.know("DUET", node.port)
         stack.callback(node.clean_up)
         yield node, archive
 
@@ -139,7 +140,7 @@ def wait_for(node: NodeProcess, query: str, least: int, seconds: float) -> None:
 RECEIVED = "SELECT count(*) FROM instances"
 STARTED = "SELECT count(*) FROM jobs WHERE state IN ('running', 'done')"
 WRITING = "SELECT count(*) FROM jobs WHERE state = 'done' OR progress LIKE 'Writing%'"
-DELIVERED = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+DELIVERED = "SELECT count(*) FROM deliveries WHERE state <> 'pending'"
 
 
 def moments(chance: random.Random, files: int) -> list[tuple[str, int, float]]:

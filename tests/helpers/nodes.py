@@ -152,6 +152,23 @@ class Orthanc:
             found: bytes = answer.read()
             return found
 
+    def tell(self, path: str, words: dict[str, Any] | list[Any], method: str = "POST") -> Any:
+        """A command by its REST interface."""
+        url, content = f"http://127.0.0.1:{self._http}{path}", json.dumps(words).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, content, method=method), timeout=30) as answer:
+            said = answer.read()
+            return json.loads(said) if said else None
+
+    def put_file(self, path: Path) -> None:
+        url, kind = f"http://127.0.0.1:{self._http}/instances", {"Content-Type": "application/dicom"}
+        with urllib.request.urlopen(urllib.request.Request(url, path.read_bytes(), kind), timeout=60) as answer:
+            answer.read()
+
+    def know(self, title: str, port: int) -> None:
+        """Let it call another AE on this machine, as it must to report on a storage commitment."""
+        words = {"AET": title, "Host": "127.0.0.1", "Port": port, "AllowStorageCommitment": True, "AllowNAction": True}
+        self.tell(f"/modalities/{title.lower()}", words | {"AllowNEventReport": True}, "PUT")
+
     def holds(self) -> dict[str, tuple[str, str]]:
         """SOP instance UID > (study instance UID, modality) of everything stored."""
         found = {}

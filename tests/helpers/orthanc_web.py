@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import threading
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,9 +38,7 @@ class OrthancWeb(Orthanc):
     def store(self, files: Iterable[Path]) -> None:
         """Raises HTTPError where the archive does not take a file."""
         for path in files:
-            url, kind = f"http://127.0.0.1:{self._http}/instances", {"Content-Type": "application/dicom"}
-            with urllib.request.urlopen(urllib.request.Request(url, path.read_bytes(), kind), timeout=60) as answer:
-                answer.read()
+            self.put_file(path)
 
 
 @contextlib.contextmanager

@@ -21,9 +21,9 @@ from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
+from service.destinations import DeliverySettings, Destination, Sender
 from service.intake import IntakeSettings
-from service.node import analysis_of, archives_of, destinations_of, rules_of
-from service.outbox import DeliverySettings, Destination
+from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 
@@ -66,6 +66,21 @@ def test_the_example_shows_every_key_of_an_archive_with_its_default() -> None:
     shown = tomllib.loads("\n".join(line.removeprefix("# ") for line in text.partition("\n\n")[0].splitlines()))
     assert set(shown) == {f.name for f in dataclasses.fields(Archive)}
     assert build(Archive, shown, where="here") == Archive(name=shown["name"], url=shown["url"])
+
+
+def test_the_examples_of_lists_show_every_key(tmp_path: Path) -> None:
+    """They stand as comments, since a node without them is the default."""
+    begun, lines = False, []
+    for line in EXAMPLE.read_text().splitlines():
+        begun = line.startswith("# [[") or (begun and line.startswith("# "))
+        lines += [line.removeprefix("# ")] if begun else []
+    shown = tomllib.loads("\n".join(lines))
+    kinds: dict[str, type[Any]] = {"destination": Destination, "sender": Sender}
+    for name, kind in kinds.items():
+        assert {key for each in shown[name] for key in each} == {f.name for f in dataclasses.fields(kind)} - {"password_env"}
+    settings = load(written(tmp_path, "\n".join(lines)))
+    assert [destination.web for destination in destinations_of(settings)] == [False, True]
+    assert [sender.ae_title for sender in senders_of(settings)] == ["SCANNER"]
 
 
 def test_without_a_file_the_defaults_hold() -> None:
@@ -130,7 +145,19 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("[tracers]\nrules = [{ tracer = 'PentixaFor' }]", "must name"),
         ("[registration]\nstep = 4", "unknown key 'step'"),
         ("[destination]\nname = 'a'", "[[destination]]"),
-        ("[[destination]]\nname = 'a'\nurl = 'https://host'", "dicom://AE_TITLE@host:port"),
+        ("[[destination]]\nname = 'a'\nurl = 'ftp://host'", "dicom://AE_TITLE@host:port, or https://host/dicom-web"),
+        (
+            "[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\ncommitment = 'perhaps'",
+            "commitment is to be 'auto', 'never' or",
+        ),
+        (
+            "[[destination]]\nname = 'a'\nurl = 'https://host'\nuser = 'u'",
+            "user and one of password_file and password_env belong",
+        ),
+        ("[[sender]]\nae_title = 'A'\nhost = 'h'\nport = 0", "[[sender]]: port is a TCP port from 1 to 65535, not 0."),
+        ("[[sender]]\nae_title = 'A'\nhost = ' '\nport = 104", "[[sender]]: host is empty."),
+        ("[[sender]]\nae_title = 'A'\nhost = 'h'\nport = 1\n[[sender]]\nae_title = 'A'\nhost = 'i'\nport = 1", "one AE title"),
+        ("[delivery]\ncommitment_patience_s = 0", "commitment_patience_s is a finite number above 0"),
         ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[destination]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
         ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h'", "[[archive]]: url is written dicom://AE_TITLE@host:port."),
         ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\nmethod = 'pull'", "method is to be 'move' or 'get', not 'pull'"),
@@ -158,6 +185,7 @@ def read_all(path: Path) -> None:
         settings.section(name, kind)
     destinations_of(settings)
     archives_of(settings)
+    senders_of(settings)
     analysis_of(settings)
 
 

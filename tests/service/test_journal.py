@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from analysis.errors import BadSettings
-from service import arrivals, casebook, outcomes, releases
+from service import arrivals, casebook, commitments, outcomes, postings, releases
 from service.journal import HEAD, MIGRATIONS, journal_url, open_journal, telling_errors
 from service.overview import overview
 from service.tables import Ending, JobState, metadata
@@ -43,16 +43,38 @@ def test_a_journal_of_the_first_revision_is_upgraded_and_a_case_that_it_holds_ca
     assert case.state == "releasing"
 
 
+def test_what_was_delivered_before_commitments_counts_as_stored_then_and_is_not_sent_again(tmp_path: Path) -> None:
+    _old_journal(tmp_path / "journal.sqlite", "0003")
+    with sqlite3.connect(tmp_path / "journal.sqlite") as old:
+        old.execute(_FIRST_JOB)
+        for number, (state, at) in enumerate((("delivered", 7.0), ("pending", None))):
+            old.execute(
+                "INSERT INTO deliveries (job_id, position, destination, sop_instance_uid, path, state, failures, next_try_at,"
+                " sentence, delivered_at) VALUES (5, ?, 'pacs', ?, 'a.dcm', ?, 0, 0.0, '', ?)",
+                (number, f"1.2.{number}", state, at),
+            )
+    journal = open_journal("", tmp_path)
+    (count,) = postings.counts(journal)
+    assert (count.delivered, count.stored, count.committed, count.total) == (1, 1, 0, 2)
+    (row,) = postings.due(journal, "pacs", 1.0)
+    assert (row.sop_instance_uid, row.asks, row.refusals, row.sent_as) == ("1.2.1", 0, 0, None)
+    assert commitments.to_ask(journal, "pacs", 1e12) == []
+
+
 def _first_journal(path: Path) -> None:
     """As r0001 alone makes it, with a case that a quality check holds."""
+    _old_journal(path, "0001")
+    with sqlite3.connect(path) as old:
+        old.execute(_FIRST_JOB)
+
+
+def _old_journal(path: Path, revision: str) -> None:
     script = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
     engine = create_engine(f"sqlite:///{path}")
-    steps = {"fn": lambda revision, _context: script._upgrade_revs("0001", revision)}
+    steps = {"fn": lambda begun, _context: script._upgrade_revs(revision, begun)}
     with EnvironmentContext(Config(), script, **steps) as environment, engine.begin() as connection:
         environment.configure(connection=connection, transactional_ddl=True)
         environment.run_migrations()
-    with sqlite3.connect(path) as old:
-        old.execute(_FIRST_JOB)
 
 
 _FIRST_JOB = """

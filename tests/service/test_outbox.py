@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import Made
+from deliveries import post as post_case
+from deliveries import posted
 from pydicom import dcmread, dcmwrite
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
-from pynetdicom.sop_class import SegmentationStorage, Verification
+from pynetdicom.sop_class import Comprehensive3DSRStorage, EnhancedSRStorage, SegmentationStorage, Verification
 
-from service import postings
-from service.outbox import DeliverySettings, Destination, Outbox, UndeliveredError, echo
-from service.tables import jobs
+from dicom_io.sr_enhanced import enhanced_uid
+from service import arrivals, postings, storage
+from service.destinations import DeliverySettings, Destination, Kept, UndeliveredError
+from service.outbox import Desk, Outbox
+from service.storage import echo
 
 
 class Archive:
@@ -23,6 +30,7 @@ class Archive:
     def __init__(self, statuses: Sequence[int] = ()) -> None:
         self.statuses = list(statuses)
         self.accepted: list[str] = []
+        self.classes: dict[str, Any] = {}
         self.asked: list[str] = []
         self.aborts_at = ""
         self.contexts = AllStoragePresentationContexts
@@ -30,6 +38,7 @@ class Archive:
     def store(self, event: Any) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
         self.asked.append(uid)
+        self.classes[uid] = event.request.AffectedSOPClassUID
         if uid == self.aborts_at:
             event.assoc.abort()
         status = self.statuses.pop(0) if self.statuses else 0
@@ -57,31 +66,11 @@ def to(port: int) -> Destination:
 
 def outbox(folder: Any, to: Destination, retry_s: float = 1e-6) -> Outbox:
     settings = DeliverySettings(first_retry_s=retry_s, longest_retry_s=retry_s)
-    return Outbox(to, settings, folder.journal, folder.data, "DUET")
+    return Outbox(to, Desk(journal=folder.journal, data=folder.data, ae_title="DUET", settings=settings))
 
 
 def post(folder: Any, scan: Any, cases: int = 1) -> list[list[str]]:
-    """Cases of three objects each; returns their UIDs."""
-    posted = []
-    for case in range(cases):
-        words = {"StudyInstanceUID": f"1.2.{case + 1}"}
-        datasets = scan(slices=3, modalities=("CT",), words={**words, "SeriesInstanceUID": f"1.2.{case + 1}.9"}).datasets()
-        for number, ds in enumerate(datasets):
-            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.{case + 1}.9.{number + 1}"
-            dcmwrite(folder.data / f"{ds.SOPInstanceUID}.dcm", ds, enforce_file_format=True)
-        uids = [str(ds.SOPInstanceUID) for ds in datasets]
-        with folder.journal.writing() as connection:
-            job_id = connection.execute(jobs.insert().values(**_job(case))).inserted_primary_key[0]
-            rows = [postings.Posting(destination="pacs", sop_instance_uid=uid, path=f"{uid}.dcm") for uid in uids]
-            postings.post(connection, job_id, rows, 0.0)
-        posted.append(uids)
-    return posted
-
-
-def _job(number: int) -> dict[str, Any]:
-    words = dict.fromkeys(("issuer", "fdg_study", "pentixafor_study", "inputs", "reason", "sentence", "progress"), "")
-    numbers = {"version": 1, "failures": 0, "next_try_at": 0.0, "created_at": 0.0}
-    return {**words, **numbers, "pair_uid": str(number), "patient_id": "P1", "state": "done"}
+    return posted(folder, scan, cases)
 
 
 def test_a_case_arrives_once_and_in_order(folder: Any, scan: Any, port: int, to: Destination) -> None:
@@ -221,7 +210,7 @@ def test_echo_passes(port: int, to: Destination) -> None:
         echo(to, "DUET")
 
 
-@pytest.mark.parametrize("url", ["http://host", "dicom://host:104", "dicom://AE@host", "dicom://A_TITLE_FAR_TOO_LONG@host:104"])
+@pytest.mark.parametrize("url", ["ftp://host", "dicom://host:104", "dicom://AE@host", "dicom://A_TITLE_FAR_TOO_LONG@host:104"])
 def test_an_address_that_cannot_be_meant_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="dicom://AE_TITLE@host:port"):
         Destination(name="pacs", url=url)
@@ -229,3 +218,108 @@ def test_an_address_that_cannot_be_meant_is_refused(url: str) -> None:
 
 def test_an_address_is_read(tmp_path: Path) -> None:
     assert Destination(name="pacs", url="dicom://PACS_1@[::1]:104").address == ("PACS_1", "::1", 104)
+
+
+def reports(folder: Any, case: Made) -> list[str]:
+    """A case's SEG and report as its node would send them; returns their UIDs."""
+    uids = []
+    for name in ("seg-fdg", "sr-fdg"):
+        ds = dcmread(case.folder / f"{name}.dcm")
+        dcmwrite(folder.data / f"{ds.SOPInstanceUID}.dcm", ds, enforce_file_format=True)
+        uids.append(str(ds.SOPInstanceUID))
+    post_case(folder, 1, uids)
+    return uids
+
+
+def without(*kinds: str) -> list[Any]:
+    return [cx for cx in AllStoragePresentationContexts if cx.abstract_syntax not in kinds]
+
+
+@pytest.mark.parametrize("how", ["context", "status"])
+def test_a_report_whose_kind_is_refused_goes_as_enhanced_sr_and_stays_so(
+    folder: Any, case: Made, port: int, to: Destination, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(_config, "UNRESTRICTED_STORAGE_SERVICE", False)
+    seg, report = reports(folder, case)
+    other = enhanced_uid(report)
+    archive = Archive(statuses=[] if how == "context" else [0, 0x0122])
+    if how == "context":
+        archive.contexts = without(Comprehensive3DSRStorage)
+    with archive.open(port):
+        outbox(folder, to).step()
+        assert archive.accepted == [seg, other]
+        assert archive.classes[other] == EnhancedSRStorage
+        assert archive.asked == ([seg, report, other] if how == "status" else [seg, other])
+        assert postings.owed(folder.journal) == []
+        postings.resend(folder.journal, postings.Which(), 1.0, again=True)
+        outbox(folder, to).step()
+    assert archive.accepted == [seg, other] * 2
+    assert arrivals.own_results(folder.journal, [other, report, "1.2"]) == {other, report}
+
+
+def test_a_report_that_is_taken_in_no_form_waits_and_begins_anew(
+    folder: Any, case: Made, port: int, to: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_config, "UNRESTRICTED_STORAGE_SERVICE", False)
+    seg, report = reports(folder, case)
+    archive = Archive()
+    archive.contexts = without(Comprehensive3DSRStorage, EnhancedSRStorage)
+    with archive.open(port):
+        outbox(folder, to).step()
+    assert archive.accepted == [seg]
+    (row,) = postings.owed(folder.journal)
+    assert (row.failures, row.sent_as) == (1, None)
+    assert "(Enhanced SR Storage). Nor does it take the report as Comprehensive 3D SR." in row.sentence
+    archive.contexts = AllStoragePresentationContexts
+    with archive.open(port):
+        outbox(folder, to).step()
+    assert archive.accepted == [seg, report]
+
+
+def test_a_report_that_was_sent_otherwise_and_has_changed_since_is_not_sent(
+    folder: Any, case: Made, port: int, to: Destination
+) -> None:
+    _, report = reports(folder, case)
+    row = next(row for row in postings.due(folder.journal, "pacs", 1.0) if row.sop_instance_uid == report)
+    postings.send_as(folder.journal, row.id, Kept(sop_class_uid=EnhancedSRStorage, sop_instance_uid="1.2.3"))
+    with Archive().open(port):
+        outbox(folder, to).step()
+    (row,) = postings.owed(folder.journal)
+    assert row.sentence.endswith("its file has changed since it was sent as another object.")
+
+
+def test_delays_double_up_to_an_hour_and_go_on_for_days(folder: Any, scan: Any, to: Destination) -> None:
+    """Of the settings' own: 5, 10, 20 ... 2560, then 3600 s. The archive is away all the time."""
+    post(folder, scan)
+    box = Outbox(to, Desk(journal=folder.journal, data=folder.data, ae_title="DUET", settings=DeliverySettings()))
+    delays = [box._delay(failures) for failures in range(100)]
+    assert delays[:11] == [5.0 * 2**n for n in range(10)] + [3600.0]
+    assert set(delays[10:]) == {3600.0}
+    assert sum(delays) > 3 * 86400
+    box.step()
+    assert {row.failures for row in postings.owed(folder.journal)} == {1}
+
+
+def test_one_destination_that_never_answers_keeps_nothing_from_another(
+    folder: Any, scan: Any, port: int, to: Destination
+) -> None:
+    """It accepts TCP and says nothing; each destination has a thread of its own, as in the node."""
+    cases = posted(folder, scan, cases=3, destinations=("silent", "pacs"))
+    archive = Archive()
+    with socket.socket() as silent, archive.open(port), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "CONNECT_S", 100)
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        hung = Destination(name="silent", url=f"dicom://SILENT@127.0.0.1:{silent.getsockname()[1]}")
+        waits = threading.Thread(target=outbox(folder, hung, retry_s=1000.0).step, daemon=True)
+        waits.start()
+        line, _ = silent.accept()
+        outbox(folder, to).step()
+        assert archive.accepted == [uid for case in cases for uid in case]
+        assert waits.is_alive()
+        assert {row.destination for row in postings.owed(folder.journal)} == {"silent"}
+        line.close()
+        waits.join(timeout=30)
+    owed = postings.owed(folder.journal)
+    assert [row.failures for row in owed] == [1] * 3 + [0] * 6  # its first case; the next step tries the second
+    assert "cannot be reached" in owed[0].sentence
