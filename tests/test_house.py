@@ -43,6 +43,7 @@ COMMANDS = (
     "conformance",
     "models",
     "retrieve",
+    "resend",
     "cohort",
     "phantom",
     "demo",
