@@ -30,7 +30,7 @@ def cohort_results(
     joined = join(pairs, clinical, settings)
     table = tabulated(joined, clinical, settings)
     progress("Comparing responders and non-responders", 0.02)
-    response = tuple(row for rule in Rule for row in response_rows(table, rule))
+    response = tuple(row for rule in _main_first(settings.rule) for row in response_rows(table, rule))
     progress("Comparing survival", 0.05)
     survival = splits(table, survival_settings(settings))
     progress("Asking which findings survive other settings", 0.25)
@@ -48,6 +48,11 @@ def cohort_results(
         settings=kept(settings, pairs),
         software={name: version(name) for name in SOFTWARE},
     )
+
+
+def _main_first(rule: Rule) -> list[Rule]:
+    """Both rules for an unknown response, that of the main reading first, as the tables have them."""
+    return sorted(Rule, key=lambda each: each is not rule)
 
 
 def survival_settings(settings: CohortSettings) -> SurvivalSettings:
