@@ -128,7 +128,7 @@ class CohortOccasion:
 
     @property
     def study_uid(self) -> str:
-        return stable_uid("cohort", "study", self.patient_id)
+        return study_of(self.patient_id)
 
     @property
     def moment(self) -> tuple[str, str]:
@@ -151,6 +151,11 @@ class CohortOccasion:
         named = (self.patient_id, self.patient_name, self.version, self.patients, self.cycles, self.software, self.title)
         older = [x.sop_instance_uid for x in self.predecessors]
         return [*named, *self.moment, *self.study_moment, *older]
+
+
+def study_of(patient_id: str) -> str:
+    """The one study of a pseudo-patient, which all versions of its report lie in."""
+    return stable_uid("cohort", "study", patient_id)
 
 
 def _is_identity(value: str) -> bool:

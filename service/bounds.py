@@ -33,11 +33,11 @@ def check_not_negative(**values: float) -> None:
             raise ValueError(f"{key} is a finite number, 0 or more, not {value}")
 
 
-def dicom_address(url: str) -> tuple[str, str, int]:
-    """(AE title, host, port) of dicom://AE_TITLE@host:port."""
+def dicom_address(url: str, otherwise: str = "") -> tuple[str, str, int]:
+    """(AE title, host, port) of dicom://AE_TITLE@host:port. otherwise: how else the url may be written, for the message."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise ValueError("url is written dicom://AE_TITLE@host:port")
+        raise ValueError(f"url is written dicom://AE_TITLE@host:port{otherwise}")
     check_ae_title("the AE title in url", match["ae"])
     check_port("the port in url", int(match["port"]))
     return match["ae"], match["host"].strip("[]"), int(match["port"])

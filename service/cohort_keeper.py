@@ -162,8 +162,9 @@ class Keeper:
 
 
 def _begin(job: VersionJob, mark: str) -> _Child:
-    here, there = get_context("spawn").Pipe(duplex=False)
-    process = get_context("spawn").Process(target=_make, args=(job, there), name="duet-cohort", daemon=False)
+    spawn = get_context("spawn")
+    here, there = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_make, args=(job, there), name="duet-cohort", daemon=False)
     process.start()
     there.close()
     return _Child(process=process, answer=here, job=job, mark=mark)

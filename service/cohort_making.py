@@ -88,7 +88,7 @@ def _write_objects(results: Results, draft: Path, job: VersionJob) -> None:
 
     from analysis.cohort.estimates import cohort_estimates
     from dicom_io.cohort_objects import cohort_objects
-    from dicom_io.cohort_occasion import CohortOccasion, predecessors
+    from dicom_io.cohort_occasion import CohortOccasion, predecessors, study_of
     from dicom_io.writing import save
 
     section = job.section
@@ -102,7 +102,8 @@ def _write_objects(results: Results, draft: Path, job: VersionJob) -> None:
         patients=len(set(results.table.patients)),
         cycles=len(results.table),
         software=version("duet-node"),
-        predecessors=tuple(each for each in older if each.study_instance_uid == _study(section)),
+        # A version under another pseudo-patient is not replaced, for it lies in another study.
+        predecessors=tuple(each for each in older if each.study_instance_uid == study_of(section.patient_id)),
     )
     objects = cohort_objects((draft / "report.pdf").read_bytes(), cohort_estimates(results), occasion)
     for name, ds in objects.items():
@@ -116,13 +117,6 @@ def _write_objects(results: Results, draft: Path, job: VersionJob) -> None:
         "cases": list(job.pair_uids),
     }
     (draft / OCCASION).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def _study(section: CohortSection) -> str:
-    """The study of this pseudo-patient; a version under another one is not replaced, for it lies in another study."""
-    from dicom_io.studies import stable_uid
-
-    return stable_uid("cohort", "study", section.patient_id)
 
 
 def made_version(folder: Path) -> MadeVersion:

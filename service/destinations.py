@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from service.bounds import check_ae_title, check_port, check_positive
+from service.bounds import check_ae_title, check_port, check_positive, dicom_address
 
-_DICOM = re.compile(r"dicom://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
 _HEADER = re.compile(
     r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)"
 )  # RFC 9110 5
@@ -56,11 +55,7 @@ class Destination:
         if self.web:
             self._check_web()
             return
-        if not _DICOM.fullmatch(self.url):
-            raise ValueError("url is written dicom://AE_TITLE@host:port, or https://host/dicom-web for STOW-RS")
-        title, _, port = self.address
-        check_ae_title("the AE title in url", title)
-        check_port("the port in url", port)
+        dicom_address(self.url, ", or https://host/dicom-web for STOW-RS")
         if self.user or self.password_env or self.password_file or self.headers_file or self.ca_file:
             raise ValueError("user, password_file, password_env, headers_file and ca_file are for http(s) addresses")
 
@@ -83,9 +78,7 @@ class Destination:
     @property
     def address(self) -> tuple[str, str, int]:
         """(AE title, host, port) of a dicom:// address."""
-        match = _DICOM.fullmatch(self.url)
-        assert match is not None  # noqa: S101  checked at construction
-        return match["ae"], match["host"].strip("[]"), int(match["port"])
+        return dicom_address(self.url)
 
     @property
     def asked(self) -> bool:

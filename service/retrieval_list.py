@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
-from analysis.cohort.clinical_file import Raw, RawRow, read_rows
+from analysis.cohort.clinical_file import RawRow, as_text, read_rows
 from analysis.errors import BadSettings
 from service.retrieval import Wanted, dicom_date
 
@@ -33,7 +33,7 @@ def read_list(path: Path, first: date | None = None, last: date | None = None) -
 
 
 def _wanted(path: Path, row: RawRow, first: date | None, last: date | None) -> Wanted:
-    words = {name: _word(row.cells.get(name)) for name in IDENTIFIERS}
+    words = {name: as_text(row.cells.get(name)).strip() for name in IDENTIFIERS}
     begin, end = (_day(path, row, name) for name in ("date_from", "date_to"))
     try:
         return Wanted(**words, first=begin or first, last=end or last)
@@ -41,20 +41,13 @@ def _wanted(path: Path, row: RawRow, first: date | None, last: date | None) -> W
         raise BadSettings(f"{path}, row {row.number}: {error}.") from None
 
 
-def _word(cell: Raw) -> str:
-    """A cell as text; a spreadsheet keeps an identifier of digits as a number."""
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() else str(cell)
-    return "" if cell is None else str(cell).strip()
-
-
 def _day(path: Path, row: RawRow, column: str) -> date | None:
     cell = row.cells.get(column)
     if cell is None:
         return None
     if isinstance(cell, date):
-        return cell.date() if isinstance(cell, datetime) else cell
-    day = day_of(_word(cell))
+        return cell
+    day = day_of(as_text(cell).strip())
     if day is None:
         raise BadSettings(f"{path}, row {row.number}, column {column}: {cell!r} is no date; write it as 2026-03-31.")
     return day

@@ -19,7 +19,7 @@ from analysis.cohort.clinical_columns import (
     Cell,
     ClinicalColumn,
 )
-from analysis.cohort.clinical_file import Raw
+from analysis.cohort.clinical_file import Raw, as_text
 
 T = TypeVar("T")
 Value = str | float | date | bool | None
@@ -48,18 +48,11 @@ def parse(column: ClinicalColumn, raw: Raw, today: date) -> Value:
         return _word(raw, words, wanted)
     if column.cell is Cell.DATE:
         return _date(raw, today)
-    return _text(raw) if column.cell is Cell.TEXT else _number(column, raw)
-
-
-def _text(raw: Raw) -> str:
-    """A text; a spreadsheet's whole number without its .0."""
-    if isinstance(raw, float):
-        return str(int(raw)) if raw.is_integer() else str(raw)
-    return raw.isoformat() if isinstance(raw, date) else str(raw)
+    return as_text(raw) if column.cell is Cell.TEXT else _number(column, raw)
 
 
 def _date(raw: Raw, today: date) -> date:
-    found = raw if isinstance(raw, date) else _date_of(_text(raw))
+    found = raw if isinstance(raw, date) else _date_of(as_text(raw))
     if found > today:
         raise UnclearError(f"{found.isoformat()} lies in the future")
     if found < EARLIEST:
@@ -98,7 +91,7 @@ def _number(column: ClinicalColumn, raw: Raw) -> float:
 
 
 def _word(raw: Raw, words: Mapping[str, T], wanted: str) -> T:
-    text = " ".join(_text(raw).lower().split())
+    text = " ".join(as_text(raw).lower().split())
     if text not in words:
-        raise UnclearError(f"{_text(raw)!r} is not known here; write {wanted}")
+        raise UnclearError(f"{as_text(raw)!r} is not known here; write {wanted}")
     return words[text]

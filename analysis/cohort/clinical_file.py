@@ -65,6 +65,13 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], tuple[RawRow, ...]]:
     return names, rows
 
 
+def as_text(cell: Raw) -> str:
+    """A cell as text: a spreadsheet keeps an identifier of digits as a number, which is written without its .0 here."""
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() else str(cell)
+    return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
+
+
 def _named(path: Path, number: int, names: Sequence[str], cells: Sequence[Raw]) -> dict[str, Raw]:
     beyond = [cell for cell in cells[len(names) :] if cell is not None]
     if beyond:

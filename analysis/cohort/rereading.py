@@ -90,9 +90,8 @@ def _borders(pairs: Sequence[PairFeatures]) -> list[str]:
 def _disseminations(pairs: Sequence[PairFeatures]) -> list[Choice]:
     """sDmax between centroids or between voxels, where the pairs have both."""
     used = {str(pair.settings.get("dissemination")) for pair in pairs}
-    if len(used) != 1 or not all(set(DISSEMINATIONS) <= set(by) for pair in pairs for by in pair.readings.values()):
-        return []
-    if not all(pair.readings for pair in pairs):
+    known = all(pair.readings and all(set(DISSEMINATIONS) <= set(by) for by in pair.readings.values()) for pair in pairs)
+    if len(used) != 1 or not known:
         return []
     chosen = used.pop()
     return [
