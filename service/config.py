@@ -36,7 +36,7 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort")
+TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort", "tls")
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")
@@ -82,8 +82,13 @@ class Settings:
         return dataclasses.replace(self, tables={**self.tables, **tables})
 
     def sections(self, name: str, kind: type[T]) -> tuple[T, ...]:
-        """Every [[name]] of the file. Raises BadSettings."""
-        return tuple(build(kind, table, where=f"{self.source}: [[{name}]]") for table in self.lists.get(name, ()))
+        """Every [[name]] of the file; whoever may be called by TLS also gets the section [tls]. Raises BadSettings."""
+        where, shared = f"{self.source}: [[{name}]]", {}
+        if any(f.name == "tls" for f in dataclasses.fields(kind)):  # type: ignore[arg-type]
+            shared = {"tls": self.tables.get("tls", {})}
+        if any("tls" in table for table in self.lists.get(name, ())):
+            raise BadSettings(f"{where}: unknown key 'tls'; there is one section [tls] for all.")
+        return tuple(build(kind, {**table, **shared}, where=where) for table in self.lists.get(name, ()))
 
     def group(self, kind: type[T], names: tuple[str, ...]) -> T:
         """Several sections as the fields of one dataclass, for instance the settings of the analysis. Raises BadSettings."""

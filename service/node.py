@@ -34,6 +34,7 @@ from service.outbox import Desk, Outbox
 from service.receiver import Receiver, ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
+from service.tls import TlsSettings
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -106,6 +107,7 @@ class Node:
         self._settings = settings
         self._node = settings.node
         self._receiver_settings = settings.section("receiver", ReceiverSettings)
+        self._tls = settings.section("tls", TlsSettings)
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
@@ -134,11 +136,10 @@ class Node:
             promises = Promises(journal, inbox, self._node.ae_title, self._senders)
             reports = Reports(journal, self._delivery)
             commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
-            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment)
+            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment, self._tls)
             door.start()
-            host, port = self._receiver_settings.host, self._receiver_settings.port
             announce(
-                f"{self._node.ae_title} receives on {host}:{port}; data in {self._data}. Research use only. Ctrl-C ends it."
+                f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
             threads = self._start(journal, inbox, promises)
             self._stop.wait()
@@ -147,6 +148,10 @@ class Node:
                 thread.join(timeout=10)
             journal.close()
         return not self._failed
+
+    def _doors(self) -> str:
+        doors = ((self._receiver_settings, ""), (self._tls, " (TLS)"))
+        return " and ".join(f"{door.host}:{door.port}{kind}" for door, kind in doors if door.port)
 
     def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
         works: dict[str, Callable[[], None]] = {

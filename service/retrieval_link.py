@@ -21,6 +21,7 @@ from service.logs import logger
 from service.retrieval import Archive, ArchiveError, BrokenError, Level, Method, Outcome
 from service.sockets import PROMPT, undisturbed
 from service.tables import Ending
+from service.tls import TlsError, failure_of
 
 T = TypeVar("T")
 FIND = StudyRootQueryRetrieveInformationModelFind
@@ -152,14 +153,20 @@ class Link:
         roles: list[Any] = [build_role(sop_class, scp_role=True) for sop_class in STORED] if get else []
         handlers = [*PROMPT, *(self._store_handler.handlers if self._store_handler is not None else ())]
         called, host, port = self.archive.address
-        assoc = ae.associate(host, port, ae_title=called, ext_neg=roles, evt_handlers=handlers)
+        trust = self.archive.trust
+        try:
+            secured = None if trust is None else (trust.context(), host)
+        except TlsError as error:
+            raise ArchiveError(str(error)) from None
+        assoc = ae.associate(host, port, ae_title=called, ext_neg=roles, evt_handlers=handlers, tls_args=secured)
         if assoc.is_established:
             return assoc
         if assoc.is_rejected:
             raise BrokenError(f"{called} at {host}:{port} refuses {self._ae_title}; add this AE title there.")
         if assoc.rejected_contexts:
             raise ArchiveError(f"{called} at {host}:{port} offers neither Study Root C-FIND nor {self._asked_by}.")
-        raise BrokenError(f"{called} at {host}:{port} cannot be reached.")
+        failure = failure_of(assoc)
+        raise BrokenError(f"{called} at {host}:{port} {f'is not called: {failure}' if failure else 'cannot be reached'}.")
 
     @property
     def _asked_by(self) -> str:

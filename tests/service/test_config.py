@@ -26,6 +26,7 @@ from service.intake import IntakeSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
+from service.tls import TlsSettings
 
 SECTIONS: dict[str, type[Any]] = {
     "node": NodeSettings,
@@ -42,7 +43,9 @@ SECTIONS: dict[str, type[Any]] = {
     "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
     "cohort": CohortSection,
+    "tls": TlsSettings,
 }
+OF_THE_NODE = {"tls"}  # what a destination, sender or archive gets from a section of the node
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 
 
@@ -64,7 +67,7 @@ def test_the_example_shows_every_key_with_its_default() -> None:
 def test_the_example_shows_every_key_of_an_archive_with_its_default() -> None:
     _, _, text = EXAMPLE.read_text().partition("# [[archive]]\n")
     shown = tomllib.loads("\n".join(line.removeprefix("# ") for line in text.partition("\n\n")[0].splitlines()))
-    assert set(shown) == {f.name for f in dataclasses.fields(Archive)}
+    assert set(shown) == {f.name for f in dataclasses.fields(Archive)} - OF_THE_NODE
     assert build(Archive, shown, where="here") == Archive(name=shown["name"], url=shown["url"])
 
 
@@ -77,7 +80,9 @@ def test_the_examples_of_lists_show_every_key(tmp_path: Path) -> None:
     shown = tomllib.loads("\n".join(lines))
     kinds: dict[str, type[Any]] = {"destination": Destination, "sender": Sender}
     for name, kind in kinds.items():
-        assert {key for each in shown[name] for key in each} == {f.name for f in dataclasses.fields(kind)} - {"password_env"}
+        assert {key for each in shown[name] for key in each} == {f.name for f in dataclasses.fields(kind)} - {
+            "password_env"
+        } - OF_THE_NODE
     settings = load(written(tmp_path, "\n".join(lines)))
     assert [destination.web for destination in destinations_of(settings)] == [False, True]
     assert [sender.ae_title for sender in senders_of(settings)] == ["SCANNER"]
@@ -166,6 +171,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[archive]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
         ("[retrieval]\nask_again_s = 0", "ask_again_s is a finite number above 0"),
         ("[node]\nae_title = 'A_TITLE_THAT_IS_FAR_TOO_LONG'", "16 characters"),
+        ("[tls]\nport = 70000", "[tls]: port is a TCP port from 1 to 65535, not 70000."),
+        ("[tls]\nport = 2762", "port opens a TLS door, which needs a certificate_file"),
+        ("[tls]\nport = 2762\ncertificate_file = 'a.pem'", 'client_certificates "require" needs a ca_file'),
+        ("[tls]\nclient_certificates = 'maybe'", "client_certificates is to be 'require' or 'none', not 'maybe'"),
+        ("[tls]\nkey_password_file = 'a'\nkey_password_env = 'B'", "key_password_file and key_password_env are both set"),
+        ("[tls]\nmatch_ae_title = true\nclient_certificates = 'none'", 'match_ae_title needs client_certificates "require"'),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\nca_file = 'c'", "ca_file is for addresses with TLS"),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\nca_file = 'c'", "ca_file is for addresses with TLS"),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\ntls = {}", "unknown key 'tls'; there is one section [tls]"),
+        ("[[sender]]\nae_title = 'A'\nhost = 'h'\nport = 1\nca_file = 'c'", "called by TLS: secure = true"),
         ("port = 1", "unknown section 'port'"),
         ("[node", "no valid TOML"),
     ],
