@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from service.node import analysis_of, archives_of, destinations_of, objects_of, 
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
-from service.storage import echo
+from service.storage import call, echo
 from service.stow import look
+from service.tls import WARN_DAYS, TlsError, TlsSettings, Trust, days_left, load_own
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -40,6 +42,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     yield _tell("disk", lambda: _disk(settings))
     yield _tell("journal", lambda: _journal(settings))
     yield _tell("door", lambda: _door(settings))
+    yield _tell("TLS", lambda: _tls(settings))
     destinations = destinations_of(settings)
     if not destinations:
         yield "destinations", False, "none is set; results stay in the case folders"
@@ -58,12 +61,13 @@ def run_checks(config: Path | None) -> Iterator[Line]:
 def _tell(name: str, look: Callable[[], str]) -> Line:
     try:
         return name, False, look()
-    except (Rejected, OSError, SQLAlchemyError, UndeliveredError, ArchiveError) as error:
+    except (Rejected, OSError, SQLAlchemyError, UndeliveredError, ArchiveError, TlsError) as error:
         return name, True, str(error).splitlines()[0]
 
 
 def _settings(settings: Settings) -> str:
     settings.section("receiver", ReceiverSettings)
+    settings.section("tls", TlsSettings)
     settings.section("delivery", DeliverySettings)
     rules_of(settings)
     destinations_of(settings)
@@ -97,6 +101,8 @@ def _journal(settings: Settings) -> str:
 def _door(settings: Settings) -> str:
     """Whether the port answers (a node runs) or is free (one can be started)."""
     receiver = settings.section("receiver", ReceiverSettings)
+    if not receiver.port:
+        return "none without TLS ([receiver] port = 0)"
     here = "127.0.0.1" if receiver.host == "0.0.0.0" else receiver.host  # noqa: S104
     try:
         echo(
@@ -109,6 +115,24 @@ def _door(settings: Settings) -> str:
             probe.bind((receiver.host, receiver.port))
         return f"no node runs; port {receiver.port} is free"
     return f"the node answers C-ECHO on port {receiver.port}"
+
+
+def _tls(settings: Settings) -> str:
+    """Whether the certificate can be used and for how long, and whether the TLS door answers. Raises TlsError."""
+    tls = settings.section("tls", TlsSettings)
+    if tls.certificate_file is None:
+        return "not set up; what is sent and received can be read on the network"
+    load_own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
+    days = days_left(tls.certificate_file)
+    told = f"the certificate is good for {days} days" if days >= WARN_DAYS else f"the certificate ends in {days} days: renew it"
+    if not tls.port:
+        return f"{told}; no TLS door ([tls] port = 0)"
+    here = "127.0.0.1" if tls.host == "0.0.0.0" else tls.host  # noqa: S104
+    try:
+        call((settings.node.ae_title, here, tls.port), settings.node.ae_title, Trust(tls=tls, any_name=True))
+    except UndeliveredError as error:
+        return f"{told}; no node answers on port {tls.port} ({error})"
+    return f"{told}; the node answers C-ECHO on port {tls.port}"
 
 
 def _peer(destination: Destination, settings: Settings) -> str:

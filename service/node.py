@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -61,8 +62,6 @@ def rules_of(settings: Settings) -> Rules:
 
 def analysis_of(settings: Settings) -> AnalysisSettings:
     """The sections that steer the analysis; imports all of it. Raises BadSettings."""
-    from dataclasses import replace
-
     from analysis.patient.pipeline import AnalysisSettings
 
     return replace(settings.group(AnalysisSettings, ANALYSIS_TABLES), cache=settings.node.data / "anatomy")
@@ -111,6 +110,9 @@ class Node:
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
+        moved_to = (archive.move_to for archive in self._archives if archive.move_to)
+        also_called = (*self._receiver_settings.also_called, *moved_to)
+        self._receiver_settings = replace(self._receiver_settings, also_called=also_called)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._senders = senders_of(settings)
         self._rules = rules_of(settings)

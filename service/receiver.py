@@ -14,7 +14,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from analysis.errors import BadSettings
-from service.bounds import check_not_negative, check_port, check_positive
+from service.bounds import check_ae_title, check_not_negative, check_port, check_positive
 from service.inbox import Inbox
 from service.journal import Journal
 from service.keeping import StoreHandler
@@ -31,7 +31,8 @@ _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN, _CALLED_AE_UNKNOWN = 0x
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSettings:
     """[receiver]. port: of the door without TLS; 0: there is none. allow: who may call, each as "AET", "10.1.0.0/16" or
-    "AET@10.1.0.0/16"; empty: this machine only. require_called_ae: callers must name this node's AE title.
+    "AET@10.1.0.0/16"; empty: this machine only. require_called_ae: callers must name this node's AE title, or one of
+    also_called (a node adds what its archives are told to move to).
 
     free_gb: below this much free disk, objects are refused with 0xA700. Timeouts in s: an association that is not asked
     for, or falls silent, is closed after that time, so that idle sockets do not hold places.
@@ -41,6 +42,7 @@ class ReceiverSettings:
     port: int = 11112
     allow: tuple[str, ...] = ()
     require_called_ae: bool = True
+    also_called: tuple[str, ...] = ()
     free_gb: float = 2.0
     associations: int = 50
     negotiation_timeout_s: float = 10.0
@@ -57,6 +59,8 @@ class ReceiverSettings:
         )
         for entry in self.allow:
             _network(entry)
+        for title in self.also_called:
+            check_ae_title("also_called", title)
 
 
 class Receiver:
@@ -77,6 +81,7 @@ class Receiver:
         self._commitment = commitment
         self._tls = tls or TlsSettings()
         self._servers: list[Any] = []
+        self._titles = {title.strip() for title in (ae_title, *settings.also_called)}
 
     def start(self) -> None:
         """Raises BadSettings where an address is taken or a certificate cannot be used."""
@@ -134,7 +139,7 @@ class Receiver:
             _refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused", called)
         elif self._tls.match_ae_title and not self._named(event.assoc, calling):
             _refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused: its certificate bears another name", called)
-        elif self._settings.require_called_ae and called != self._ae_title.strip():
+        elif self._settings.require_called_ae and called not in self._titles:
             _refuse(event.assoc, _CALLED_AE_UNKNOWN, "caller refused: it called another AE title", called)
 
     def _named(self, assoc: Any, calling: str) -> bool:

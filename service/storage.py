@@ -47,7 +47,8 @@ def offer(parcels: Sequence[Parcel], destination: Destination, ae_title: str) ->
         except (OSError, InvalidDicomError) as error:
             answers[parcel] = unreadable(parcel.path, error)
     # At most 128 contexts may be proposed; a case needs a handful.
-    assoc = _call(destination, ae_title, list(dict.fromkeys(kinds))) if kinds else None
+    contexts = list(dict.fromkeys(kinds))
+    assoc = associate(destination.address, ae_title, contexts, trust=destination.trust) if kinds else None
     if assoc is not None and not assoc.is_established and not assoc.rejected_contexts:
         raise UndeliveredError(why_not(assoc, destination.address))
     try:
@@ -61,13 +62,18 @@ def offer(parcels: Sequence[Parcel], destination: Destination, ae_title: str) ->
 
 def echo(destination: Destination, ae_title: str) -> None:
     """C-ECHO. Raises UndeliveredError."""
-    assoc = _call(destination, ae_title, [(Verification, None)])
+    call(destination.address, ae_title, destination.trust)
+
+
+def call(address: tuple[str, str, int], ae_title: str, trust: Trust | None) -> None:
+    """C-ECHO to (AE title, host, port). Raises UndeliveredError."""
+    assoc = associate(address, ae_title, [(Verification, None)], trust=trust)
     if not assoc.is_established:
-        raise UndeliveredError(why_not(assoc, destination.address))
+        raise UndeliveredError(why_not(assoc, address))
     status = assoc.send_c_echo()
     assoc.release()
     if getattr(status, "Status", None) != SUCCESS:
-        raise UndeliveredError(f"{destination.name} does not answer C-ECHO.")
+        raise UndeliveredError(f"{address[0]} does not answer C-ECHO.")
 
 
 def associate(
@@ -95,10 +101,6 @@ def associate(
     except TlsError as error:
         raise UndeliveredError(str(error)) from None
     return ae.associate(host, port, ae_title=called, evt_handlers=[*PROMPT, *handlers], ext_neg=list(roles), tls_args=secured)
-
-
-def _call(destination: Destination, ae_title: str, contexts: Sequence[tuple[str, str | None]]) -> Any:
-    return associate(destination.address, ae_title, contexts, trust=destination.trust)
 
 
 def leave(assoc: Any) -> None:

@@ -195,7 +195,7 @@ class ScriptedArchive:
         time.sleep(self.late_s)
         ae = AE(ae_title="PACS")
         ae.requested_contexts = _contexts()
-        assoc = ae.associate("127.0.0.1", port, evt_handlers=PROMPT)
+        assoc = ae.associate("127.0.0.1", port, ae_title="DUET", evt_handlers=PROMPT)
         for ds in datasets:
             assoc.send_c_store(ds)
         assoc.release()

@@ -21,7 +21,7 @@ def test_a_secret_comes_from_its_file_or_the_environment(tmp_path: Path, monkeyp
 def test_what_cannot_be_had_is_told_without_the_secret(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="password_env: there is no environment variable DUET_TEST_ABSENT"):
         secret("password", None, "DUET_TEST_ABSENT")
-    with pytest.raises(SecretError, match="password_file: .*absent cannot be read: No such file"):
+    with pytest.raises(SecretError, match=r"password_file: .*absent cannot be read: No such file"):
         secret("password", tmp_path / "absent", "")
     (tmp_path / "bytes").write_bytes(b"hidden\xff")
     with pytest.raises(SecretError, match="is no text in UTF-8") as told:

@@ -61,7 +61,7 @@ def test_a_certificate_and_its_key_are_loaded(authority: Authority, tmp_path: Pa
     word.write_text("open sesame\n")
     loaded(own(locked, authority, key_password_file=word))
     monkeypatch.setenv("DUET_TEST_KEY", "open sesame")
-    loaded(own(locked, authority, key_password_env="DUET_TEST_KEY"))
+    loaded(own(locked, authority, key_password_env="DUET_TEST_KEY"))  # noqa: S106  its name
 
 
 def test_what_cannot_be_used_is_told_in_a_sentence(authority: Authority, tmp_path: Path) -> None:

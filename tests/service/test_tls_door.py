@@ -152,6 +152,7 @@ def test_older_versions_are_refused_and_a_lax_server_takes_them(folder: Any, aut
     command = [
         program("openssl"),
         "s_server",
+        "-www",
         "-accept",
         str(port),
         "-cert",
@@ -160,7 +161,8 @@ def test_older_versions_are_refused_and_a_lax_server_takes_them(folder: Any, aut
         str(pair.key),
         *lax,
     ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env={**os.environ, "OPENSSL_CONF": "/dev/null"}, **quiet) as server:
         try:
             other = Ends(folder=folder, port=port, caller=pair, authority=authority)
             until(lambda: suite_of(greets(program, other, "-tls1", *lax)) is not None, "the lax server takes TLS 1.0", 20)
@@ -171,7 +173,7 @@ def test_older_versions_are_refused_and_a_lax_server_takes_them(folder: Any, aut
 def test_no_renegotiation_no_compression_no_tickets_and_curves_of_128_bits(
     folder: Any, authority: Authority, program: Program
 ) -> None:
-    with open_door(folder, authority, authority.pair("DUET")) as ends:
+    with open_door(folder, authority, authority.pair("DUET", rsa=2048)) as ends:
         told = greets(program, ends, "-tls1_2", said="R\n")
         assert "Compression: NONE" in told
         assert "Secure Renegotiation IS supported" in told  # RFC 5746: nobody can splice one in
@@ -209,7 +211,7 @@ def test_a_caller_shows_a_certificate_of_the_authority_or_stays_outside(
         assert subprocess.run(plain, capture_output=True, check=False, timeout=20).returncode != 0
     reasons = [line["reason"] for line in lines if line["event"] == "TLS handshake failed"]
     assert reasons == [
-        "its certificate is not accepted (self-signed certificate in certificate chain)",
+        "its certificate is not accepted (unable to get local issuer certificate)",
         "its certificate is not accepted (certificate has expired)",
         "it shows no certificate",
         "it does not speak TLS",
@@ -287,7 +289,7 @@ def test_a_renewed_certificate_is_taken_up_and_a_wrong_one_is_not(
     def put(pair: Pair) -> None:
         for old, new in ((here.certificate, pair.certificate), (here.key, pair.key)):
             shutil.copy(new, old.with_suffix(".new"))
-            os.replace(old.with_suffix(".new"), old)
+            old.with_suffix(".new").replace(old)
 
     def shown(ends: Ends) -> str:
         return re.findall(r"^subject=CN = (.*)$", greets(program, ends), re.MULTILINE)[0]
@@ -324,8 +326,8 @@ def test_both_doors_are_open_at_once_and_share_their_places(
 
 
 def test_a_door_that_cannot_be_opened_is_told(folder: Any, authority: Authority) -> None:
-    with pytest.raises(BadSettings, match="OTHER-20-0.key is not the key of"):
-        wrong = Pair(certificate=authority.pair("DUET").certificate, key=authority.pair("OTHER").key)
-        open_door(folder, authority, wrong).__enter__()
+    wrong = Pair(certificate=authority.pair("DUET").certificate, key=authority.pair("OTHER").key)
+    with pytest.raises(BadSettings, match=r"OTHER-20-0\.key is not the key of"), open_door(folder, authority, wrong):
+        pass
     with pytest.raises(BadSettings, match="both 0, so that nobody could call"):
         Receiver("DUET", ReceiverSettings(port=0), folder.inbox, folder.journal).start()
