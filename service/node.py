@@ -17,7 +17,9 @@ from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
-from service import arrivals, casebook, commitments, intake
+from service import arrivals, audit, audit_events, casebook, commitments, intake
+from service.audit import AuditSettings
+from service.audit_syslog import SyslogSender
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
 from service.commitment import Reports
@@ -107,6 +109,7 @@ class Node:
         self._node = settings.node
         self._receiver_settings = settings.section("receiver", ReceiverSettings)
         self._tls = settings.section("tls", TlsSettings)
+        self._audit = settings.section("audit", AuditSettings)
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
@@ -132,6 +135,7 @@ class Node:
             journal = open_journal(self._node.journal, self._data)
             inbox = Inbox(self._data)
             inbox.prepare()
+            self._trail = audit.set_up(self._data / "logs", self._audit, self._node.ae_title)
             put_all_back(self._data / "cases")
             arrivals.break_open_associations(journal, time.time())
             commitments.ask_anew(journal, time.time())
@@ -140,6 +144,7 @@ class Node:
             commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
             door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment, self._tls)
             door.start()
+            audit_events.began(self._settings, journal)
             announce(
                 f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
@@ -148,6 +153,7 @@ class Node:
             door.stop()
             for thread in threads:
                 thread.join(timeout=10)
+            audit_events.ended(self._node.ae_title)
             journal.close()
         return not self._failed
 
@@ -160,6 +166,7 @@ class Node:
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
+            "audit": lambda: self._keep_trail(journal),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:
@@ -215,6 +222,20 @@ class Node:
             except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
                 self._stop.wait(10)
+
+    def _keep_trail(self, journal: Journal) -> None:
+        """What was received is entered, and the trail goes to syslog where that is set."""
+        received, sender = audit_events.Received(journal, self._node.ae_title), SyslogSender(self._trail, self._tls)
+        received.begin()
+
+        def step() -> None:
+            received.step()
+            sender.step()
+
+        try:
+            self._repeat(step)
+        finally:
+            sender.close()
 
     def _missing_half(self, journal: Journal, inbox: Inbox) -> MissingHalf:
         asking = Asking(

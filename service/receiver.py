@@ -14,6 +14,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from analysis.errors import BadSettings
+from service.audit_events import Refusals
 from service.bounds import check_ae_title, check_not_negative, check_port, check_positive
 from service.inbox import Inbox
 from service.journal import Journal
@@ -81,6 +82,7 @@ class Receiver:
         self._commitment = commitment
         self._tls = tls or TlsSettings()
         self._servers: list[Any] = []
+        self._refusals = Refusals()
         self._titles = {title.strip() for title in (ae_title, *settings.also_called)}
 
     def start(self) -> None:
@@ -127,7 +129,7 @@ class Receiver:
     def _door_tls(self) -> DoorTls:
         limits = (self._settings.negotiation_timeout_s, self._settings.silence_timeout_s)
         try:
-            return DoorTls(self._tls, *limits, failed=_handshake_failed)
+            return DoorTls(self._tls, *limits, failed=self._handshake_failed)
         except TlsError as error:
             raise BadSettings(str(error)) from None
 
@@ -136,27 +138,28 @@ class Receiver:
         address = str(event.assoc.requestor.address)
         called = str(event.assoc.requestor.primitive.called_ae_title).strip()
         if not admitted(self._settings.allow, calling, address):
-            _refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused", called)
+            self._refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused")
         elif self._tls.match_ae_title and not self._named(event.assoc, calling):
-            _refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused: its certificate bears another name", called)
+            self._refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused: its certificate bears another name")
         elif self._settings.require_called_ae and called not in self._titles:
-            _refuse(event.assoc, _CALLED_AE_UNKNOWN, "caller refused: it called another AE title", called)
+            self._refuse(event.assoc, _CALLED_AE_UNKNOWN, "caller refused: it called another AE title")
+
+    def _refuse(self, assoc: Any, reason: int, event: str) -> None:
+        request, address = assoc.requestor.primitive, str(assoc.requestor.address)
+        calling, called = str(request.calling_ae_title).strip(), str(request.called_ae_title).strip()
+        logger().warning(event, calling_ae=calling, called_ae=called, address=address)
+        self._refusals.enter(self._ae_title, address, event, calling)
+        assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, reason)
+        assoc.is_rejected = True
+        assoc.kill()  # returns when the answer has left
+
+    def _handshake_failed(self, address: str, reason: str) -> None:
+        logger().warning("TLS handshake failed", address=address, reason=reason)
+        self._refusals.enter(self._ae_title, address, f"TLS handshake failed: {reason}")
 
     def _named(self, assoc: Any, calling: str) -> bool:
         """Whether a caller's certificate bears its AE title; the door without TLS asks for none."""
         return assoc._server.ssl_context is None or calling in names_of_caller(assoc)
-
-
-def _refuse(assoc: Any, reason: int, event: str, called: str) -> None:
-    calling, address = str(assoc.requestor.primitive.calling_ae_title).strip(), str(assoc.requestor.address)
-    logger().warning(event, calling_ae=calling, called_ae=called, address=address)
-    assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, reason)
-    assoc.is_rejected = True
-    assoc.kill()  # returns when the answer has left
-
-
-def _handshake_failed(address: str, reason: str) -> None:
-    logger().warning("TLS handshake failed", address=address, reason=reason)
 
 
 def admitted(allow: Sequence[str], calling_ae: str, address: str) -> bool:

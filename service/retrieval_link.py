@@ -15,6 +15,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from service import audit_events
 from service.keeping import StoreHandler
 from service.lines import plain
 from service.logs import logger
@@ -194,6 +195,7 @@ class Link:
         for status, identifier in self._answers(assoc, lambda: assoc.send_c_find(self._identifier(level, keys), FIND)):
             if status.Status in PENDING and identifier is not None:
                 found.append(identifier)
+        audit_events.queried(self._ae_title, self.archive.address, str(FIND), {"QueryRetrieveLevel": str(level), **keys})
         code = int(status.Status)
         if code != SUCCESS and code not in CUT_OFF and not found:
             raise ArchiveError(f"{self.archive.name} refuses the query ({_said(status)}).")

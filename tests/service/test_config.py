@@ -19,6 +19,7 @@ from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
+from service.audit import AuditSettings
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type[Any]] = {
     "measurement": MeasurementSettings,
     "cohort": CohortSection,
     "tls": TlsSettings,
+    "audit": AuditSettings,
 }
 OF_THE_NODE = {"tls"}  # what a destination, sender or archive gets from a section of the node
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
@@ -171,6 +173,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[archive]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
         ("[retrieval]\nask_again_s = 0", "ask_again_s is a finite number above 0"),
         ("[node]\nae_title = 'A_TITLE_THAT_IS_FAR_TOO_LONG'", "16 characters"),
+        ("[audit]\nsyslog = 'host:514'", "syslog is written udp://host:514"),
+        ("[audit]\nsyslog = 'tcp://host:99999'", "the port in syslog is"),
+        ("[audit]\nkeep_days = 0", "keep_days is a finite number above 0"),
         ("[tls]\nport = 70000", "[tls]: port is a TCP port from 1 to 65535, not 70000."),
         ("[tls]\nport = 2762", "port opens a TLS door, which needs a certificate_file"),
         ("[tls]\nport = 2762\ncertificate_file = 'a.pem'", 'client_certificates "require" needs a ca_file'),
