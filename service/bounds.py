@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import math
 import re
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,15 @@ def unset_empty_paths(settings: Any) -> None:
     for each in dataclasses.fields(settings):
         if getattr(settings, each.name) == Path():
             object.__setattr__(settings, each.name, None)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL names this machine by its loopback address or as localhost."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_port(key: str, port: int) -> None:

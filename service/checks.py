@@ -14,8 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
 from service.anatomy_models import anatomy_in_use
+from service.audit import AuditSettings
 from service.cohort_inputs import clinical_table, cohort_section
-from service.config import Settings, load
+from service.config import NodeSettings, Settings, load
+from service.dask_security import security_of
 from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
 from service.models import installed, models_of
@@ -23,6 +25,7 @@ from service.node import analysis_of, archives_of, destinations_of, objects_of, 
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
+from service.secret import open_to_others
 from service.storage import call, echo
 from service.stow import look
 from service.tls import WARN_DAYS, TlsError, TlsSettings, Trust, days_left, load_own
@@ -43,6 +46,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     yield _tell("journal", lambda: _journal(settings))
     yield _tell("door", lambda: _door(settings))
     yield _tell("TLS", lambda: _tls(settings))
+    yield _tell("secrets", lambda: _secrets(settings))
     destinations = destinations_of(settings)
     if not destinations:
         yield "destinations", False, "none is set; results stay in the case folders"
@@ -67,7 +71,8 @@ def _tell(name: str, look: Callable[[], str]) -> Line:
 
 def _settings(settings: Settings) -> str:
     settings.section("receiver", ReceiverSettings)
-    settings.section("tls", TlsSettings)
+    security_of(settings.node.scheduler, settings.section("tls", TlsSettings))
+    settings.section("audit", AuditSettings)
     settings.section("delivery", DeliverySettings)
     rules_of(settings)
     destinations_of(settings)
@@ -133,6 +138,19 @@ def _tls(settings: Settings) -> str:
     except UndeliveredError as error:
         return f"{told}; no node answers on port {tls.port} ({error})"
     return f"{told}; the node answers C-ECHO on port {tls.port}"
+
+
+def _secrets(settings: Settings) -> str:
+    """Whether every file with a secret is closed to other users of this machine. Raises OSError."""
+    tls, node = settings.section("tls", TlsSettings), settings.section("node", NodeSettings)
+    files = {tls.key_file or tls.certificate_file, tls.key_password_file, node.journal_password_file}
+    files |= {path for each in destinations_of(settings) for path in (each.password_file, each.headers_file)}
+    if ":" in node.journal.partition("://")[2].rpartition("@")[0]:  # a password within the settings file itself
+        files.add(Path(settings.source))
+    found = [path for path in files if path is not None]
+    if exposed := sorted(str(path) for path in found if open_to_others(path)):
+        raise OSError(f"every user of this machine can read {', '.join(exposed)}; take that away with chmod o-r")
+    return f"{len(found)} file(s) with secrets, none open to other users" if found else "none in files"
 
 
 def _peer(destination: Destination, settings: Settings) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import tomllib
 import typing
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
 from analysis.presets import filled
-from service.bounds import check_ae_title
+from service.bounds import check_ae_title, is_local, unset_empty_paths
+from service.secret import SecretError, check_one, secret
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -45,15 +47,42 @@ PLANNED = ("web", "retention")  # sections of the plan that nothing heeds yet: s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """[node]. data: inbox, cases, journal and logs lie below; journal, scheduler: empty for SQLite and a local Dask cluster."""
+    """[node]. data: inbox, cases, journal and logs lie below; journal, scheduler: empty for SQLite and a local Dask cluster.
+
+    The database's password comes from journal_password_file or the environment variable journal_password_env.
+    scheduler_insecure: a scheduler on another machine may be spoken to without TLS.
+    """
 
     ae_title: str = "DUET"
     data: Path = Path("duet-data")
-    journal: str = ""
+    journal: str = field(default="", repr=False)
+    journal_password_file: Path | None = None
+    journal_password_env: str = ""
     scheduler: str = ""
+    scheduler_insecure: bool = False
 
     def __post_init__(self) -> None:
+        unset_empty_paths(self)
         check_ae_title("ae_title", self.ae_title)
+        check_one("journal_password", self.journal_password_file, self.journal_password_env)
+        if self.journal_password_file or self.journal_password_env:
+            user = self.journal.partition("://")[2].partition("@")
+            if not self.journal.startswith("postgresql") or not user[1] or ":" in user[0]:
+                raise ValueError("journal is written postgresql+psycopg://user@host/database where its password stands apart")
+        if self.scheduler.startswith("tcp://") and not (self.scheduler_insecure or is_local(self.scheduler)):
+            raise ValueError(
+                "scheduler is on another machine and speaks no TLS, so that anybody on the way could run code; "
+                "write tls://host:port with certificates in [tls], or scheduler_insecure = true"
+            )
+
+    def with_password(self) -> NodeSettings:
+        """The same, with the password in the journal's address. Raises SecretError."""
+        password = secret("journal_password", self.journal_password_file, self.journal_password_env)
+        if not password:
+            return self
+        user, _, rest = self.journal.partition("@")
+        apart = {"journal_password_file": None, "journal_password_env": ""}
+        return dataclasses.replace(self, journal=f"{user}:{urllib.parse.quote(password, safe='')}@{rest}", **apart)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +96,11 @@ class Settings:
 
     @property
     def node(self) -> NodeSettings:
-        return self.section("node", NodeSettings)
+        """[node], with the journal's password in its address. Raises BadSettings."""
+        try:
+            return self.section("node", NodeSettings).with_password()
+        except SecretError as error:
+            raise BadSettings(f"{self.source}: [node] {error}") from None
 
     def section(self, name: str, kind: type[T]) -> T:
         """One section as the dataclass of its owner, with that one's defaults. Raises BadSettings."""

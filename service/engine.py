@@ -24,6 +24,8 @@ from service.tables import JobState
 from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_case
 
 if TYPE_CHECKING:
+    from distributed.security import Security
+
     from analysis.patient.pipeline import AnalysisSettings
     from dicom_io.derived import ObjectSettings
     from dicom_io.pairing import PairingSettings
@@ -168,7 +170,7 @@ class Engine:
 class DaskRunner:
     """A Dask client; with no address it brings a cluster of one worker process on this machine."""
 
-    def __init__(self, address: str = "") -> None:
+    def __init__(self, address: str = "", security: Security | None = None) -> None:
         import dask
 
         # A job that kills its worker is to be counted by the journal, not tried three times more by Dask. Nothing is
@@ -179,7 +181,7 @@ class DaskRunner:
 
         local = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
         self._cluster = None if address else LocalCluster(**local, memory_limit=0)  # type: ignore[no-untyped-call]
-        self._client = Client(address or self._cluster)  # type: ignore[no-untyped-call]
+        self._client = Client(address or self._cluster, security=security)  # type: ignore[no-untyped-call]
         self._messages: dict[str, str] = {}
         self._guard = threading.Lock()
         self._warming = self._client.submit(warm_up, pure=False)

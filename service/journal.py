@@ -73,7 +73,8 @@ class Journal:
 def journal_url(journal: str, data: Path) -> str:
     """The database's address: the one that is set, else SQLite below the data folder."""
     if journal and not journal.startswith(("sqlite:", "postgresql")):
-        raise BadSettings(f"[node] journal: {journal!r} is no sqlite: or postgresql: address; leave it empty for SQLite.")
+        kind = journal.partition(":")[0] if ":" in journal else "this"  # the rest may hold a password
+        raise BadSettings(f"[node] journal: {kind!r} is no sqlite: or postgresql: address; leave it empty for SQLite.")
     return journal or f"sqlite:///{(data / 'journal.sqlite').absolute()}"
 
 

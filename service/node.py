@@ -40,6 +40,8 @@ from service.retrieval_study import Holdings
 from service.tls import TlsSettings
 
 if TYPE_CHECKING:
+    from distributed.security import Security
+
     from analysis.patient.pipeline import AnalysisSettings
     from dicom_io.derived import ObjectSettings
     from service.engine import Engine
@@ -157,6 +159,11 @@ class Node:
             journal.close()
         return not self._failed
 
+    def _security(self) -> Security | None:
+        from service.dask_security import security_of
+
+        return security_of(self._node.scheduler, self._tls)
+
     def _doors(self) -> str:
         doors = ((self._receiver_settings, ""), (self._tls, " (TLS)"))
         return " and ".join(f"{door.host}:{door.port}{kind}" for door, kind in doors if door.port)
@@ -273,7 +280,7 @@ class Node:
             destinations=[destination.name for destination in self._destinations],
             deliver_held=self._delivery.deliver_held,
         )
-        runner = DaskRunner(self._node.scheduler)
+        runner = DaskRunner(self._node.scheduler, self._security())
         try:
             yield Engine(journal, plan, runner)
         finally:

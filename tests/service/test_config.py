@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from analysis.errors import BadSettings
 from analysis.patient.measures import MeasurementSettings
@@ -24,6 +25,7 @@ from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
 from service.intake import IntakeSettings
+from service.journal import journal_url
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
@@ -173,6 +175,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[archive]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
         ("[retrieval]\nask_again_s = 0", "ask_again_s is a finite number above 0"),
         ("[node]\nae_title = 'A_TITLE_THAT_IS_FAR_TOO_LONG'", "16 characters"),
+        ("[node]\nscheduler = 'tcp://10.0.0.1:8786'", "scheduler is on another machine and speaks no TLS"),
+        (
+            "[node]\njournal_password_file = 'a'\njournal_password_env = 'B'",
+            "journal_password_file and journal_password_env are both",
+        ),
+        ("[node]\njournal_password_env = 'B'", "journal is written postgresql+psycopg://user@host/database"),
+        ("[node]\njournal = 'postgresql://u:hidden@h/d'\njournal_password_env = 'B'", "where its password stands apart"),
         ("[audit]\nsyslog = 'host:514'", "syslog is written udp://host:514"),
         ("[audit]\nsyslog = 'tcp://host:99999'", "the port in syslog is"),
         ("[audit]\nkeep_days = 0", "keep_days is a finite number above 0"),
@@ -196,6 +205,7 @@ def test_a_mistake_is_told_with_file_section_and_key(tmp_path: Path, text: str, 
         read_all(path)
     assert words in str(told.value)
     assert "given" not in str(told.value)
+    assert "hidden" not in str(told.value)
     assert "Value error" not in str(told.value)
 
 
@@ -257,3 +267,33 @@ def test_no_path_of_the_machine_is_kept_with_a_result(tmp_path: Path) -> None:
 def test_a_network_method_without_a_network_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="fdg_method asks for a network; name it in fdg_network"):
         analysis_of(load(written(tmp_path, '[segmentation]\nfdg_method = "network"\n')))
+
+
+def test_the_journals_password_comes_from_a_file_or_the_environment_and_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = tmp_path / "word"
+    word.write_text("p@ss:w/ord\n")
+    text = f"[node]\njournal = 'postgresql+psycopg://duet@db:5432/duet'\njournal_password_file = '{word}'\n"
+    node = load(written(tmp_path, text)).node
+    url = make_url(node.journal)  # SQLAlchemy's own reader
+    assert (url.username, url.password, url.host, url.port, url.database) == ("duet", "p@ss:w/ord", "db", 5432, "duet")
+    assert "ss:w" not in repr(node)
+    assert "p%40ss" not in repr(node)
+    monkeypatch.setenv("DUET_TEST_WORD", "other")
+    node = load(written(tmp_path, text.replace(f"file = '{word}'", "env = 'DUET_TEST_WORD'"))).node
+    assert make_url(node.journal).password == "other"  # noqa: S105
+    word.unlink()
+    with pytest.raises(BadSettings, match=r"\[node\] journal_password_file: .*word cannot be read: No such file"):
+        load(written(tmp_path, text)).node  # noqa: B018
+    with pytest.raises(BadSettings) as told:
+        journal_url("mysql://duet:hidden@db/duet", tmp_path)
+    assert "hidden" not in str(told.value)
+
+
+def test_a_scheduler_without_tls_is_for_this_machine_or_on_purpose() -> None:
+    for scheduler in ("", "tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786", "tls://10.0.0.1:8786"):
+        assert NodeSettings(scheduler=scheduler).scheduler == scheduler
+    assert NodeSettings(scheduler="tcp://10.0.0.1:8786", scheduler_insecure=True).scheduler
+    with pytest.raises(ValueError, match="scheduler_insecure = true"):
+        NodeSettings(scheduler="tcp://scheduler.hospital:8786")
