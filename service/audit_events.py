@@ -8,14 +8,15 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from sqlalchemy import func, select
 
 from service import audit
-from service.audit import Event, Kind, Outcome, Participant, Role, Thing
+from service.audit import AuditSettings, Event, Kind, Outcome, Participant, Role, Thing, Trail
 from service.config import Settings
 from service.journal import Journal
 from service.tables import Ending, InstanceState, associations, instances, jobs, studies
@@ -36,6 +37,16 @@ class Batch:
     address: str
     job_id: int | None
     delivered: Mapping[str, int] = field(default_factory=dict)
+
+
+@contextmanager
+def trail_of(settings: Settings) -> Iterator[Trail]:
+    """While it lasts, this process enters events into the node's trail. Raises BadSettings, OSError."""
+    own = settings.section("audit", AuditSettings)
+    try:
+        yield audit.set_up(settings.node.data / "logs", own, settings.node.ae_title)
+    finally:
+        audit.close()
 
 
 def began(settings: Settings, journal: Journal) -> None:

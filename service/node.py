@@ -17,8 +17,8 @@ from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
-from service import arrivals, audit, audit_events, casebook, commitments, intake
-from service.audit import AuditSettings
+from service import arrivals, audit_events, casebook, commitments, intake
+from service.audit import AuditSettings, Trail
 from service.audit_syslog import SyslogSender
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
@@ -111,7 +111,7 @@ class Node:
         self._node = settings.node
         self._receiver_settings = settings.section("receiver", ReceiverSettings)
         self._tls = settings.section("tls", TlsSettings)
-        self._audit = settings.section("audit", AuditSettings)
+        settings.section("audit", AuditSettings)
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
@@ -133,11 +133,10 @@ class Node:
 
     def run(self, announce: Callable[[str], None]) -> bool:
         """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
-        with only_node(self._data):
+        with only_node(self._data), audit_events.trail_of(self._settings) as trail:
             journal = open_journal(self._node.journal, self._data)
             inbox = Inbox(self._data)
             inbox.prepare()
-            self._trail = audit.set_up(self._data / "logs", self._audit, self._node.ae_title)
             put_all_back(self._data / "cases")
             arrivals.break_open_associations(journal, time.time())
             commitments.ask_anew(journal, time.time())
@@ -150,7 +149,7 @@ class Node:
             announce(
                 f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
-            threads = self._start(journal, inbox, promises)
+            threads = self._start(journal, inbox, promises, trail)
             self._stop.wait()
             door.stop()
             for thread in threads:
@@ -168,12 +167,12 @@ class Node:
         doors = ((self._receiver_settings, ""), (self._tls, " (TLS)"))
         return " and ".join(f"{door.host}:{door.port}{kind}" for door, kind in doors if door.port)
 
-    def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
+    def _start(self, journal: Journal, inbox: Inbox, promises: Promises, trail: Trail) -> list[threading.Thread]:
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
-            "audit": lambda: self._keep_trail(journal),
+            "audit": lambda: self._keep_trail(journal, trail),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:
@@ -230,9 +229,9 @@ class Node:
                 logger().error("no workers", error=type(error).__name__)
                 self._stop.wait(10)
 
-    def _keep_trail(self, journal: Journal) -> None:
+    def _keep_trail(self, journal: Journal, trail: Trail) -> None:
         """What was received is entered, and the trail goes to syslog where that is set."""
-        received, sender = audit_events.Received(journal, self._node.ae_title), SyslogSender(self._trail, self._tls)
+        received, sender = audit_events.Received(journal, self._node.ae_title), SyslogSender(trail, self._tls)
         received.begin()
 
         def step() -> None:
