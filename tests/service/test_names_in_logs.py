@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
 from nodes import NodeProcess, free_port, push, until
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu")]
+pytestmark = [pytest.mark.peer("openssl"), pytest.mark.peer("storescu"), pytest.mark.peer("echoscu")]
 
 NAME, GIVEN, ID = "Xanthippe-Zzyzx", "Quetzalcoatl", "IDqx77041"
 IDEOGRAPHS = "山田太郎"
@@ -36,7 +39,9 @@ SPOILT = {
 def node(tmp_path: Path, program: Callable[[str], str]) -> Iterator[NodeProcess]:
     process = NodeProcess(tmp_path / "node", program, free_port(), "[retrieval]\nmissing_half = true\n")
     process.config.write_text(
-        process.config.read_text() + f'[[archive]]\nname = "away"\nurl = "dicom://AWAY@127.0.0.1:{free_port()}"\ntries = 1\n'
+        process.config.read_text()
+        + _tls(Authority(tmp_path / "authority", program))
+        + f'[[archive]]\nname = "away"\nurl = "dicom://AWAY@127.0.0.1:{free_port()}"\ntries = 1\n'
     )
     yield process
     process.clean_up()
@@ -84,10 +89,14 @@ def test_no_log_and_no_record_holds_a_name(node: NodeProcess, program: Callable[
     until(lambda: not node.ask("SELECT 1 FROM studies WHERE state = 'receiving'"), "all are judged", 60)
     assert node.ask("SELECT 1 FROM studies WHERE state = 'held'")
     until(lambda: "110104" in _text(node, "audit*.jsonl"), "what came is in the audit trail", 30)
+    with socket.create_connection(("127.0.0.1", _port(node))) as stranger:
+        stranger.sendall(f"GET /{NAME} HTTP/1.1\r\n\r\n".encode())
+        until(lambda: "it speaks HTTP" in _text(node, "audit*.jsonl"), "the handshake is in the audit trail", 30)
     assert node.stop() == 0
+    assert f"receives on 127.0.0.1:{node.port} and 127.0.0.1:{_port(node)} (TLS)" in node.log()
     assert ID in _text(node, "audit*.jsonl")  # the standard demands it there
     logs = _text(node, "duet.jsonl*") + node.log()
-    assert logs.count("\n") > 2
+    assert "TLS handshake failed" in logs
     for word in (NAME, GIVEN, IDEOGRAPHS):
         forms = {word, word.lower(), word.encode().hex(), ascii(word).strip("'"), word.encode("unicode_escape").decode()}
         for form in forms:
@@ -95,6 +104,16 @@ def test_no_log_and_no_record_holds_a_name(node: NodeProcess, program: Callable[
             assert form not in _text(node, "audit*.jsonl")
     assert ID not in logs, _around(logs, ID)
     assert all(not path.stat().st_mode & 0o077 for path in (node.folder / "data" / "logs").glob("audit*"))
+
+
+def _tls(authority: Authority) -> str:
+    pair = authority.pair("DUET")
+    files = f'certificate_file = "{pair.certificate}"\nkey_file = "{pair.key}"\nca_file = "{authority.file}"\n'
+    return f'[tls]\nhost = "127.0.0.1"\nport = {free_port()}\n{files}'
+
+
+def _port(node: NodeProcess) -> int:
+    return int(tomllib.loads(node.config.read_text())["tls"]["port"])
 
 
 def _text(node: NodeProcess, pattern: str) -> str:
