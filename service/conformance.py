@@ -28,9 +28,9 @@ from service import commitment, commitment_promises
 from service.commitments import MOST_REFUSALS
 from service.config import NodeSettings
 from service.destinations import DeliverySettings
-from service.intake import IntakeSettings
 from service.keeping import STATUSES
 from service.outbox import MOST_ASKS
+from service.readiness import IntakeSettings
 from service.receiver import MAXIMUM_PDU, ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_answers import KEYS

@@ -22,8 +22,8 @@ from dicom_io.tracers import TracerRules
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
-from service.intake import IntakeSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 
