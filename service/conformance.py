@@ -88,6 +88,7 @@ def _settings() -> dict[str, str]:
         "associations": str(receiver.associations),
         "negotiation_s": f"{receiver.negotiation_timeout_s:g}",
         "silence_assoc_s": f"{receiver.silence_timeout_s:g}",
+        "settle_s": f"{intake.settle_s:g}",
         "silence_s": f"{intake.silence_s:g}",
         "patience_s": f"{intake.patience_s:g}",
         **_archive(Archive(name="", url="dicom://A@h:1"), RetrievalSettings()),

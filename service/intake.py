@@ -145,8 +145,8 @@ def _readiness(journal: Journal, row: StudyRow, rules: Rules, now: float) -> Rea
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """One study after reading its headers. looked: what its first versions are, or why they cannot be used; dispute: what
-    an operator must decide before it makes a new case; evidence: what shows that it is whole; notes: what becomes of each
-    file."""
+    an operator must decide before it makes a new case; evidence: what shows that it is whole, or that it is not; notes: what
+    becomes of each file."""
 
     row: StudyRow
     paths: dict[Path, str]
@@ -161,7 +161,7 @@ class Looked:
 
 
 def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, occasion: Occasion) -> None:
-    """Look at all studies of a patient together and write down what follows; nothing, where one does not show to be whole."""
+    """Look at all studies of a patient together and write down what follows; nothing, where it is open whether one is whole."""
     now = occasion.now
     looked = [look(journal, data, row, rules) for row in casebook.studies_of(journal, patient_id)]
     if unproven := [each.row for each in looked if _unproven(each, occasion)]:
@@ -246,11 +246,11 @@ def look(journal: Journal, data: Path, row: StudyRow, rules: Rules) -> Looked:
 
 
 def _wholeness(journal: Journal, row: StudyRow, found: TracerStudy | Refusal) -> tuple[TracerStudy | Refusal, str]:
-    """The study, or that the archives have more of it; and what shows that it is whole, in words."""
+    """The study, or that the archives have more of it; and what shows that it is whole, or is not, in words."""
     tally, here = tally_of(journal, row.study_instance_uid), objects_here(journal, row.study_instance_uid)
     short = tally.shortage(here) if tally is not None else ""
     if short and (isinstance(found, TracerStudy) or found.reason in _FOR_WANT_OF_IMAGES):
-        return Refusal(reason=IncompleteSeries.__name__, sentence=short, system=False), ""
+        return Refusal(reason=IncompleteSeries.__name__, sentence=short, system=False), short
     archive = tally.complete(here) if tally is not None else ""
     if archive:
         return found, f"{archive} has no more PET and CT of it"

@@ -13,6 +13,9 @@ from service.journal import Journal
 from service.tables import instances, studies, tallies
 
 
+RECENT_S = 86400.0  # a study that was judged before an archive could be asked is still asked for
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesCount:
     """A PET or CT series as an archive has it; objects is None where it does not count."""
@@ -95,6 +98,7 @@ def _count(told: Mapping[str, Any]) -> Count:
 
 
 def remember_tally(journal: Journal, study_instance_uid: str, tally: Tally) -> None:
+    """Keep the last tally of a study in place of the one before."""
     told = {
         archive: {"series": {uid: astuple(each) for uid, each in count.series.items()}, "study": count.study}
         for archive, count in tally.told.items()
@@ -114,7 +118,7 @@ def remember_tally(journal: Journal, study_instance_uid: str, tally: Tally) -> N
 
 def to_be_counted(journal: Journal, now: float, settle_s: float) -> list[str]:
     """Studies of which archives are to be asked: something has come and now nothing does, or their last word is open."""
-    unsettled = studies.c.instances != studies.c.settled_instances
+    recent = or_(studies.c.instances != studies.c.settled_instances, studies.c.last_received_at > now - RECENT_S)
     quiet = func.abs(now - studies.c.last_received_at) >= settle_s
     unasked = or_(tallies.c.asked_at.is_(None), tallies.c.asked_at < studies.c.last_received_at)
     due = tallies.c.next_ask_at <= now
@@ -122,7 +126,7 @@ def to_be_counted(journal: Journal, now: float, settle_s: float) -> list[str]:
     query = (
         select(studies.c.study_instance_uid)
         .select_from(joined)
-        .where(or_((unsettled & quiet & unasked), due))
+        .where(or_((recent & quiet & unasked), due))
         .order_by(studies.c.last_received_at)
     )
     with journal.reading() as connection:
