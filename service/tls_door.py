@@ -85,30 +85,37 @@ class _DoorSocket(ssl.SSLSocket):
     """Its first read is the handshake. Whatever ends it before that was done is told, once."""
 
     _caller = ""
-    _told = False
+    _greeted = _told = False
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        if not self._told:
-            self._greet()
+        self._greet()
         return super().recv(buflen, flags)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        self._greet()
+        return super().recv_into(buffer, nbytes, flags)
 
     def shutdown(self, how: int) -> None:
         self._tell("it did not finish the TLS handshake in time")
         super().shutdown(how)
 
     def _greet(self) -> None:
+        if self._greeted:
+            return
+        if self._told:  # nothing is read of a caller whose handshake has failed
+            raise ConnectionAbortedError
         self._caller = _address(self)
         try:
             self.do_handshake()
         except OSError as error:
             self._tell(why(error))
             raise
-        self._told = True
+        self._greeted = True
         if isinstance(self.context, _DoorContext):  # which made this socket
             self.settimeout(self.context.limits[1])
 
     def _tell(self, reason: str) -> None:
-        if self._told or not isinstance(self.context, _DoorContext):
+        if self._greeted or self._told or not isinstance(self.context, _DoorContext):
             return
         self._told = True
         self.context.failed(self._caller or _address(self), reason)

@@ -24,9 +24,9 @@ from service.audit import AuditSettings
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
-from service.intake import IntakeSettings
 from service.journal import journal_url
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.tls import TlsSettings
