@@ -268,7 +268,7 @@ def _participant(who: Participant) -> Message:
     is_ip = bool(re.fullmatch(r"[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", address))
     return {
         "UserID": plain(who.user),
-        **({"AlternativeUserID": f"AETITLES={plain(who.ae_title)}"} if who.ae_title else {}),
+        **({"AlternativeUserID": f"AETITLES= {plain(who.ae_title)}"} if who.ae_title else {}),
         "UserIsRequestor": "true" if who.requestor else "false",
         **({"NetworkAccessPointID": address, "NetworkAccessPointTypeCode": "2" if is_ip else "1"} if address else {}),
         **({"RoleIDCode": _coded(who.role.value[0], "DCM", who.role.value[1])} if who.role else {}),

@@ -57,7 +57,7 @@ def began(settings: Settings, journal: Journal) -> None:
     words = json.dumps([settings.tables, settings.lists], sort_keys=True, default=str)
     digest = hashlib.sha256(f"{version('duet-node')} {words}".encode()).hexdigest()
     if journal.fact(SETTINGS) != digest:
-        thing = Thing(kind=Kind.ALERT, id=settings.source, detail={"SHA-256": digest})
+        thing = Thing(kind=Kind.ALERT, id=f"file:{settings.source}", detail={"SHA-256": digest})
         audit.record(Event.CONFIGURED, [own, launcher], [thing])
         journal.remember(SETTINGS, digest)
 

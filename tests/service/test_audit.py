@@ -83,8 +83,8 @@ def test_a_transfer_says_who_what_and_whose(tmp_path: Path) -> None:
     roles = [role.attrib["csd-code"] for role in root.iter("RoleIDCode")]
     assert roles == ["110153", "110152"]
     assert [who.attrib.get("AlternativeUserID") for who in root.iter("ActiveParticipant")] == [
-        "AETITLES=SCANNER",
-        "AETITLES=DUET",
+        "AETITLES= SCANNER",
+        "AETITLES= DUET",
     ]
     assert [who.attrib["NetworkAccessPointTypeCode"] for who in root.iter("ActiveParticipant")] == ["2", "1"]
     study, patient = root.findall("ParticipantObjectIdentification")

@@ -108,7 +108,7 @@ def test_what_came_is_entered_by_study_when_it_is_over_and_read(folder: Any, sca
     assert counts(whole["P-2"]) == {CT: 1, PET: 1}
     sender, node = whole["P-1"]["ActiveParticipant"]
     assert (sender["UserID"], sender["NetworkAccessPointID"], sender["UserIsRequestor"]) == ("SCANNER", "127.0.0.1", "true")
-    assert node["AlternativeUserID"] == "AETITLES=DUET"
+    assert node["AlternativeUserID"] == "AETITLES= DUET"
     (broken,) = [message for message in messages if message["EventIdentification"]["EventOutcomeIndicator"] == "4"]
     assert things(broken)[1] == "P-1"
 
