@@ -26,7 +26,8 @@ from service.destinations import DeliverySettings, Destination, Sender
 from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import IntakeSettings, Rules
-from service.journal import Journal, open_journal
+from service.journal import Journal
+from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
@@ -109,6 +110,7 @@ class Node:
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
+        self._backup = settings.section("backup", BackupSettings)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._senders = senders_of(settings)
         self._rules = rules_of(settings)
@@ -125,7 +127,7 @@ class Node:
     def run(self, announce: Callable[[str], None]) -> bool:
         """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
         with only_node(self._data):
-            journal = open_journal(self._node.journal, self._data)
+            journal = upgraded_journal(self._node.journal, self._data, self._backup)
             inbox = Inbox(self._data)
             inbox.prepare()
             put_all_back(self._data / "cases")
