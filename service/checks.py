@@ -21,6 +21,7 @@ from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
 from service.storage import echo
@@ -71,6 +72,7 @@ def _settings(settings: Settings) -> str:
     archives_of(settings)
     settings.section("retrieval", RetrievalSettings)
     settings.section("backup", BackupSettings)
+    settings.section("retention", RetentionSettings)
     senders_of(settings)
     objects_of(settings)
     analysis_of(settings)

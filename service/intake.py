@@ -21,6 +21,7 @@ from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
 from service.casebook import Case, JobRow, Ruling, StudyRow
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
+from service.retention_marks import DELETED, Deleted, days_between, deleted_of
 from service.tables import InstanceState, StudyState
 from service.worker import Refusal, attempt
 
@@ -138,13 +139,14 @@ def is_quiet(study: StudyRow, now: float, settings: IntakeSettings) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """One study after reading its headers. looked: what its first versions are, or why they cannot be used; dispute: what
-    an operator must decide before it makes a new case; notes: what becomes of each file."""
+    an operator must decide before it makes a new case; notes: what becomes of each file; deleted: what [retention] let go."""
 
     row: StudyRow
     paths: dict[Path, str]
     looked: TracerStudy | Refusal
     dispute: str = ""
     notes: tuple[Note, ...] = ()
+    deleted: Deleted | None = None
 
     @property
     def filed(self) -> int:
@@ -158,11 +160,13 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, now: floa
     jobs = casebook.jobs_of(journal, patient_id)
     finished = {job.pair_uid: job for job in jobs if job.finished}
     kept = _kept(looked, finished, paths, rules.pairing)
+    looked = _without_widowed(looked, finished.values())
     usable = [s.looked for s in looked if isinstance(s.looked, TracerStudy) and _usable(s, kept)]
     paired = _paired(usable, rules.pairing)
     cases = [] if isinstance(paired, Refusal) else [case(each, paths) for each in paired.pairs]
     remarks = _remarks(cases, finished)
     rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
+    rulings = [_with_deleted_partner(each, looked, rules.pairing.max_days) for each in rulings]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
     casebook.settle(journal, rulings, cases, now)
 
@@ -218,12 +222,15 @@ def look(journal: Journal, data: Path, row: StudyRow, rules: Rules) -> Looked:
         return Looked(row=row, paths={}, looked=files, notes=_as_they_are(rows))
     paths = {data / each.path: each.path for each in files.used}
     found = attempt(lambda: _recognise(list(paths), rules))
+    deleted = deleted_of(journal, row.study_instance_uid)
+    if deleted is not None and (deleted.half or isinstance(found, Refusal)):
+        found = Refusal(reason=IncompleteSeries.__name__, sentence=deleted.sentence, system=False)
     open_ones = [each for each in files.disputes if isinstance(found, Refusal) or each.concerns(found)]
     dispute = doubles.sentence(open_ones) if open_ones else ""
     if dispute and isinstance(found, Refusal):
         found = replace(found, sentence=f"{found.sentence} Besides, {dispute}")
     notes = (*files.notes, *doubles.notes_on(files.disputes, open_ones))
-    return Looked(row=row, paths=paths, looked=found, dispute=dispute, notes=notes)
+    return Looked(row=row, paths=paths, looked=found, dispute=dispute, notes=notes, deleted=deleted)
 
 
 def _as_they_are(rows: Sequence[InstanceRow]) -> tuple[Note, ...]:
@@ -247,6 +254,8 @@ def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
 
 def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStudy], remark: str = "") -> Ruling:
     """The state of one study, and the sentence that `duet status` shows. remark: on a finished case of it."""
+    if study.deleted is not None and not study.paths:
+        return _as_it_was(study.row)
     if isinstance(study.looked, Refusal):
         return _refused(study, "", study.looked)
     tracer = study.looked.tracer
@@ -265,10 +274,51 @@ def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStud
     )
 
 
+def _as_it_was(row: StudyRow) -> Ruling:
+    """A study whose images were deleted: what was said then still holds."""
+    return Ruling(
+        study_instance_uid=row.study_instance_uid,
+        instances=0,
+        state=row.state,
+        reason=row.reason,
+        sentence=row.sentence,
+        tracer=row.tracer,
+    )
+
+
 def _disputed(study: Looked, tracer: str, usable: Sequence[TracerStudy]) -> Ruling:
     kept = any(each is study.looked for each in usable)
     told = " The finished case was made with those received first, and stays as it is." if kept else ""
     return _refused(study, tracer, Refusal(reason=TWO_CONTENTS, sentence=study.dispute + told, system=False))
+
+
+def _without_widowed(looked: Sequence[Looked], finished: Iterable[JobRow]) -> list[Looked]:
+    """A study of a finished case whose other half was deleted is not used: alone it would be paired with what is farther."""
+    gone = {each.row.study_instance_uid: each.deleted for each in looked if each.deleted is not None and not each.paths}
+    ties = [(job.fdg_study, job.pentixafor_study) for job in finished]
+    widowed = {one: gone[other] for tie in ties for one, other in (tie, tie[::-1]) if other in gone}
+    return [_widowed(each, widowed.get(each.row.study_instance_uid)) for each in looked]
+
+
+def _widowed(study: Looked, other: Deleted | None) -> Looked:
+    if other is None or isinstance(study.looked, Refusal):
+        return study
+    told = f"It has a finished case. Of that one's other study: {other.sentence} Then both are judged anew."
+    return replace(study, looked=Refusal(reason=DELETED, sentence=told, system=False))
+
+
+def _with_deleted_partner(given: Ruling, looked: Sequence[Looked], max_days: int) -> Ruling:
+    """Of a study that waits for a partner: that one was here, and that its images were deleted."""
+    if given.state is not StudyState.WAITING or given.reason:
+        return given
+    day = next(each.row.study_date for each in looked if each.row.study_instance_uid == given.study_instance_uid)
+    told = [
+        f"The {each.row.tracer} study of {each.row.study_date} was here: {each.deleted.sentence}"
+        for each in looked
+        if each.deleted is not None and not each.paths and each.row.tracer not in ("", given.tracer)
+        if days_between(day, each.row.study_date) <= max_days
+    ]
+    return replace(given, sentence=" ".join((given.sentence, *told)))
 
 
 def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
@@ -283,7 +333,7 @@ def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
 
 
 def _refused(study: Looked, tracer: str, why: Refusal) -> Ruling:
-    waits = why.reason == IncompleteSeries.__name__
+    waits = why.reason in (IncompleteSeries.__name__, DELETED)
     return Ruling(
         study_instance_uid=study.row.study_instance_uid,
         instances=study.filed,

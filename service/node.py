@@ -33,6 +33,7 @@ from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
 from service.receiver import Receiver, ReceiverSettings
+from service.retention import Retention, RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
 
@@ -111,6 +112,7 @@ class Node:
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
         self._backup = settings.section("backup", BackupSettings)
+        self._retention = settings.section("retention", RetentionSettings)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._senders = senders_of(settings)
         self._rules = rules_of(settings)
@@ -151,10 +153,12 @@ class Node:
         return not self._failed
 
     def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
+        retention = Retention(journal, inbox, self._retention, self._rules.pairing.max_days)
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
+            "retention": lambda: self._repeat(lambda: retention.hourly(time.time())),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:

@@ -164,7 +164,7 @@ def test_a_damaged_journal_is_not_upgraded(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[(page - 1) * size : page * size] = bytes(size)
     path.write_bytes(content)
-    with pytest.raises(BadSettings, match="damaged|malformed"):
+    with pytest.raises(BadSettings, match=r"damaged|malformed"):
         upgraded_journal("", tmp_path, WITH)
 
 
