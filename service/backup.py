@@ -56,9 +56,10 @@ def back_up(settings: Settings, wish: Wish, progress: Progress) -> tuple[Path, M
         made_at = time.time()
         revision = _copied(url, copy)
         with written(target, manifest) as writer:
-            _fill(writer, copy, settings, _Tell(progress, _size(data, images=wish.images)))
+            tell = _Tell(progress, _size(data, images=wish.images))
+            _add_state(writer, copy, settings, tell)
             if wish.images:
-                _add_images(writer, data, _Tell(progress, _size(data, images=True)))
+                _add_images(writer, data, tell)
     finally:
         copy.unlink(missing_ok=True)
     progress("Done", 1.0)
@@ -91,7 +92,9 @@ def _journal_of(settings: Settings) -> str:
     """Its address. Raises BadSettings where there is none."""
     node = settings.node
     if not node.journal and not (node.data / "journal.sqlite").exists():
-        raise BadSettings(f"No node has run on {node.data} yet, so there is nothing to back up; name its settings with --config.")
+        raise BadSettings(
+            f"No node has run on {node.data} yet, so there is nothing to back up; name its settings with --config."
+        )
     return journal_url(node.journal, node.data)
 
 
@@ -122,7 +125,7 @@ def _copied(url: str, copy: Path) -> str:
     return revision
 
 
-def _fill(writer: Writer, copy: Path, settings: Settings, tell: Callable[[str, int], None]) -> None:
+def _add_state(writer: Writer, copy: Path, settings: Settings, tell: Callable[[str, int], None]) -> None:
     with copy.open("rb") as file:
         tell("Journal", writer.add(f"journal{copy.suffix}", file))
     if settings.source != Settings().source:
@@ -179,15 +182,16 @@ def _add_images(writer: Writer, data: Path, tell: Callable[[str, int], None]) ->
 
 
 def _size(data: Path, *, images: bool) -> int:
-    """Bytes of what is written, about."""
+    """Bytes of what is written, about: a node may be at work."""
     folders = ("cases", "cohort", "inbox") if images else ("cases", "cohort")
-    return sum(_bytes(path) for name in folders for path in (data / name).rglob("*"))
+    walks = (walk for name in folders for walk in os.walk(data / name))
+    return sum(_bytes(Path(root, name)) for root, _, names in walks for name in names)
 
 
 def _bytes(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 

@@ -130,7 +130,7 @@ def read(backup: Path, keep: Keep | None = None, tell: Callable[[int], None] = l
                 found[entry.name] = _through(content, keep and keep(entry.name), tell)
     except (tarfile.TarError, EOFError) as error:
         raise BadSettings(f"{backup} is no backup of duet, or is damaged or cut off ({error}).") from None
-    raise BadSettings(f"{backup} is no backup of duet, or is cut off: it has no {MANIFEST}.")
+    raise BadSettings(f"{backup} is no backup of duet, or is damaged or cut off: it has no {MANIFEST}.")
 
 
 def _through(content: IO[bytes], out: IO[bytes] | None, tell: Callable[[int], None]) -> tuple[int, str]:

@@ -36,7 +36,19 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort", "backup", "retention")
+TABLES = (
+    "node",
+    "receiver",
+    "intake",
+    "tracers",
+    "pairing",
+    "objects",
+    "delivery",
+    "retrieval",
+    "cohort",
+    "backup",
+    "retention",
+)
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")

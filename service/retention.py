@@ -114,9 +114,7 @@ class Retention:
             waste = self._waste(connection, now)[:WASTE]
             images = mark_studies(connection, members, now)
             mark_rows(connection, [number for number, _ in waste], now)
-        return Going(
-            studies=len(members), images=images, unused=len(waste), paths=(*paths, *(path for _, path in waste))
-        )
+        return Going(studies=len(members), images=images, unused=len(waste), paths=(*paths, *(path for _, path in waste)))
 
     def _due(self, connection: Connection, now: float) -> Iterator[Group]:
         """Studies that go together now."""

@@ -133,9 +133,7 @@ def mark_studies(connection: Connection, members: Sequence[Member], now: float) 
 
 def images_of(member: Member) -> ColumnElement[bool]:
     """The rows of a study's images, also of versions that were set aside; without those that an operator took away."""
-    kept = and_(
-        instances.c.state == InstanceState.IGNORED, instances.c.modality.in_(IMAGES), instances.c.sentence != GONE
-    )
+    kept = and_(instances.c.state == InstanceState.IGNORED, instances.c.modality.in_(IMAGES), instances.c.sentence != GONE)
     mine = instances.c.study_instance_uid == member.study_instance_uid
     return and_(mine, or_(instances.c.state == InstanceState.FILED, kept))
 
@@ -270,7 +268,7 @@ def _lots(items: Iterable[T]) -> Iterator[list[T]]:
 def days_between(one: str, other: str) -> float:
     """Days between two DICOM dates; infinite where one is none."""
     try:
-        return abs((datetime.strptime(one, "%Y%m%d") - datetime.strptime(other, "%Y%m%d")).days)  # noqa: DTZ007
+        return abs((datetime.strptime(one, "%Y%m%d") - datetime.strptime(other, "%Y%m%d")).days)
     except ValueError:
         return math.inf
 

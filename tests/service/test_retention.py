@@ -22,7 +22,17 @@ from service.intake import IntakeSettings, Rules
 from service.postings import Posting
 from service.retention import DAY_S, Retention, RetentionSettings, sentence
 from service.retention_marks import mark_studies
-from service.tables import DeliveryState, InstanceState, JobState, PromiseState, StudyState, deliveries, instances, jobs, studies
+from service.tables import (
+    DeliveryState,
+    InstanceState,
+    JobState,
+    PromiseState,
+    StudyState,
+    deliveries,
+    instances,
+    jobs,
+    studies,
+)
 
 RULES = Rules(intake=IntakeSettings(silence_s=30, patience_s=300))
 SENT = datetime(2026, 3, 13, tzinfo=UTC).timestamp()  # the scans are of 10 and 12 March, pairs of at most 30 days
@@ -169,7 +179,9 @@ def test_the_other_tracer_that_comes_too_late_is_told_what_was_deleted(folder: A
     retention(folder, RetentionSettings(waiting_days=60)).step(AFTER)
     folder.receive(scan(tracer=Tracer.PENTIXAFOR).datasets(), now=AFTER)
     fdg, pentixafor = judged(folder, AFTER + 1000)
-    assert "The FDG study of 20260310 was here: 10 of its images were deleted by [retention] on 2026-06-22;" in pentixafor.sentence
+    assert (
+        "The FDG study of 20260310 was here: 10 of its images were deleted by [retention] on 2026-06-22;" in pentixafor.sentence
+    )
     assert "send the whole study again" in pentixafor.sentence
     assert (fdg.state, fdg.instances) == (StudyState.WAITING, 0)
     assert casebook.jobs_of(folder.journal) == []
@@ -222,7 +234,10 @@ def test_objects_of_no_use_go_by_a_rule_of_their_own(folder: Any, scan: Any) -> 
     folder.receive(other, now=AFTER)
     judged(folder, AFTER + 1)
     with folder.journal.reading() as connection:
-        assert connection.execute(select(instances.c.state).where(instances.c.path.in_(paths[:2]))).scalars().all() == ["ignored"] * 2
+        assert (
+            connection.execute(select(instances.c.state).where(instances.c.path.in_(paths[:2]))).scalars().all()
+            == ["ignored"] * 2
+        )
 
 
 def test_what_an_operator_has_taken_away_is_left_to_him(folder: Any, scan: Any) -> None:
@@ -245,7 +260,9 @@ def _promise(folder: Any, ds: Any, told_at: float | None) -> None:
 
 
 @pytest.mark.parametrize("told_at", [None, AFTER - 30 * DAY_S + 1])
-def test_what_a_sender_was_told_is_kept_stays_so_long_as_the_statement_says(done: Any, scan: Any, told_at: float | None) -> None:
+def test_what_a_sender_was_told_is_kept_stays_so_long_as_the_statement_says(
+    done: Any, scan: Any, told_at: float | None
+) -> None:
     _promise(done, scan().datasets()[0], told_at)
     retention(done).step(AFTER)
     assert len(files(done)) == 20
@@ -335,7 +352,9 @@ def test_old_ledger_rows_are_taken_out_and_open_ones_stay(folder: Any, scan: Any
     ds = scan().datasets()[0]
     _promise(folder, ds, 100.0)
     commitments.enter(folder.journal, commitments.Request(transaction_uid="1", destination="pacs", asked_at=1.0), [], 2.0)
-    commitments.enter(folder.journal, commitments.Request(transaction_uid="2", destination="pacs", asked_at=300 * DAY_S), [], 2.0)
+    commitments.enter(
+        folder.journal, commitments.Request(transaction_uid="2", destination="pacs", asked_at=300 * DAY_S), [], 2.0
+    )
     commitments.take_request(folder.journal, "3", "SCANNER", [], 1.0)
     retention(folder, RetentionSettings()).step(366 * DAY_S)
     with folder.journal.reading() as connection:
