@@ -96,7 +96,7 @@ def written(target: Path, manifest: Callable[[Writer], Manifest]) -> Iterator[Wr
     part = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PART}")
     try:
         with part.open("xb") as file:
-            os.chmod(part, 0o600)  # patients' data
+            part.chmod(0o600)  # patients' data
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 writer = Writer(tar)
                 yield writer

@@ -6,15 +6,15 @@ A row whose file is not in the backup is marked as gone, so that a study that st
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy.engine import make_url
 
 from analysis.errors import BadSettings
 from analysis.ports import Progress
@@ -116,14 +116,19 @@ def _database(request: Request, manifest: Manifest) -> str:
 def _take_stock(url: str, draft: Path, manifest: Manifest) -> Restoration:
     """The journal is brought in line with the files that are there. Raises BadSettings."""
     if (draft / DUMP).exists():
-        options = ["--single-transaction", "--exit-on-error", "--no-owner", f"--dbname={_dbname(url)}", str(draft / DUMP)]
+        options = [
+            "--single-transaction",
+            "--exit-on-error",
+            "--no-owner",
+            f"--dbname={make_url(url).database}",
+            str(draft / DUMP),
+        ]
         try:
             run_postgresql("pg_restore", url, options)
         except CopyError as error:
             raise BadSettings(f"The journal was not restored to {named(url)}: {error}.") from None
-        os.unlink(draft / DUMP)
-    inbox = Inbox(draft)
-    present = set(inbox.files())
+        (draft / DUMP).unlink()
+    present = set(Inbox(draft).files())
     folders = {path.name for path in (draft / "cases").glob("*")}
     with telling_errors(url):
         journal = Journal(url)
@@ -134,10 +139,6 @@ def _take_stock(url: str, draft: Path, manifest: Manifest) -> Restoration:
         remember_restoration(journal, restored)
         journal.close()
     return restored
-
-
-def _dbname(url: str) -> str:
-    return url.rpartition("/")[2].partition("?")[0]
 
 
 def _with_results(connection: Connection) -> list[str]:
@@ -185,16 +186,12 @@ def _told(request: Request, manifest: Manifest, restored: Restoration) -> list[s
     lines: list[str] = [f"{request.data} is restored from {summary(request.backup, manifest)}"]
     if restored.missing:
         lines.append(
-            f"{restored.missing} received objects are in the journal and not in the backup; studies that still need theirs say so "
-            "in duet status once the node has started, and are to be sent again."
+            f"{restored.missing} received objects are in the journal and not in the backup; studies that still need theirs "
+            "say so in duet status once the node has started, and are to be sent again."
         )
     if restored.cases_lost:
         lines.append(f"The results of {restored.cases_lost} case(s) are in the journal and not in the backup.")
     lines.append("What came after the backup was made is not known here; its senders must send it again.")
-    if (settings := next(iter(_settings(request.data)), None)) is not None:
+    if (settings := request.data / "duet.toml").is_file():
         lines.append(f"The settings of that time lie in {settings}, without passwords; set [node] data to {request.data}.")
     return lines
-
-
-def _settings(data: Path) -> Iterable[Path]:
-    return [path for path in (data / "duet.toml",) if path.is_file()]

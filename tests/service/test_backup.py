@@ -78,7 +78,8 @@ def test_a_backup_holds_journal_cases_and_reports_and_a_manifest_of_their_digest
 def test_the_settings_go_along_without_the_password_of_the_database(folder: Any, tmp_path: Path) -> None:
     config = tmp_path / "duet.toml"
     config.write_text(
-        f'# postgresql+psycopg://user:secret@db/duet\n[node]\ndata = "{folder.data}"\njournal = "sqlite:///{folder.data / KEPT}"\n'
+        "# postgresql+psycopg://user:secret@db/duet\n"
+        f'[node]\ndata = "{folder.data}"\njournal = "sqlite:///{folder.data / KEPT}"\n'
     )
     backup, _ = back_up(load(config), Wish(target=tmp_path / "b.tar"), silent)
     assert b"secret" not in backup.read_bytes()
@@ -141,9 +142,8 @@ def test_the_journal_of_a_working_node_is_whole(folder: Any, scan: Any, tmp_path
             backup, _ = back_up(settings_of(folder), Wish(target=tmp_path / f"{number}.tar"), silent)
             (tmp_path / "copy.sqlite").write_bytes(members(backup)[KEPT])
             with closing(sqlite3.connect(tmp_path / "copy.sqlite")) as copy:
-                count = "SELECT count(*) FILTER (WHERE calling_ae = 'A'), count(*) FILTER (WHERE calling_ae = 'B') FROM associations"
-                (one, other) = copy.execute(count).fetchone()
-                assert one == other
+                of_each = "SELECT count(*) FROM associations GROUP BY calling_ae"
+                assert len(set(copy.execute(of_each))) <= 1
                 assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finally:
         over.set()

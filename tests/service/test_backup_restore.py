@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keep_postgres import databases
 from old_journals import fill, old_journal, rows
 from sqlalchemy import select, update
 
@@ -183,6 +184,27 @@ def test_a_backup_of_the_first_revision_is_restored_and_upgraded_by_the_node_tha
     journal = upgraded_journal("", tmp_path / "new", BackupSettings())
     assert len(casebook.jobs_of(journal)) == 6
     journal.close()
+
+
+def test_a_journal_of_postgresql_goes_into_an_empty_database_and_nowhere_else(folder: Any, scan: Any, tmp_path: Path) -> None:
+    with databases() as make:
+        url, new = make(), make()
+        journal = open_journal(url, folder.data)
+        folder.journal.close()
+        (folder.data / KEPT).unlink()
+        folder.journal = journal
+        received_pair(folder, scan)
+        finished(folder)
+        settings = Settings(tables={"node": {"data": str(folder.data), "journal": url}})
+        backup, _ = back_up(settings, Wish(target=tmp_path / "b.tar"), silent)
+        for address, told in (("", "of PostgreSQL: name a new, empty database"), (url, "holds a journal already")):
+            with pytest.raises(BadSettings, match=told):
+                restore(Request(backup=backup, data=tmp_path / "new", journal=address), silent)
+        told = " ".join(restore(Request(backup=backup, data=tmp_path / "new", journal=new), silent))
+        assert "20 received objects are in the journal and not in the backup" in told
+        assert [job.state for job in casebook.jobs_of(open_journal(new, tmp_path))] == [JobState.DONE]
+        assert not (tmp_path / "new" / "journal.pgdump").exists()
+        journal.close()
 
 
 _KILLED = """

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from keep_postgres import databases
 from old_journals import fill, old_journal, revisions, rows
 from sqlalchemy import create_engine, inspect
 
@@ -34,11 +35,21 @@ NEW: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="module")
+def server() -> Iterator[Callable[[], str]]:
+    """Makes empty databases of a PostgreSQL server."""
+    with databases() as make:
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes empty databases; a server's goes here beside SQLite's."""
+    """Makes empty databases of both kinds."""
+    if request.param == "postgresql":
+        made: Callable[[], str] = request.getfixturevalue("server")
+        return made
     numbers = iter(range(9))
-    return lambda: f"sqlite:///{tmp_path / f'{request.param}-{next(numbers)}.sqlite'}"
+    return lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.sqlite'}"
 
 
 @pytest.mark.parametrize("revision", revisions())
@@ -123,6 +134,30 @@ def test_a_new_journal_or_one_of_today_is_not_copied(tmp_path: Path) -> None:
     upgraded_journal("", tmp_path, WITH).close()
     upgraded_journal("", tmp_path, WITH).close()
     assert not (tmp_path / "backups").exists()
+
+
+def test_a_journal_of_postgresql_is_dumped_before_and_the_dump_brings_it_back(
+    server: Callable[[], str], tmp_path: Path
+) -> None:
+    url, other = server(), server()
+    old_journal(url, "0001")
+    fill(url)
+    before = rows(url)
+    upgraded_journal(url, tmp_path, WITH).close()
+    (dump,) = (tmp_path / "backups").iterdir()
+    subprocess.run(["pg_restore", "--no-owner", "-d", other.replace("+psycopg", ""), dump], check=True)
+    assert rows(other) == before
+
+
+def test_without_pg_dump_a_journal_of_postgresql_is_not_upgraded(
+    server: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server()
+    old_journal(url, "0001")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadSettings, match=r"could not be copied to .* \(pg_dump is not installed here\)"):
+        upgraded_journal(url, tmp_path, WITH)
+    upgraded_journal(url, tmp_path, WITHOUT).close()
 
 
 def test_without_a_copy_nothing_is_upgraded(tmp_path: Path) -> None:
@@ -212,14 +247,19 @@ def _migrations(folder: Path, end: str) -> Path:
     return folder
 
 
-def test_a_migration_that_fails_half_way_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = rows(_first(tmp_path, HEAD))
+def test_a_migration_that_fails_half_way_leaves_the_journal_as_it_was(
+    database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database()
+    old_journal(url, HEAD)
+    fill(url)
+    before = rows(url)
     monkeypatch.setattr(journal, "MIGRATIONS", _migrations(tmp_path / "migrations", 'raise RuntimeError("half way")'))
     for module in (journal, journal_upgrade):
         monkeypatch.setattr(module, "HEAD", "9999")
     with pytest.raises(RuntimeError, match="half way"):
-        upgraded_journal("", tmp_path, WITH)
-    assert rows(f"sqlite:///{tmp_path / 'journal.sqlite'}") == before
+        upgraded_journal(url, tmp_path, WITH)
+    assert rows(url) == before
 
 
 _KILLED = """

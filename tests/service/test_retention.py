@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydicom import dcmread, dcmwrite
 from sqlalchemy import select, update
 
 from analysis.errors import BadSettings
@@ -19,6 +22,7 @@ from service import arrivals, casebook, commitments, intake, postings
 from service.config import build
 from service.destinations import Kept
 from service.intake import IntakeSettings, Rules
+from service.keeping import SUCCESS, StoreHandler
 from service.postings import Posting
 from service.retention import DAY_S, Retention, RetentionSettings, sentence
 from service.retention_marks import mark_studies
@@ -291,6 +295,38 @@ def test_what_is_sent_again_between_mark_and_deletion_is_kept(done: Any, scan: A
     paths = done.receive(scan().datasets(), now=AFTER)
     retention(done).step(AFTER)
     assert files(done) == set(paths)
+
+
+def test_an_object_that_comes_just_when_it_is_deleted_is_on_disk_before_it_is_acknowledged(
+    done: Any, scan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door finds the earlier copy and writes none; retention deletes it; only then does the door write the row."""
+    record = arrivals.record
+
+    def late(journal: Any, arrival: Any) -> None:
+        retention(done).step(AFTER)
+        assert files(done) == set()
+        record(journal, arrival)
+
+    monkeypatch.setattr(arrivals, "record", late)
+    ds = scan().datasets()[0]
+    assert StoreHandler(done.inbox, done.journal, 0.0)._on_store(_event(ds)) == SUCCESS
+    assert arrivals.present(done.journal, done.data, [str(ds.SOPInstanceUID)]) == {str(ds.SOPInstanceUID)}
+    retention(done).hourly(AFTER)
+    assert len(files(done)) == 1
+
+
+def _event(ds: Any) -> Any:
+    buffer = io.BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    start = 144 + int(dcmread(io.BytesIO(buffer.getvalue())).file_meta.FileMetaInformationGroupLength)
+    peer = SimpleNamespace(ae_title="CT", address="127.0.0.1")
+    return SimpleNamespace(
+        assoc=SimpleNamespace(requestor=peer, is_acceptor=True),
+        request=SimpleNamespace(AffectedSOPClassUID=ds.SOPClassUID, AffectedSOPInstanceUID=ds.SOPInstanceUID),
+        file_meta=ds.file_meta,
+        encoded_dataset=lambda include_meta: buffer.getvalue()[start:],  # noqa: ARG005
+    )
 
 
 _KILLED = """
