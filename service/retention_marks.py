@@ -96,9 +96,12 @@ def groups(connection: Connection) -> list[Group]:
     """Every study with files that is settled and whose patient nobody is judging just now, with those that cases tie to it."""
     settled = {row.study_instance_uid: row for row in connection.execute(_MEMBERS)}
     ties = list(connection.execute(_CASES))
+    cases = defaultdict(list)
+    for row in ties:
+        cases[row.fdg_study].append(row)
     found = []
     for uids in _connected([(row.fdg_study, row.pentixafor_study) for row in ties], settled):
-        mine = [row for row in ties if row.fdg_study in uids]
+        mine = [row for uid in uids for row in cases.get(uid, ())]
         members = [settled[uid] for uid in sorted(uids) if uid in settled]
         whole = all(row.settled for row in members)
         if members and whole:

@@ -319,12 +319,13 @@ def test_an_object_that_comes_just_when_it_is_deleted_is_on_disk_before_it_is_ac
 def _event(ds: Any) -> Any:
     buffer = io.BytesIO()
     dcmwrite(buffer, ds, enforce_file_format=True)
-    start = 144 + int(dcmread(io.BytesIO(buffer.getvalue())).file_meta.FileMetaInformationGroupLength)
+    meta = dcmread(io.BytesIO(buffer.getvalue())).file_meta
+    start = 144 + int(meta.FileMetaInformationGroupLength)
     peer = SimpleNamespace(ae_title="CT", address="127.0.0.1")
     return SimpleNamespace(
-        assoc=SimpleNamespace(requestor=peer, is_acceptor=True),
+        assoc=type("Association", (), {"requestor": peer, "is_acceptor": True})(),
         request=SimpleNamespace(AffectedSOPClassUID=ds.SOPClassUID, AffectedSOPInstanceUID=ds.SOPInstanceUID),
-        file_meta=ds.file_meta,
+        file_meta=meta,
         encoded_dataset=lambda include_meta: buffer.getvalue()[start:],  # noqa: ARG005
     )
 
