@@ -25,17 +25,19 @@ from service.config import ANALYSIS_TABLES, Settings
 from service.destinations import DeliverySettings, Destination, Sender
 from service.handover import put_all_back
 from service.inbox import Inbox
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
 from service.journal import Journal
 from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
+from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
 from service.retention import Retention, RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
+from service.tally_keeper import TallyKeeper
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -53,8 +55,10 @@ def rules_of(settings: Settings) -> Rules:
     from dicom_io.pairing import PairingSettings
     from dicom_io.tracers import TracerRules
 
+    intake = settings.section("intake", IntakeSettings)
     return Rules(
-        intake=settings.section("intake", IntakeSettings),
+        intake=intake,
+        counted=intake.ask_archives and bool(settings.sections("archive", Archive)),
         tracers=settings.section("tracers", TracerRules),
         pairing=settings.section("pairing", PairingSettings),
     )
@@ -166,6 +170,9 @@ class Node:
             works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
         if self._retrieval.missing_half and self._archives:
             works["missing half"] = partial(self._repeat, self._missing_half(journal, inbox).step)
+        if self._rules.counted:
+            keeper = TallyKeeper(journal, self._archives, self._node.ae_title, self._rules.intake.soonest_s)
+            works["tallies"] = partial(self._repeat, keeper.step)
         works["cohort"] = lambda: self._keep_cohort(journal)
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:

@@ -183,6 +183,7 @@ def _study_facts(row: StudyRow) -> dict[str, Any]:
         "state": state,
         "reason": row.reason if row.settled else "",
         "sentence": sentence,
+        "evidence": row.evidence if row.settled else "",
     }
 
 

@@ -21,11 +21,12 @@ from service.backup import Wish, back_up
 from service.backup_restore import Request, restore
 from service.config import Settings
 from service.inbox import Inbox
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
 from service.journal import Journal, open_journal
 from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.overview import overview
 from service.postings import Posting
+from service.readiness import IntakeSettings
 from service.render import Page
 from service.tables import InstanceState, JobState, StudyState, instances, jobs
 

@@ -22,9 +22,9 @@ from dicom_io.tracers import TracerRules
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
-from service.intake import IntakeSettings
 from service.journal_upgrade import BackupSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
 from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings

@@ -27,11 +27,13 @@ from service.tables import JobState, metadata
 
 WITH, WITHOUT = BackupSettings(), BackupSettings(before_upgrade=False)
 
-# What a row has in a column that its revision did not know, by table and column: as r0002 and r0004 say. Others are empty.
+# What a row has in a column that its revision did not know, as r0002, r0004 and r0005 say. Others are empty.
 NEW: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("deliveries", "stored_at"): lambda old: old["delivered_at"],
     ("deliveries", "asks"): lambda _old: 0,
     ("deliveries", "refusals"): lambda _old: 0,
+    ("studies", "checked_instances"): lambda _old: 0,
+    ("studies", "evidence"): lambda _old: "",
 }
 
 

@@ -21,9 +21,10 @@ from analysis.values import Tracer
 from service import arrivals, casebook, commitments, intake, postings
 from service.config import build
 from service.destinations import Kept
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
 from service.keeping import SUCCESS, StoreHandler
 from service.postings import Posting
+from service.readiness import IntakeSettings
 from service.retention import DAY_S, Retention, RetentionSettings, sentence
 from service.retention_marks import mark_studies
 from service.tables import (
@@ -37,6 +38,7 @@ from service.tables import (
     jobs,
     studies,
 )
+from service.tallies import objects_here
 
 RULES = Rules(intake=IntakeSettings(silence_s=30, patience_s=300))
 SENT = datetime(2026, 3, 13, tzinfo=UTC).timestamp()  # the scans are of 10 and 12 March, pairs of at most 30 days
@@ -110,6 +112,7 @@ def test_the_images_go_when_delivered_and_no_partner_can_come_and_rows_results_a
     assert [job.state for job in casebook.jobs_of(done.journal)] == [JobState.DONE]
     assert intake.recover(done.journal, done.inbox, AFTER) == 0
     assert [row.state for row in judged(done, AFTER)] == [StudyState.PAIRED] * 2
+    assert objects_here(done.journal, casebook.studies_of(done.journal)[0].study_instance_uid) == {}
 
 
 def test_the_days_are_counted_from_the_last_delivery(folder: Any, scan: Any) -> None:

@@ -11,7 +11,8 @@ from deliveries import job
 from sqlalchemy import update
 
 from service import casebook, intake
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
+from service.readiness import IntakeSettings
 from service.retention_marks import _connected, days_between, deleted_of, groups, mark_rows
 from service.tables import StudyState, instances, jobs, studies
 
