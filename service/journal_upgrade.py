@@ -34,11 +34,12 @@ def upgraded_journal(journal: str, data: Path, settings: BackupSettings) -> Jour
             opened.close()
             raise BadSettings(told)
         revision = opened.revision()
-        if revision not in (None, HEAD):
-            if settings.before_upgrade:
-                _copy(url, f"journal-{revision}", data / FOLDER)
-            logger().info("journal upgraded", old=revision, new=HEAD)
+        old = revision not in (None, HEAD)
+        if old and settings.before_upgrade:
+            _copy(url, f"journal-{revision}", data / FOLDER)
         opened.migrate()
+        if old:
+            logger().info("journal upgraded", old=revision, new=HEAD)
     return opened
 
 

@@ -75,6 +75,7 @@ class Retention:
         self._journal, self._inbox, self._settings, self._max_days = journal, inbox, settings, max_days
         self._promised = Promised()
         self._last: float | None = None
+        self._clean = False  # whether every marked file is known to be gone
 
     def hourly(self, now: float) -> None:
         """One step at the start and one each hour; a clock that was set back does not stop it."""
@@ -84,12 +85,14 @@ class Retention:
 
     def step(self, now: float) -> None:
         """Delete everything that may go by now. Raises OSError; what is left then goes at the next step."""
-        if self._last is None:  # a node that was killed between mark and deletion
+        if not self._clean:  # a node was killed between mark and deletion, or the disk did not allow it
             sweep(self._journal, self._inbox.data, self._inbox.files())
+        self._clean = False
         while (gone := self._mark(now)).paths:
             count, size = sweep(self._journal, self._inbox.data, gone.paths)
             told = {"studies": gone.studies, "images": gone.images, "unused": gone.unused, "files": count}
             logger().info("deleted by retention", **told, megabytes=round(size / 1e6))
+        self._clean = True
         if self._settings.ledger_days:
             with self._journal.writing() as connection:
                 rows = purge_ledger(connection, now - self._settings.ledger_days * DAY_S, self._told_after(now))

@@ -80,7 +80,7 @@ def test_an_upgraded_journal_has_exactly_the_tables_of_a_new_one(
     fill(url)
     upgraded = upgraded_journal(url, tmp_path, WITHOUT)
     with upgraded.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_server_default": True}), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     upgraded.close()
     metadata.create_all(create_engine(fresh))
     assert _shape(url) == _shape(fresh)

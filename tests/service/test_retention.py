@@ -365,6 +365,22 @@ def test_a_node_killed_between_mark_and_deletion_ends_it_at_the_next_start(done:
     assert files(done) == set()
 
 
+def test_a_disk_that_does_not_allow_it_is_asked_again(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = retention(done)
+    kept.hourly(SENT)
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "unlink", _refused)
+        with pytest.raises(OSError, match="Read-only"):
+            kept.step(AFTER)
+    assert len(files(done)) == 20
+    kept.step(AFTER)
+    assert files(done) == set()
+
+
+def _refused(_path: Path) -> None:
+    raise OSError(30, "Read-only file system")
+
+
 def test_what_would_go_is_told_and_not_done(done: Any) -> None:
     going = retention(done).would_go(AFTER)
     assert (going.studies, going.images, going.unused, len(set(going.paths))) == (2, 20, 0, 20)
