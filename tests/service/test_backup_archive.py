@@ -21,7 +21,7 @@ def made(path: Path) -> Path:
 
 
 def _manifest(writer: Writer) -> Manifest:
-    return Manifest(duet="1.0", revision="0007", made_at=1.0, images=False, members=dict(writer.members))
+    return Manifest(duet="1.0", revision="0006", made_at=1.0, images=False, members=dict(writer.members))
 
 
 def test_a_whole_one_is_read(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_member_that_comes_twice_is_refused(tmp_path: Path) -> None:
 )
 def test_a_manifest_that_is_not_understood_is_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
     path = tmp_path / "b.tar"
-    facts = {"duet": "1", "revision": "0007", "made_at": 1.0, "images": False, "members": {}, "format": 1, **change}
+    facts = {"duet": "1", "revision": "0006", "made_at": 1.0, "images": False, "members": {}, "format": 1, **change}
     content = json.dumps(facts).encode()
     entry = _entry("manifest.json")
     entry.size = len(content)
