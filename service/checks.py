@@ -20,9 +20,11 @@ from service.config import NodeSettings, Settings, load
 from service.dask_security import security_of
 from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
+from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
 from service.secret import open_to_others
@@ -78,6 +80,8 @@ def _settings(settings: Settings) -> str:
     destinations_of(settings)
     archives_of(settings)
     settings.section("retrieval", RetrievalSettings)
+    settings.section("backup", BackupSettings)
+    settings.section("retention", RetentionSettings)
     senders_of(settings)
     objects_of(settings)
     analysis_of(settings)

@@ -38,11 +38,25 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort", "tls", "audit")
+TABLES = (
+    "node",
+    "receiver",
+    "intake",
+    "tracers",
+    "pairing",
+    "objects",
+    "delivery",
+    "retrieval",
+    "cohort",
+    "backup",
+    "retention",
+    "tls",
+    "audit",
+)
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")
-PLANNED = ("web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
+PLANNED = ("web",)  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

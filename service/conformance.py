@@ -32,6 +32,7 @@ from service.keeping import STATUSES
 from service.outbox import MOST_ASKS
 from service.readiness import IntakeSettings
 from service.receiver import MAXIMUM_PDU, ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_answers import KEYS
 from service.retrieval_link import CUT_OFF, FIND, GET, MOVE, STORED, SYNTAXES, UNKNOWN_DESTINATION
@@ -156,6 +157,7 @@ def _commitment() -> dict[str, str]:
         "wait_s": f"{commitment.WAIT_S:g}",
         "most_refusals": str(MOST_REFUSALS),
         "most_asks": str(MOST_ASKS),
+        "promised_days": str(RetentionSettings().promised_days),
         "promise_days": f"{commitment_promises.MOST_CALLS * commitment_promises.LONGEST_RETRY_S / 86400:.0f}",
         "http_statuses": ", ".join(map(str, MEANINGS)),
     }

@@ -21,9 +21,11 @@ from dicom_io.tracers import TracerRules, recognise
 from service import arrivals, casebook, doubles
 from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
 from service.casebook import Case, JobRow, Ruling, StudyRow
+from service.deleted_studies import Absent, as_it_was, widowed, with_partner
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
 from service.readiness import IntakeSettings, Ready, quiet_s, readiness, sending
+from service.retention_marks import DELETED, Deleted, deleted_of
 from service.tables import InstanceState, StudyState
 from service.tallies import objects_here, tally_of
 from service.worker import Refusal, attempt
@@ -146,7 +148,7 @@ def _readiness(journal: Journal, row: StudyRow, rules: Rules, now: float) -> Rea
 class Looked:
     """One study after reading its headers. looked: what its first versions are, or why they cannot be used; dispute: what
     an operator must decide before it makes a new case; evidence: what shows that it is whole, or that it is not; notes: what
-    becomes of each file."""
+    becomes of each file; deleted: what [retention] let go of it."""
 
     row: StudyRow
     paths: dict[Path, str]
@@ -154,6 +156,7 @@ class Looked:
     dispute: str = ""
     evidence: str = ""
     notes: tuple[Note, ...] = ()
+    deleted: Deleted | None = None
 
     @property
     def filed(self) -> int:
@@ -172,11 +175,16 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, occasion:
     jobs = casebook.jobs_of(journal, patient_id)
     finished = {job.pair_uid: job for job in jobs if job.finished}
     kept = _kept(looked, finished, paths, rules.pairing)
+    absent = [Absent(row=each.row, deleted=each.deleted) for each in looked if each.deleted is not None and not each.paths]
+    told = widowed(absent, finished.values())
+    looked = [_widowed(each, told.get(each.row.study_instance_uid)) for each in looked]
     usable = [s.looked for s in looked if isinstance(s.looked, TracerStudy) and _usable(s, kept)]
     paired = _paired(usable, rules.pairing)
     cases = [] if isinstance(paired, Refusal) else [case(each, paths) for each in paired.pairs]
     remarks = _remarks(cases, finished)
     rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
+    dates = {study.row.study_instance_uid: study.row.study_date for study in looked}
+    rulings = [with_partner(each, absent, dates[each.study_instance_uid], rules.pairing.max_days) for each in rulings]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
     casebook.settle(journal, rulings, cases, now)
 
@@ -237,12 +245,15 @@ def look(journal: Journal, data: Path, row: StudyRow, rules: Rules) -> Looked:
     paths = {data / each.path: each.path for each in files.used}
     found = attempt(lambda: _recognise(list(paths), rules))
     found, evidence = _wholeness(journal, row, found)
+    deleted = deleted_of(journal, row.study_instance_uid)
+    if deleted is not None and (deleted.half or isinstance(found, Refusal)):
+        found = Refusal(reason=IncompleteSeries.__name__, sentence=deleted.sentence, system=False)
     open_ones = [each for each in files.disputes if isinstance(found, Refusal) or each.concerns(found)]
     dispute = doubles.sentence(open_ones) if open_ones else ""
     if dispute and isinstance(found, Refusal):
         found = replace(found, sentence=f"{found.sentence} Besides, {dispute}")
     notes = (*files.notes, *doubles.notes_on(files.disputes, open_ones))
-    return Looked(row=row, paths=paths, looked=found, dispute=dispute, evidence=evidence, notes=notes)
+    return Looked(row=row, paths=paths, looked=found, dispute=dispute, evidence=evidence, notes=notes, deleted=deleted)
 
 
 def _wholeness(journal: Journal, row: StudyRow, found: TracerStudy | Refusal) -> tuple[TracerStudy | Refusal, str]:
@@ -279,6 +290,8 @@ def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
 
 def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStudy], remark: str = "") -> Ruling:
     """The state of one study, and the sentence that `duet status` shows. remark: on a finished case of it."""
+    if study.deleted is not None and not study.paths:
+        return as_it_was(study.row)
     if isinstance(study.looked, Refusal):
         return _refused(study, "", study.looked)
     tracer = study.looked.tracer
@@ -309,6 +322,13 @@ def _disputed(study: Looked, tracer: str, usable: Sequence[TracerStudy]) -> Ruli
     return _refused(study, tracer, Refusal(reason=TWO_CONTENTS, sentence=study.dispute + told, system=False))
 
 
+def _widowed(study: Looked, told: str | None) -> Looked:
+    """A study that is not used, because its finished case's other half was deleted."""
+    if told is None or isinstance(study.looked, Refusal):
+        return study
+    return replace(study, looked=Refusal(reason=DELETED, sentence=told, system=False))
+
+
 def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
     """Whether another study of the other tracer bears the same Patient ID and describes another person."""
     mine = study.study.patient
@@ -321,7 +341,7 @@ def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
 
 
 def _refused(study: Looked, tracer: str, why: Refusal) -> Ruling:
-    waits = why.reason == IncompleteSeries.__name__
+    waits = why.reason in (IncompleteSeries.__name__, DELETED)
     return Ruling(
         study_instance_uid=study.row.study_instance_uid,
         instances=study.filed,

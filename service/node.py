@@ -29,13 +29,15 @@ from service.destinations import DeliverySettings, Destination, Sender
 from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import Rules
-from service.journal import Journal, open_journal
+from service.journal import Journal
+from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
 from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
+from service.retention import Retention, RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
 from service.tally_keeper import TallyKeeper
@@ -122,6 +124,8 @@ class Node:
         moved_to = (archive.move_to for archive in self._archives if archive.move_to)
         also_called = (*self._receiver_settings.also_called, *moved_to)
         self._receiver_settings = replace(self._receiver_settings, also_called=also_called)
+        self._backup = settings.section("backup", BackupSettings)
+        self._retention = settings.section("retention", RetentionSettings)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._senders = senders_of(settings)
         self._rules = rules_of(settings)
@@ -138,7 +142,7 @@ class Node:
     def run(self, announce: Callable[[str], None]) -> bool:
         """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
         with only_node(self._data), audit_events.trail_of(self._settings) as trail:
-            journal = open_journal(self._node.journal, self._data)
+            journal = upgraded_journal(self._node.journal, self._data, self._backup)
             inbox = Inbox(self._data)
             inbox.prepare()
             put_all_back(self._data / "cases")
@@ -172,11 +176,13 @@ class Node:
         return " and ".join(f"{door.host}:{door.port}{kind}" for door, kind in doors if door.port)
 
     def _start(self, journal: Journal, inbox: Inbox, promises: Promises, trail: Trail) -> list[threading.Thread]:
+        retention = Retention(journal, inbox, self._retention, self._rules.pairing.max_days)
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
             "audit": lambda: self._keep_trail(journal, trail),
+            "retention": lambda: self._repeat(lambda: retention.hourly(time.time())),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:

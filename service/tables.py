@@ -16,12 +16,14 @@ class Ending(StrEnum):
 
 
 class InstanceState(StrEnum):
-    """NEW: header not read yet; FILED: part of a study; IGNORED: neither PET nor CT; REJECTED: not readable. All are kept."""
+    """NEW: header not read yet; FILED: part of a study; IGNORED: neither PET nor CT; REJECTED: not readable. All are kept
+    until [retention] lets them go. DELETED: it has let the file go, the row stays."""
 
     NEW = "new"
     FILED = "filed"
     IGNORED = "ignored"
     REJECTED = "rejected"
+    DELETED = "deleted"
 
 
 class StudyState(StrEnum):
@@ -94,6 +96,7 @@ instances = Table(
     Column("study_instance_uid", String(64)),
     Column("series_instance_uid", String(64)),
     Column("modality", String(16)),
+    Column("deleted_at", Float),  # when [retention] let its file go
     UniqueConstraint("sop_instance_uid", "digest", name="one_row_per_content"),
     Index("instances_by_state", "state"),
     Index("instances_by_study", "study_instance_uid"),

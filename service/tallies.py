@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 
 from service.journal import Journal
-from service.tables import instances, studies, tallies
+from service.tables import InstanceState, instances, studies, tallies
 
 RECENT_S = 86400.0  # a study that was judged before an archive could be asked is still asked for
 
@@ -133,11 +133,11 @@ def to_be_counted(journal: Journal, now: float, settle_s: float) -> list[str]:
 
 
 def objects_here(journal: Journal, study_instance_uid: str) -> dict[str, int]:
-    """How many objects of each series of a study have arrived, two versions of one counted once."""
+    """How many objects of each series of a study have arrived and were not deleted, two versions of one counted once."""
     number = func.count(instances.c.sop_instance_uid.distinct())
     query = (
         select(instances.c.series_instance_uid, number)
-        .where(instances.c.study_instance_uid == study_instance_uid)
+        .where(instances.c.study_instance_uid == study_instance_uid, instances.c.state != InstanceState.DELETED)
         .group_by(instances.c.series_instance_uid)
     )
     with journal.reading() as connection:
