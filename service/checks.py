@@ -104,7 +104,7 @@ def _disk(settings: Settings) -> str:
 
 def _journal(settings: Settings) -> str:
     open_journal(settings.node.journal, settings.node.data).close()
-    return settings.node.journal.partition("@")[2] or "SQLite below the data folder"
+    return settings.node.journal.rpartition("@")[2] or "SQLite below the data folder"
 
 
 def _door(settings: Settings) -> str:
