@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
+from service.alert_posts import AlertSettings
 from service.anatomy_models import anatomy_in_use
 from service.cohort_inputs import clinical_table, cohort_section
 from service.config import Settings, load
@@ -24,6 +25,7 @@ from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
 from service.storage import echo
 from service.stow import look
+from service.web_settings import WebSettings
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -65,6 +67,8 @@ def _tell(name: str, look: Callable[[], str]) -> Line:
 def _settings(settings: Settings) -> str:
     settings.section("receiver", ReceiverSettings)
     settings.section("delivery", DeliverySettings)
+    settings.section("web", WebSettings)
+    settings.section("alerts", AlertSettings)
     rules_of(settings)
     destinations_of(settings)
     archives_of(settings)

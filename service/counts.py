@@ -26,6 +26,6 @@ class Counts:
             return {label: number for (known, label), number in self._numbers.items() if known == name}
 
 
-OBJECTS, BYTES, FAILURES = "objects", "bytes", "failures"
+OBJECTS, BYTES, CASE_FAILURES = "objects", "bytes", "case failures"
 # One for the process: the door and the search for missing halves each have a handler of their own, and both count.
 COUNTS = Counts()

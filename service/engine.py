@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from service import casebook, releases
 from service.casebook import JobRow
+from service.counts import CASE_FAILURES, COUNTS
 from service.handover import hand_over, take_back
 from service.journal import Journal
 from service.logs import logger, to_standard_error
@@ -156,6 +157,8 @@ class Engine:
         return [posting_of(path, data, name) for name in names for path in result.objects]
 
     def _refused(self, job: JobRow, why: Refusal) -> None:
+        if why.system:
+            COUNTS.add(CASE_FAILURES)
         if not why.system:
             casebook.set_aside(self._journal, job.id, JobState.HELD, why.reason, why.sentence)
         elif job.failures + 1 >= FAILURES:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,23 +18,31 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
 from service import arrivals, casebook, commitments, intake
+from service.alert_posts import AlertSettings
+from service.alerts import Watchman
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
 from service.commitment import Reports
 from service.commitment_promises import Promises
 from service.config import ANALYSIS_TABLES, Settings
 from service.destinations import DeliverySettings, Destination, Sender
+from service.explain import Patience
 from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import IntakeSettings, Rules
-from service.journal import Journal, open_journal
+from service.journal import Journal, journal_url, open_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
+from service.pulse import Pulse
 from service.receiver import Receiver, ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
+from service.watched import Watched
+from service.web import Web
+from service.web_pages import Material
+from service.web_settings import WebSettings
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -115,6 +124,9 @@ class Node:
         self._objects = objects_of(settings)
         self._cohort = cohort_section(settings)
         self._data = self._node.data.absolute()
+        self._web = settings.section("web", WebSettings)
+        self._alerts = settings.section("alerts", AlertSettings)
+        self._pulse = Pulse()
         self._stop = threading.Event()
         self._failed = False
 
@@ -135,20 +147,28 @@ class Node:
             reports = Reports(journal, self._delivery)
             commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
             door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment)
+            web = Web(self._web)
+            if self._web.enabled:
+                web.open()
             door.start()
             host, port = self._receiver_settings.host, self._receiver_settings.port
             announce(
                 f"{self._node.ae_title} receives on {host}:{port}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
-            threads = self._start(journal, inbox, promises)
+            if self._web.enabled:
+                announce(f"Its pages are at {self._web.address}")
+            threads = self._start(journal, inbox, promises, self._watch_by(web, door))
             self._stop.wait()
             door.stop()
+            web.stop()
             for thread in threads:
                 thread.join(timeout=10)
             journal.close()
         return not self._failed
 
-    def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
+    def _start(
+        self, journal: Journal, inbox: Inbox, promises: Promises, others: Mapping[str, Callable[[], None]]
+    ) -> list[threading.Thread]:
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
@@ -161,13 +181,35 @@ class Node:
         if self._retrieval.missing_half and self._archives:
             works["missing half"] = partial(self._repeat, self._missing_half(journal, inbox).step)
         works["cohort"] = lambda: self._keep_cohort(journal)
+        works |= others
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:
             thread.start()
         return threads
 
+    def _watch_by(self, web: Web, door: Receiver) -> Mapping[str, Callable[[], None]]:
+        """What watches the node, as parts of it: its pages, if they are served, and its alerts."""
+        url = journal_url(self._node.journal, self._data)
+        watched = Watched(
+            journal=Journal(url),  # of their own: whoever loads pages takes no connection from the door
+            data=self._data,
+            floor_gb=self._receiver_settings.free_gb,
+            door=lambda: door.is_open,
+            parts=self._pulse.parts,
+        )
+        watchman = Watchman(watched, self._alerts, self._node.ae_title)
+        works: dict[str, Callable[[], None]] = {"alerts": lambda: self._repeat(watchman.step)}
+        if self._web.enabled:
+            watched = replace(watched, alerts=watchman.firing)
+            intake = self._rules.intake
+            patience = Patience(silence_s=intake.silence_s, patience_s=intake.patience_s)
+            material = Material(journal=watched.journal, data=self._data, ae_title=self._node.ae_title, patience=patience)
+            works["web"] = lambda: web.serve(watched, material)
+        return works
+
     def _watch(self, name: str, work: Callable[[], None]) -> None:
         """Run one part of the node; where it ends in an error the whole node ends, so that its supervisor starts it anew."""
+        self._pulse.beats(name)
         try:
             work()
         except Rejected as error:
@@ -175,6 +217,7 @@ class Node:
         finally:
             if not self._stop.is_set():
                 logger().error("a part of the node has ended", part=name)
+                self._pulse.falters(name, "has ended")
                 self._failed = True
                 self._stop.set()
 
@@ -183,7 +226,9 @@ class Node:
         while not self._stop.wait(PAUSE_S):
             try:
                 step()
+                self._pulse.beats(threading.current_thread().name)
             except (OSError, SQLAlchemyError) as error:
+                self._pulse.falters(threading.current_thread().name, "waits for disk or database")
                 logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
                 self._stop.wait(10 * PAUSE_S)
 
@@ -207,6 +252,7 @@ class Node:
                     self._repeat(engine.step)
             except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
+                self._pulse.falters("engine", "waits for workers")
                 self._stop.wait(10)
 
     def _missing_half(self, journal: Journal, inbox: Inbox) -> MissingHalf:

@@ -6,6 +6,7 @@ Storage commitment comes in here, too, and is handled by others.
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,12 @@ class Receiver:
     def stop(self) -> None:
         if self._server is not None:
             self._server.shutdown()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether callers are taken."""
+        accepts = any(t.name.startswith("AcceptorServer") and t.is_alive() for t in threading.enumerate())
+        return self._server is not None and self._server.socket.fileno() >= 0 and accepts
 
     def _on_requested(self, event: Any) -> None:
         calling = str(event.assoc.requestor.primitive.calling_ae_title).strip()

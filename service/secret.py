@@ -8,16 +8,16 @@ from pathlib import Path
 from analysis.errors import BadSettings
 
 
-def secret(where: str, file: Path | None, variable: str) -> str:
+def secret(where: str, file: str, variable: str) -> str:
     """The secret, without the line's end. where: the section and key, for the message. Raises BadSettings."""
     if variable:
         if not os.environ.get(variable):
             raise BadSettings(f"{where}_env: there is no environment variable {variable}, or it is empty.")
         return os.environ[variable]
-    if file is None:
+    if not file:
         raise BadSettings(f"{where}_file or {where}_env is to be set.")
     try:
-        found = file.read_text(encoding="utf-8").strip("\r\n")
+        found = Path(file).read_text(encoding="utf-8").strip("\r\n")
     except OSError as error:
         raise BadSettings(f"{where}_file: {file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:

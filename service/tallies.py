@@ -6,7 +6,7 @@ a case's row holds the list of its files, so what lies behind that in the row is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, case, func, select
@@ -38,7 +38,8 @@ RELEASING = "releasing"
 class Tally:
     """Counts by state (each state is named, also where it has none), and since when (seconds since 1970) the oldest waits.
 
-    cases: the states of jobs, and of those that are held ON_HOLD and RELEASING apart. undelivered: destination > since when.
+    cases: the states of jobs, and of those that are held ON_HOLD and RELEASING apart. held: number of each case that is held
+    and not released > since when; parked: numbers; undelivered: destination > since when.
     """
 
     objects: Mapping[str, int]
@@ -47,7 +48,8 @@ class Tally:
     cases: Mapping[str, int]
     deliveries: Mapping[tuple[str, str], int]
     queued_since: float | None
-    held_since: float | None
+    held: Mapping[int, float]
+    parked: Sequence[int]
     undelivered: Mapping[str, float]
 
 
@@ -62,7 +64,8 @@ def tally(journal: Journal) -> Tally:
             cases=_cases(connection, held),
             deliveries=_deliveries(connection),
             queued_since=_queued_since(connection),
-            held_since=min((since for state, since in held if state != RELEASING), default=None),
+            held={number: since for number, state, since in held if state != RELEASING},
+            parked=_numbers(connection, JobState.PARKED),
             undelivered=_undelivered(connection),
         )
 
@@ -84,26 +87,30 @@ def _studies(connection: Connection) -> dict[str, int]:
     return {str(name): int(count) for name, count in connection.execute(select(state, func.count()).group_by(state))}
 
 
-def _cases(connection: Connection, held: list[tuple[str, float]]) -> dict[str, int]:
+def _cases(connection: Connection, held: list[tuple[int, str, float]]) -> dict[str, int]:
     counts = dict.fromkeys(JobState, 0) | _by_state(connection, jobs)
-    names = [state for state, _ in held]
+    names = [state for _, state, _ in held]
     return {**counts, **{name: names.count(name) for name in (JobState.HELD, ON_HOLD, RELEASING)}}
 
 
-def _held(connection: Connection) -> list[tuple[str, float]]:
-    """(state, since when) of each held case."""
+def _numbers(connection: Connection, state: JobState) -> list[int]:
+    return list(connection.execute(select(jobs.c.id).where(jobs.c.state == state).order_by(jobs.c.id)).scalars())
+
+
+def _held(connection: Connection) -> list[tuple[int, str, float]]:
+    """(number, state, since when) of each held case."""
     active = select(releases.c.job_id).where(releases.c.withdrawn_at.is_(None))
     last = func.max(outcomes.c.made_at)
     query = (
-        select(jobs.c.reason, jobs.c.id.in_(active), func.coalesce(last, jobs.c.created_at))
+        select(jobs.c.id, jobs.c.reason, jobs.c.id.in_(active), func.coalesce(last, jobs.c.created_at))
         .outerjoin(outcomes, outcomes.c.job_id == jobs.c.id)
         .where(jobs.c.state == JobState.HELD)
         .group_by(jobs.c.id, jobs.c.reason, jobs.c.created_at)
     )
     found = []
-    for reason, released, since in connection.execute(query):
+    for number, reason, released, since in connection.execute(query):
         by_quality = RELEASING if released else ON_HOLD
-        found.append((by_quality if reason == HELD_BY_QUALITY else str(JobState.HELD), float(since)))
+        found.append((number, by_quality if reason == HELD_BY_QUALITY else str(JobState.HELD), float(since)))
     return found
 
 
@@ -128,7 +135,8 @@ def _undelivered(connection: Connection) -> dict[str, float]:
     rows = connection.execute(select(deliveries.c.destination, *oldest).where(owed).group_by(deliveries.c.destination)).all()
     found = {}
     for destination, job_id, cohort_id in rows:
-        made = connection.execute(select(func.coalesce(jobs.c.finished_at, jobs.c.created_at)).where(jobs.c.id == job_id)).scalar()
+        finished = func.coalesce(jobs.c.finished_at, jobs.c.created_at)
+        made = connection.execute(select(finished).where(jobs.c.id == job_id)).scalar()
         report = connection.execute(select(cohorts.c.made_at).where(cohorts.c.id == cohort_id)).scalar()
         found[destination] = min(float(each) for each in (made, report) if each is not None)
     return found

@@ -269,6 +269,8 @@ data = "{data}"
 host = "127.0.0.1"
 port = {port}
 free_gb = 0
+[web]
+enabled = false
 [intake]
 silence_s = 1.5
 patience_s = 8

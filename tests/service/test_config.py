@@ -196,10 +196,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
-    file.write_text("[node]\nae_title = 'D2'\n[web]\n[retention]\n")
+    file.write_text("[node]\nae_title = 'D2'\n[retention]\n")
     settings = load(file)
     assert settings.node.ae_title == "D2"
-    assert settings.unheeded == ("web", "retention")
+    assert settings.unheeded == ("retention",)
 
 
 def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:
