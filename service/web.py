@@ -6,22 +6,16 @@ import asyncio
 import logging
 import socket
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from service.logs import logger
-from service.watched import Watched, faults
+from service.watched import Watched
 from service.web_guard import Guard
-from service.web_metrics import Scrape
+from service.web_pages import Material
 from service.web_settings import Keyhole, WebSettings, keyhole, listener
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from starlette.requests import Request
-    from starlette.responses import Response
     from uvicorn import Server
-
-    from service.web_pages import Material
 
 LONGEST_HEAD = 16_384  # bytes of a request's line and headers
 HEAD_S = 10.0  # so long a connection may take before its first request is whole
@@ -47,6 +41,8 @@ class Web:
     def serve(self, watched: Watched, material: Material) -> None:
         """Answer until stopped."""
         import uvicorn
+
+        from service.web_app import application
 
         assert self._socket is not None  # noqa: S101  opened before anything is served
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # its lines quote requests and errors, which may name patients
@@ -84,41 +80,6 @@ class Web:
             self._server.should_exit = True
         elif self._socket is not None:
             self._socket.close()
-
-
-def application(watched: Watched, material: Material) -> FastAPI:
-    """Every page, without its guard."""
-    from fastapi import FastAPI
-    from fastapi.responses import JSONResponse
-    from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
-    from starlette.responses import Response
-
-    from service.web_pages import add_pages
-
-    app = FastAPI(title="duet", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    scrape = Scrape(watched)
-
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
-    def healthz() -> Response:
-        found = faults(watched)
-        return JSONResponse({"status": "failing", "failing": found}, 503) if found else JSONResponse({"status": "ok"})
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(scrape.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-    add_pages(app, material)
-    app.add_exception_handler(Exception, _failed)
-    return app
-
-
-async def _failed(_request: Request, error: Exception) -> Response:
-    """The stranger learns nothing; the log where it happened, not the message, which may quote a row."""
-    from starlette.responses import PlainTextResponse
-
-    frames = "".join(traceback.format_tb(error.__traceback__)[-6:])
-    logger().error("a page failed", error=type(error).__name__, where=frames)
-    return PlainTextResponse("This page cannot be shown now; the node's log says where it failed.\n", 500)
 
 
 def _limited(connections: int, longest_s: float) -> type[asyncio.Protocol]:

@@ -1,7 +1,4 @@
-"""The pages: the worklist, one case, the cohort's report. They show what journal and case folders hold, and change nothing.
-
-No page takes a path, a UID or a Patient ID from its address: a case is asked for by its number, which is looked up.
-"""
+"""What the pages show: the worklist, one case, the cohort's report, from the journal and the case folders."""
 
 from __future__ import annotations
 
@@ -17,15 +14,10 @@ from service.explain import Patience, cases_of, committed, when
 from service.journal import Journal
 from service.overview import CaseView, explained, searched, study_state
 from service.traces import study_id
-from service.web_audit import saw
-from service.web_guard import CSP, OWN_DOCUMENT
 from service.worklist import PAGE, STATES, Entry, count_entries, entries
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from jinja2 import Environment
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 MOST_PAGES = 100_000
 REFRESH_S = 60
@@ -52,74 +44,6 @@ class Material:
     patience: Patience = field(default_factory=Patience)
 
 
-def add_pages(app: FastAPI, material: Material) -> None:
-    """The worklist, a case with its picture, the cohort with its report, and the style sheet."""
-    from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
-
-    templates = environment(material)
-    style = templates.loader.get_source(templates, "style.css")[0]  # type: ignore[union-attr]
-
-    def page(request: Request, name: str, key: str, **facts: Any) -> Response:
-        saw(user_of(request), address_of(request), key)
-        return HTMLResponse(templates.get_template(name).render(**facts))
-
-    def nothing() -> Response:
-        return PlainTextResponse("There is no such page.\n", 404)
-
-    @app.get("/style.css")
-    def style_sheet() -> Response:
-        return Response(style, media_type="text/css")
-
-    @app.get("/")
-    def worklist(request: Request) -> Response:
-        state, number = request.query_params.get("state", ""), _number(request.query_params.get("page", "1"))
-        if (state and state not in STATES) or number is None:
-            return nothing()
-        facts = worklist_facts(material, state, number)
-        return page(request, "worklist.html", f"worklist {state or 'all'} {number}", **facts)
-
-    @app.get("/case/{number}")
-    def case(request: Request, number: str) -> Response:
-        view = case_view(material, number)
-        return nothing() if view is None else page(request, "case.html", f"case {view.job.id}", **case_facts(material, view))
-
-    @app.get("/case/{number}/fusion.png")
-    def fusion(request: Request, number: str) -> Response:
-        job = job_of(material, number)
-        picture = None if job is None else material.data / "cases" / job.pair_uid / "fusion.png"
-        if job is None or picture is None or not picture.is_file():
-            return nothing()
-        saw(user_of(request), address_of(request), f"case {job.id} picture")
-        return FileResponse(picture, media_type="image/png")
-
-    @app.get("/cohort")
-    def cohort(request: Request) -> Response:
-        return page(request, "cohort.html", "cohort", **cohort_facts(material))
-
-    @app.get("/cohort/report")
-    def report(request: Request) -> Response:
-        row = cohorts.newest(material.journal)
-        file = None if row is None else material.data / row.folder / "report.html"
-        if file is None or not file.is_file():
-            return nothing()
-        saw(user_of(request), address_of(request), "cohort report")
-        return FileResponse(file, media_type="text/html", headers={CSP: OWN_DOCUMENT})
-
-    _add_errors(app)
-
-
-def _add_errors(app: FastAPI) -> None:
-    """Addresses that do not exist are answered in our words, without what was asked for."""
-    from starlette.exceptions import HTTPException
-    from starlette.responses import PlainTextResponse
-
-    async def wrong(_request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 400
-        return PlainTextResponse("There is no such page.\n" if status == 404 else "This cannot be asked for.\n", status)
-
-    app.add_exception_handler(HTTPException, wrong)
-
-
 def environment(material: Material) -> Environment:
     """The templates; whatever stands in a value is text, never a part of the page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -130,15 +54,7 @@ def environment(material: Material) -> Environment:
     return found
 
 
-def user_of(request: Request) -> str:
-    return str(getattr(request.state, "user", ""))
-
-
-def address_of(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
-def _number(words: str) -> int | None:
+def page_number(words: str) -> int | None:
     """A number from an address; None where it is none, or too large for a database."""
     fits = words.isascii() and words.isdecimal() and len(words) < LONGEST_NUMBER
     return int(words) if fits and 0 < int(words) <= MOST_PAGES * PAGE else None
@@ -207,7 +123,7 @@ def case_views(material: Material, numbers: Sequence[int]) -> list[CaseView]:
 
 def job_of(material: Material, number: str) -> JobRow | None:
     """The case of this number; None where there is none."""
-    wanted = _number(number)
+    wanted = page_number(number)
     return next(iter(casebook.jobs_by_number(material.journal, [] if wanted is None else [wanted])), None)
 
 

@@ -19,6 +19,7 @@ from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
+from service.alert_posts import AlertSettings
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
@@ -26,6 +27,7 @@ from service.intake import IntakeSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
+from service.web_settings import WebSettings
 
 SECTIONS: dict[str, type[Any]] = {
     "node": NodeSettings,
@@ -42,6 +44,8 @@ SECTIONS: dict[str, type[Any]] = {
     "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
     "cohort": CohortSection,
+    "web": WebSettings,
+    "alerts": AlertSettings,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 
