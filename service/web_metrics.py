@@ -20,7 +20,7 @@ from service.watched import Watched
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-KEEP_S = 5.0  # so long an answer is given again: many who scrape cost no more than one
+KEEP_S = 10.0  # so long an answer is given again: many who scrape cost no more than one
 
 
 class Durations:

@@ -26,8 +26,9 @@ class Entry:
 _SETTLED = studies.c.instances == studies.c.settled_instances
 _RELEASED = exists().where(releases.c.job_id == jobs.c.id, releases.c.withdrawn_at.is_(None))
 _BY_QUALITY = and_(jobs.c.state == JobState.HELD, jobs.c.reason == HELD_BY_QUALITY)
-_SENT = exists().where(deliveries.c.job_id == jobs.c.id)
-_OWED = exists().where(deliveries.c.job_id == jobs.c.id, deliveries.c.state.in_(OWED))
+_OF_CASES = select(deliveries.c.job_id).where(deliveries.c.job_id.is_not(None))
+_SENT = jobs.c.id.in_(_OF_CASES)
+_OWED = jobs.c.id.in_(_OF_CASES.where(deliveries.c.state.in_(OWED)))
 _DONE = jobs.c.state == JobState.DONE
 
 _STUDIES: dict[str, ColumnElement[bool]] = {

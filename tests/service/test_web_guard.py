@@ -45,16 +45,12 @@ def test_every_answer_bears_the_headers_also_a_refusal_and_an_error(folder: Any)
         assert "script" not in HEADERS["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "evil.example:80", "", "127.0.0.1.nip.io"])
-def test_a_page_elsewhere_that_points_its_name_here_gets_nothing(folder: Any, host: str) -> None:
-    with served(folder.journal, folder.data) as site:
-        assert site.get("/", Host=host).status in (400, 421)
-
-
-@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "DUET.hospital.example"])
-def test_known_names_and_numbers_are_served(folder: Any, host: str) -> None:
+def test_a_page_elsewhere_that_points_its_name_here_gets_nothing(folder: Any) -> None:
     with served(folder.journal, folder.data, hosts=("duet.hospital.example",)) as site:
-        assert site.get("/", Host=host).status == 200
+        for host in ("evil.example", "localhost.evil.example", "evil.example:80", "", "127.0.0.1.nip.io"):
+            assert site.get("/", Host=host).status in (400, 421), host
+        for host in ("localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "DUET.hospital.example"):
+            assert site.get("/", Host=host).status == 200, host
 
 
 def test_on_loopback_nobody_is_asked_but_a_proxy_speaks_for_nobody(folder: Any) -> None:

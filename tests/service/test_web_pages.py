@@ -1,0 +1,224 @@
+"""The pages as a browser gets them: every entry, nothing that comes from a header as part of a page, no way to a file."""
+
+from __future__ import annotations
+
+import html
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cases import Made, put_on_hold
+from journals import add_case, add_delivery, add_release, add_study
+from pages import served
+
+from service import web_app
+from service.explain import when
+from service.tables import DeliveryState, JobState, StudyState, cohorts
+from service.web_pages import Material, worklist_facts
+from service.worklist import PAGE
+
+ATTACK = '<script>alert(1)</script><img src=x onerror="a()">\'"{{ 7*7 }}&'
+
+NOWHERE = [
+    "/case/0",
+    "/case/999",
+    "/case/-1",
+    "/case/1%00",
+    "/case/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "/case/../../journal.sqlite",
+    "/case/1/../../../journal.sqlite",
+    "/case/..%2f..%2fjournal.sqlite/fusion.png",
+    "/case/99999999999999999999/fusion.png",
+    "/case/%D9%A1",
+    "/cohort/report",
+    "/cohort/../../journal.sqlite",
+    "/templates/case.html",
+    "/docs",
+    "/openapi.json",
+    "/?state=nothing",
+    "/?page=x",
+    "/?page=0",
+    "//etc/passwd",
+]
+
+
+class Parts(HTMLParser):
+    """Every element and attribute of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """What was told of who has seen what."""
+    told: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(web_app, "saw", lambda *words: told.append(words))
+    return told
+
+
+def words_of(text: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def test_what_stands_in_a_header_is_text_on_every_page(folder: Any, case: Made) -> None:
+    number = put_on_hold(folder.journal, folder.data, case)
+    with folder.journal.writing() as connection:
+        connection.exec_driver_sql("UPDATE jobs SET patient_id = ?, sentence = ?", (ATTACK, ATTACK))
+        connection.exec_driver_sql("UPDATE outcomes SET findings = replace(findings, 'FDG was imaged', '<b>FDG was imaged')")
+    add_release(folder.journal, number, why=ATTACK, by=ATTACK[:64])
+    add_delivery(folder.journal, number, "2.1", destination=ATTACK[:20], sentence=ATTACK)
+    add_study(folder.journal, "9.1", patient_id=ATTACK[:60], state=StudyState.HELD, sentence=ATTACK, tracer="<b>")
+    with served(folder.journal, folder.data) as site:
+        for path in ("/", "/?state=held", f"/case/{number}"):
+            page = site.get(path)
+            assert page.status == 200
+            parts = Parts(page.text)
+            assert not {"script", "img", "b"} & set(parts.tags) - ({"img"} if "case" in path else set())
+            assert not [name for name, _ in parts.attributes if name.startswith("on")]
+            assert ATTACK[:60] in words_of(page.text) or "<script>" in words_of(page.text)
+            assert "Research use only" in words_of(page.text)
+
+
+def test_no_address_holds_a_patient_or_a_uid(folder: Any, case: Made, seen: list[tuple[str, str, str]]) -> None:
+    number = put_on_hold(folder.journal, folder.data, case)
+    add_study(folder.journal, "1.2.840.99", patient_id="SECRET-7")
+    with served(folder.journal, folder.data) as site:
+        for path in ("/", f"/case/{number}", "/cohort"):
+            values = [str(value) for name, value in Parts(site.get(path).text).attributes if name in ("href", "src", "action")]
+            assert values
+            assert all(re.fullmatch(r"/(style\.css|cohort|case/\d+(/fusion\.png)?)?", value) for value in values), values
+    assert not any("SECRET" in word or "1.2.840" in word for words in seen for word in words)
+
+
+def test_what_is_not_there_is_not_found_and_not_repeated(folder: Any) -> None:
+    with served(folder.journal, folder.data) as site:
+        for path in NOWHERE:
+            answer = site.get(path)
+            assert (answer.status, answer.text) == (404, "There is no such page.\n"), path
+
+
+def test_a_case_shows_its_findings_lesions_picture_and_how_it_is_released(
+    folder: Any, case: Made, seen: list[tuple[str, str, str]]
+) -> None:
+    number = put_on_hold(folder.journal, folder.data, case)
+    with served(folder.journal, folder.data) as site:
+        page = site.get(f"/case/{number}")
+        words = words_of(page.text)
+        picture = site.get(f"/case/{number}/fusion.png")
+    assert "FDG was imaged 159 min after injection; values are not comparable." in words
+    assert words.index("159 min after") < words.index("The liver is as expected.")
+    assert f'duet release {number} --why "..."' in words
+    assert "is on hold since" in words
+    table = (case.folder / "lesions.csv").read_text().splitlines()
+    assert page.text.count("<tr><td>") >= len(table) - 1 > 0
+    assert picture.content == (case.folder / "fusion.png").read_bytes()
+    assert picture.headers["content-type"] == "image/png"
+    assert [key for _, _, key in seen] == [f"case {number}", f"case {number} picture"]
+    assert seen[0][:2] == ("local", "127.0.0.1")
+
+
+def test_the_worklist_is_paged_and_filtered_and_misses_nobody(folder: Any) -> None:
+    for number in range(2 * PAGE + 5):
+        add_study(folder.journal, f"1.{number}", patient_id=f"P{number:03d}", last_received_at=float(number))
+    add_study(folder.journal, "2.1", patient_id="HELD", state=StudyState.HELD, sentence="No PET.", last_received_at=1.0)
+    material = Material(journal=folder.journal, data=folder.data, ae_title="DUET")
+    found = [row["patient_id"] for number in (1, 2, 3) for row in worklist_facts(material, "", number)["rows"]]
+    assert len(found) == 2 * PAGE + 6
+    assert set(found) == {f"P{number:03d}" for number in range(2 * PAGE + 5)} | {"HELD"}
+    assert found[0] == f"P{2 * PAGE + 4:03d}"
+    assert worklist_facts(material, "", 99)["number"] == 3  # beyond the last page is the last
+    (held,) = worklist_facts(material, "held", 1)["rows"]
+    assert held["sentence"] == f"Held since {when(1.0)}: No PET."
+    assert worklist_facts(material, "delivered", 1)["rows"] == []
+
+
+def test_every_state_of_duet_status_is_one_that_can_be_asked_for(folder: Any) -> None:
+    material = Material(journal=folder.journal, data=folder.data, ae_title="DUET")
+    add_study(folder.journal, "1.1", state=StudyState.PAIRED)
+    add_study(folder.journal, "1.2", state=StudyState.PAIRED, tracer="PentixaFor")
+    add_study(folder.journal, "1.3", instances=11)
+    held = {"state": JobState.HELD, "reason": "Quality"}
+    numbers = {
+        "queued": add_case(folder.journal, pair_uid="a"),
+        "running": add_case(folder.journal, pair_uid="b", state=JobState.RUNNING),
+        "on hold": add_case(folder.journal, pair_uid="c", **held),
+        "releasing": add_case(folder.journal, pair_uid="d", **held),
+        "held": add_case(folder.journal, pair_uid="e", state=JobState.HELD, reason="NotAPair"),
+        "parked": add_case(folder.journal, pair_uid="f", state=JobState.PARKED),
+        "returned": add_case(folder.journal, pair_uid="g", state=JobState.DONE, finished_at=1.0),
+        "delivered": add_case(folder.journal, pair_uid="h", state=JobState.DONE, finished_at=1.0),
+        "withdrawn": add_case(folder.journal, pair_uid="i", state=JobState.WITHDRAWN),
+    }
+    add_release(folder.journal, numbers["releasing"])
+    add_delivery(folder.journal, numbers["returned"], "2.1")
+    add_delivery(folder.journal, numbers["returned"], "2.2", state=DeliveryState.COMMITTED)
+    add_delivery(folder.journal, numbers["delivered"], "2.3", state=DeliveryState.DELIVERED)
+    with folder.journal.writing() as connection:  # an object of the cohort's report is no case's
+        row = {"version": 1, "fingerprint": "", "folder": "x", "cycles": 1, "sentence": "", "made_at": 1.0}
+        connection.execute(cohorts.insert().values(id=1, **row))
+    add_delivery(folder.journal, None, "2.4", cohort_id=1)  # type: ignore[arg-type]
+    for state, number in numbers.items():
+        rows = worklist_facts(material, state, 1)["rows"]
+        assert [(row["case"], row["state"]) for row in rows] == [(number, state)]
+    assert [row["state"] for row in worklist_facts(material, "receiving", 1)["rows"]] == ["receiving"]
+    paired = worklist_facts(material, "paired", 1)["rows"]
+    assert [row["case"] for row in paired] == [numbers["delivered"]] * 2
+
+
+def test_the_cohorts_report_is_served_as_it_is_and_without_scripts(folder: Any) -> None:
+    home = folder.data / "cohort" / "v1"
+    home.mkdir(parents=True)
+    report = "<!doctype html><style>p { color: red }</style><script>x()</script><svg></svg>"
+    (home / "report.html").write_text(report)
+    row = {"version": 3, "fingerprint": "", "folder": "cohort/v1", "cycles": 22, "sentence": "", "made_at": 1000.0}
+    with folder.journal.writing() as connection:
+        connection.execute(cohorts.insert().values(**row))
+        connection.execute(cohorts.insert().values(**row | {"version": 0, "sentence": "Column x <is> missing."}))
+    with served(folder.journal, folder.data) as site:
+        words = words_of(site.get("/cohort").text)
+        page = site.get("/cohort/report")
+    assert "Version 3 of the report, of 22 treatment cycles" in words
+    assert "No newer report can be made: Column x <is> missing." in words
+    assert page.text == report
+    policy = page.headers["content-security-policy"]
+    assert "sandbox" in policy
+    assert "script" not in policy
+    assert "default-src 'none'" in policy
+
+
+def test_a_node_that_knows_nothing_has_pages(folder: Any) -> None:
+    with served(folder.journal, folder.data) as site:
+        assert "The node has received no study" in words_of(site.get("/").text)
+        assert "[cohort] clinical" in words_of(site.get("/cohort").text)
+
+
+def test_a_page_that_fails_names_nobody(folder: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    add_study(folder.journal, "1.1", patient_id="SECRET-7")
+    case_folder = folder.data / "cases" / "2.25.9"
+    case_folder.mkdir(parents=True)
+    (case_folder / "results.json").write_text('{"lesions": SECRET-7')
+    number = add_case(folder.journal, pair_uid="2.25.9", patient_id="SECRET-7")
+    with served(folder.journal, folder.data) as site:
+        answer = site.get(f"/case/{number}")
+    assert (answer.status, answer.text) == (500, "This page cannot be shown now; the node's log says where it failed.\n")
+    told = capsys.readouterr()
+    assert "a page failed" in told.out + told.err
+    assert "SECRET" not in told.out + told.err
+
+
+def test_the_templates_ask_nothing_of_anybody_else() -> None:
+    folder = Path(web_app.__file__).parent / "templates"
+    texts = [path.read_text(encoding="utf-8") for path in folder.iterdir()]
+    assert len(texts) == 5
+    for text in texts:
+        assert not re.search(r"https?://|//[a-z]|<script|style=|\|\s*safe", text)
