@@ -111,14 +111,15 @@ def case_sentence(facts: CaseFacts, around: Circumstances) -> str:
     job = facts.job
     moments = around.moments.get(job.id)
     since = f" since {when(moments.created_at)}" if moments else ""
+    entered = f", entered at {when(moments.created_at)}" if moments else ""
     if job.state is JobState.QUEUED:
         return _queued(job, around, since)
     if job.state is JobState.RUNNING:
-        return f"Case {job.id} is being analysed, entered{since}: {job.progress or 'it has just begun'}."
+        return f"Case {job.id} is being analysed{entered}: {job.progress or 'it has just begun'}."
     if job.state is JobState.HELD:
         return _held(facts, around, since)
     if job.state is JobState.PARKED:
-        return f"Case {job.id} is parked, entered{since}: {job.sentence}"
+        return f"Case {job.id} is parked{entered}: {job.sentence}"
     if job.state is JobState.WITHDRAWN:
         return f"Case {job.id} is withdrawn: {job.sentence}"
     finished = f" at {when(moments.finished_at)}" if moments and moments.finished_at else ""
@@ -161,7 +162,8 @@ def _to(count: DeliveryCount, tries: Tries) -> str:
         return stands
     said = f": {count.sentence}" if count.sentence else "."
     if tries.parked:
-        return f"{stands} {counted(tries.parked, 'object')} are not tried again before duet resend {count.job_id}{said}"
+        verb = "is" if tries.parked == 1 else "are"
+        return f"{stands} {counted(tries.parked, 'object')} {verb} not tried again before duet resend {count.job_id}{said}"
     if count.stored == count.total:
         asks = f", asked for next at {when(tries.ask_at)}" if tries.ask_at is not None else ""
         return f"{stands} Its commitment is awaited{asks}{said}"
