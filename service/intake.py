@@ -21,7 +21,9 @@ from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
 from service.casebook import Case, JobRow, Ruling, StudyRow
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
+from service.logs import logger
 from service.tables import InstanceState, StudyState
+from service.traces import pair_ids, study_id
 from service.worker import Refusal, attempt
 
 TWO_CONTENTS = "TwoContents"
@@ -165,6 +167,19 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, now: floa
     rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
     casebook.settle(journal, rulings, cases, now)
+    _tell(journal, {study.row.study_instance_uid: study.row for study in looked}, rulings)
+    for each in cases:
+        if each.pair_uid not in {job.pair_uid for job in jobs}:
+            logger().info("pair", case=each.pair_uid, study=pair_ids(journal, each.fdg_study, each.pentixafor_study))
+
+
+def _tell(journal: Journal, before: Mapping[str, StudyRow], rulings: Sequence[Ruling]) -> None:
+    """The log has each new judgement, by the study's id."""
+    for each in rulings:
+        row = before[each.study_instance_uid]
+        if (row.state, row.reason, row.settled_instances) != (each.state, each.reason, each.instances):
+            words = {"state": str(each.state), "reason": each.reason, "tracer": each.tracer, "objects": each.instances}
+            logger().info("study judged", study=study_id(journal, each.study_instance_uid), **words)
 
 
 def _set_results_aside(data: Path, cases: Sequence[Case], unfinished: Mapping[str, JobRow], now: float) -> None:
