@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Table, case, func, literal_column, select
 
 from service.casebook import HELD_BY_QUALITY
 from service.journal import Journal
@@ -83,7 +83,9 @@ def _endings(connection: Connection) -> dict[str, int]:
 def _studies(connection: Connection) -> dict[str, int]:
     """Of a study that has received more than its state rests on, that state is out of date."""
     settled = studies.c.instances == studies.c.settled_instances
-    receiving = literal_column(f"'{StudyState.RECEIVING}'")  # no parameter: PostgreSQL takes two of them for two things
+    receiving: ColumnElement[str] = literal_column(
+        f"'{StudyState.RECEIVING}'"
+    )  # no parameter: PostgreSQL takes two of them for two things
     state = case((settled, studies.c.state), else_=receiving)
     return {str(name): int(count) for name, count in connection.execute(select(state, func.count()).group_by(state))}
 

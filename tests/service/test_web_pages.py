@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from cases import Made, put_on_hold
 from journals import add_case, add_delivery, add_release, add_study
 from pages import served
+from viewer import browser_page
 
 from service import web_app
 from service.tables import StudyState, cohorts
@@ -171,3 +173,39 @@ def test_the_templates_ask_nothing_of_anybody_else() -> None:
     assert len(texts) == 5
     for text in texts:
         assert not re.search(r"https?://|//[a-z]|<script|style=|\|\s*safe", text)
+
+
+REPORT = """<!doctype html><meta charset="utf-8"><style>p { color: teal; font-size: 40px }</style><p>Report</p>
+<svg width="200" height="80" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"><defs>
+<style type="text/css">* { stroke: red }</style><path id="m" d="M 10 10 L 60 60" style="stroke-width: 5"/></defs>
+<use xlink:href="#m"/><use xlink:href="#m" x="80"/></svg>"""
+
+
+@pytest.mark.peer("chromium")
+def test_a_browser_runs_nothing_shows_the_report_whole_and_needs_no_width(
+    folder: Any, case: Made, program: Callable[[str], str]
+) -> None:
+    number = put_on_hold(folder.journal, folder.data, case)
+    add_study(folder.journal, "9.1", patient_id=ATTACK[:60], state=StudyState.HELD, sentence=ATTACK)
+    report = folder.data / "cohort" / "report.html"
+    report.parent.mkdir()
+    report.write_text(REPORT)
+    row = {"version": 1, "fingerprint": "", "folder": "cohort", "cycles": 2, "sentence": "", "made_at": 1000.0}
+    with folder.journal.writing() as connection:
+        connection.execute(cohorts.insert().values(**row))
+    told: list[str] = []
+    with served(folder.journal, folder.data) as site, browser_page(Path(program("chromium"))) as page:
+        page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+        page.on("console", lambda line: told.append(line.text))
+        page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+        page.set_viewport_size({"width": 400, "height": 900})
+        for path in ("/", f"/case/{number}", "/cohort"):
+            page.goto(f"http://127.0.0.1:{site.port}{path}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, path
+            assert page.evaluate("getComputedStyle(document.querySelector('footer')).borderTopStyle") == "solid"  # styled
+        assert page.evaluate("document.styleSheets.length") == 1
+        page.goto(f"http://127.0.0.1:{site.port}/cohort/report")
+        within = page.screenshot()
+        page.goto(report.as_uri())
+        assert page.screenshot() == within
+    assert told == []
