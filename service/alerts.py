@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.alert_posts import CHANNELS, AlertSettings, Letter, post
 from service.explain import counted, when
 from service.logs import logger
-from service.tallies import Tally, tally
+from service.standings import Tally, tally
 from service.traces import case_ids
 from service.watched import Watched, faults
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.counts import BUCKETS_S, BYTES, CASE_FAILURES, OBJECTS
 from service.journal import Journal
-from service.tallies import Tally, done_cases, durations, tally
+from service.standings import Tally, done_cases, durations, tally
 from service.watched import Watched
 
 if TYPE_CHECKING:
