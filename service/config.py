@@ -36,11 +36,25 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort", "web", "alerts")
+TABLES = (
+    "node",
+    "receiver",
+    "intake",
+    "tracers",
+    "pairing",
+    "objects",
+    "delivery",
+    "retrieval",
+    "cohort",
+    "backup",
+    "retention",
+    "web",
+    "alerts",
+)
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")
-PLANNED = ("retention",)  # sections of the plan that nothing heeds yet: said, and left alone
+PLANNED: tuple[str, ...] = ()  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

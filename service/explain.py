@@ -23,7 +23,8 @@ LONGEST_QUEUE = 10_000  # cases whose place is counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Seconds after which intake looks at a study: without a new object, and where its sender was cut off."""
+    """Seconds without a new object after which intake judges a study that does not show to be whole; patience_s: where its
+    sender was cut off."""
 
     silence_s: float = 30.0
     patience_s: float = 300.0
@@ -101,9 +102,12 @@ def _receiving(row: StudyRow, around: Circumstances) -> str:
     sender = around.senders.get(row.study_instance_uid, "")
     whence = f" from {sender}" if sender else ""
     came = f"{counted(row.instances, 'object')} so far{whence}, the last at {when(row.last_received_at)}"
-    cut = "its sender was cut off and may come back, so " if row.cut_off else ""
-    wait_s = around.patience.patience_s if row.cut_off else around.patience.silence_s
-    return f"Receiving: {came}; {cut}it is looked at {wait_s:g} s after the last object, with the patient's other studies."
+    patience = around.patience
+    latest = f"at the latest {patience.silence_s:g} s"
+    if row.cut_off:
+        latest = f"and, as its sender was cut off and may come back, at the latest {patience.patience_s:g} s"
+    soonest = f"as soon as it shows to be whole, {latest} after the last object"
+    return f"Receiving: {came}; it is judged {soonest}, with the patient's other studies."
 
 
 def case_sentence(facts: CaseFacts, around: Circumstances) -> str:

@@ -82,6 +82,8 @@ class StoreHandler:
             association_id=self._association(event.assoc, now),
         )
         arrivals.record(self._journal, arrival)
+        if not (self._inbox.data / path).is_file():  # [retention] let the earlier copy go just before its row was written anew
+            self._inbox.keep(received, digest)
         COUNTS.add(OBJECTS, "stored")
         COUNTS.add(BYTES, by=len(received.dataset))
 

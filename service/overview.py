@@ -19,6 +19,7 @@ from service.journal import Journal
 from service.outcomes import Outcome
 from service.postings import DeliveryCount
 from service.releases import ReleaseRow
+from service.restorations import Restoration, restoration_of
 from service.searches import search_of
 from service.tables import InstanceState, JobState, StudyState, instances
 from service.traces import study_id
@@ -66,10 +67,8 @@ class CohortView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Of one patient, or of all: studies and cases, oldest first. unused, objects, cohort: of all patients together.
-
-    said, ids: by Study Instance UID, what a study waits for in one sentence, and its id in the log.
-    """
+    """Of one patient, or of all: studies and cases, oldest first. said, ids: by Study Instance UID, what a study waits for in
+    one sentence, and its id in the log. The rest is of all patients together."""
 
     studies: tuple[StudyRow, ...] = ()
     cases: tuple[CaseView, ...] = ()
@@ -78,6 +77,7 @@ class Overview:
     cohort: CohortView | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
+    restored: Restoration | None = None
 
 
 def overview(journal: Journal, patient_id: str | None = None, patience: Patience | None = None) -> Overview:
@@ -100,6 +100,7 @@ def overview(journal: Journal, patient_id: str | None = None, patience: Patience
         unused=() if patient_id is not None else tuple(_unused(journal)),
         objects=_objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
+        restored=restoration_of(journal),
     )
 
 
@@ -176,6 +177,8 @@ def as_json(known: Overview, *, node_runs: bool) -> str:
             for each in known.unused
         ],
         "cohort": None if known.cohort is None else _cohort_facts(known.cohort),
+        "restored": known.restored
+        and {"from_backup_of": moment(known.restored.made_at), "at": moment(known.restored.restored_at)},
     }
     return json.dumps(facts, indent=1, ensure_ascii=False)
 
@@ -208,6 +211,7 @@ def _study_facts(row: StudyRow, known: Overview) -> dict[str, Any]:
         "sentence": sentence,
         "id": known.ids.get(row.study_instance_uid),
         "explained": known.said.get(row.study_instance_uid, sentence),
+        "evidence": row.evidence if row.settled else "",
     }
 
 

@@ -25,10 +25,10 @@ from service.config import Settings
 from service.desk import journal_of, node_runs
 from service.destinations import Destination
 from service.explain import Patience, committed
-from service.intake import IntakeSettings
 from service.lines import plain
 from service.overview import CaseView, CohortView, Overview, as_json, moment, overview, study_state
 from service.postings import DeliveryCount
+from service.readiness import IntakeSettings
 from service.tables import JobState
 from service.undelivered import as_json as undelivered_as_json
 from service.undelivered import lines as lines_of
@@ -190,6 +190,9 @@ class Page:
         held = sum(case.state == "on hold" for case in known.cases)
         if held:
             yield f"{held} case(s) on hold: nothing of them is sent until an operator releases them."
+        if known.restored is not None:
+            made, at = moment(known.restored.made_at), moment(known.restored.restored_at)
+            yield f"Restored {at} from a backup of {made}; what came in between is to be sent again."
         parts = ", ".join(f"{count} {state}" for state, count in sorted(known.objects.items()))
         yield f"{sum(known.objects.values())} objects received{': ' if parts else ''}{parts}."
 

@@ -68,18 +68,19 @@ AT = "1970-01-01 00:16 UTC"  # 1000 s
 STUDIES = {
     "receiving": (
         receiving(Ending.OPEN),
-        f"Receiving: 10 objects so far from SCANNER (10.0.0.7), the last at {AT}; it is looked at 30 s after the last object, "
-        "with the patient's other studies.",
+        f"Receiving: 10 objects so far from SCANNER (10.0.0.7), the last at {AT}; it is judged as soon as it shows to be "
+        "whole, at the latest 30 s after the last object, with the patient's other studies.",
     ),
     "cut off": (
         receiving(Ending.BROKEN),
-        f"Receiving: 10 objects so far from SCANNER (10.0.0.7), the last at {AT}; its sender was cut off and may come back, so "
-        "it is looked at 300 s after the last object, with the patient's other studies.",
+        f"Receiving: 10 objects so far from SCANNER (10.0.0.7), the last at {AT}; it is judged as soon as it shows to be "
+        "whole, and, as its sender was cut off and may come back, at the latest 300 s after the last object, with the "
+        "patient's other studies.",
     ),
     "found on disk": (
         study(instances=1, settled_instances=0),
-        f"Receiving: 1 object so far, the last at {AT}; it is looked at 30 s after the last object, with the patient's other "
-        "studies.",
+        f"Receiving: 1 object so far, the last at {AT}; it is judged as soon as it shows to be whole, at the latest 30 s after "
+        "the last object, with the patient's other studies.",
     ),
     "anew": (
         lambda journal: (study(state=StudyState.HELD)(journal), casebook.unsettle_all(journal)),
