@@ -18,7 +18,7 @@ from analysis.errors import BadSettings
 from service.bounds import check_not_negative, check_port, check_positive
 from service.lines import plain
 from service.overview import moment
-from service.secret import secret
+from service.passwords import secret
 
 CHANNELS = ("webhook", "mail")
 TIMEOUT_S = 10.0

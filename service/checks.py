@@ -21,11 +21,11 @@ from service.journal import open_journal
 from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
+from service.passwords import secret
 from service.receiver import ReceiverSettings
 from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
-from service.secret import secret
 from service.storage import echo
 from service.stow import look
 from service.web_settings import WebSettings, check_certificate, keyhole

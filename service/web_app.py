@@ -7,6 +7,7 @@ changes anything.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 
 from service import cohorts
+from service.casebook import JobRow
 from service.logs import logger
 from service.watched import Watched, faults
 from service.web_audit import saw
@@ -51,8 +53,7 @@ def _add_peoples_pages(app: FastAPI, material: Material) -> None:
     templates = environment(material)
     style = templates.get_template("style.css").render()
 
-    def page(request: Request, name: str, key: str, **facts: Any) -> Response:
-        _saw(request, key)
+    def page(name: str, facts: Mapping[str, Any]) -> Response:
         return HTMLResponse(templates.get_template(name).render(**facts))
 
     @app.get("/style.css")
@@ -65,14 +66,16 @@ def _add_peoples_pages(app: FastAPI, material: Material) -> None:
         if (state and state not in STATES) or number is None:
             raise HTTPException(404)
         facts = worklist_facts(material, state, number)
-        return page(request, "worklist.html", f"worklist {state or 'all'} {facts['number']}", **facts)
+        _saw(request, f"worklist {state or 'all'} {facts['number']}", {row["patient_id"]: () for row in facts["rows"]})
+        return page("worklist.html", facts)
 
     @app.get("/case/{number}")
     def case(request: Request, number: str) -> Response:
         view = case_view(material, number)
         if view is None:
             raise HTTPException(404)
-        return page(request, "case.html", f"case {view.job.id}", **case_facts(material, view))
+        _saw(request, f"case {view.job.id}", _of(view.job))
+        return page("case.html", case_facts(material, view))
 
     @app.get("/case/{number}/fusion.png")
     def fusion(request: Request, number: str) -> Response:
@@ -80,12 +83,12 @@ def _add_peoples_pages(app: FastAPI, material: Material) -> None:
         picture = None if job is None else material.data / "cases" / job.pair_uid / "fusion.png"
         if job is None or picture is None or not picture.is_file():
             raise HTTPException(404)
-        _saw(request, f"case {job.id} picture")
+        _saw(request, f"case {job.id} picture", _of(job))
         return FileResponse(picture, media_type="image/png")
 
     @app.get("/cohort")
-    def cohort(request: Request) -> Response:
-        return page(request, "cohort.html", "cohort", **cohort_facts(material))
+    def cohort() -> Response:
+        return page("cohort.html", cohort_facts(material))
 
     @app.get("/cohort/report")
     def report(request: Request) -> Response:
@@ -93,12 +96,16 @@ def _add_peoples_pages(app: FastAPI, material: Material) -> None:
         file = None if row is None else material.data / row.folder / "report.html"
         if file is None or not file.is_file():
             raise HTTPException(404)
-        _saw(request, "cohort report")
+        _saw(request, "cohort report", {})
         return FileResponse(file, media_type="text/html", headers={CSP: OWN_DOCUMENT})
 
 
-def _saw(request: Request, key: str) -> None:
-    saw(str(getattr(request.state, "user", "")), request.client.host if request.client else "", key)
+def _saw(request: Request, key: str, patients: Mapping[str, Sequence[str]]) -> None:
+    saw(str(getattr(request.state, "user", "")), request.client.host if request.client else "", key, patients)
+
+
+def _of(job: JobRow) -> Mapping[str, Sequence[str]]:
+    return {job.patient_id: (job.fdg_study, job.pentixafor_study)}
 
 
 async def _no_page(_request: Request, error: Exception) -> Response:

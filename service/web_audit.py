@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from service.lines import plain
 from service.logs import logger
 
 
-def saw(user: str, address: str, object_key: str) -> None:
-    """A user has been shown something of a patient. object_key: a case's number or a page's name, never a patient."""
+def saw(user: str, address: str, object_key: str, patients: Mapping[str, Sequence[str]]) -> None:
+    """A user has been shown something. object_key: a case's number or a page's name; patients: Patient ID > Study Instance
+    UIDs, of whom that was: for the audit trail, and never for the log."""
+    del patients  # the log names nobody
     logger().info("patient data seen", user=plain(user)[:64], address=address, object=object_key)
 
 

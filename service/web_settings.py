@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from analysis.errors import BadSettings
 from service.bounds import check_port, check_positive
-from service.secret import secret
+from service.passwords import secret
 
 SHORTEST_PASSWORD = 12
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
