@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
+from service.logs import logger
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
+from service.traces import study_id
 
 IMAGES = ("PT", "CT")
 LOT = 500  # objects that are asked for in one go
@@ -231,6 +233,7 @@ def own_results(journal: Journal, sop_instance_uids: Iterable[str]) -> set[str]:
 
 def file(journal: Journal, filings: Sequence[Filing]) -> None:
     """Put objects into their studies, all or none."""
+    begun = []
     with journal.writing() as connection:
         for filing in filings:
             known = {
@@ -241,11 +244,16 @@ def file(journal: Journal, filings: Sequence[Filing]) -> None:
                 "modality": filing.modality,
             }
             connection.execute(update(instances).where(instances.c.id == filing.row.id).values(**known))
-            if filing.state is InstanceState.FILED:
-                _count(connection, filing)
+            if filing.state is InstanceState.FILED and _count(connection, filing):
+                begun.append(filing)
+    for filing in begun:
+        if filing.study_instance_uid is not None:
+            named = study_id(journal, filing.study_instance_uid)
+            logger().info("study begun", study=named, association=filing.row.association_id)
 
 
-def _count(connection: Connection, filing: Filing) -> None:
+def _count(connection: Connection, filing: Filing) -> bool:
+    """Count an object to its study; whether it is the study's first."""
     blank = {
         "study_instance_uid": filing.study_instance_uid,
         "patient_id": filing.patient_id,
@@ -259,7 +267,7 @@ def _count(connection: Connection, filing: Filing) -> None:
         "settled_instances": 0,
         "last_received_at": filing.row.received_at,
     }
-    connection.execute(insert_or_ignore(connection, studies).values(**blank))
+    first = connection.execute(insert_or_ignore(connection, studies).values(**blank)).rowcount
     connection.execute(
         update(studies)
         .where(studies.c.study_instance_uid == filing.study_instance_uid)
@@ -269,3 +277,4 @@ def _count(connection: Connection, filing: Filing) -> None:
             last_association_id=filing.row.association_id,
         )
     )
+    return bool(first)

@@ -317,6 +317,21 @@ def jobs_named(connection: Connection, case: str) -> list[JobRow]:
     return [_job(row._mapping) for row in connection.execute(select(*_JOB).where(wanted).order_by(jobs.c.id).with_for_update())]
 
 
+def jobs_by_number(journal: Journal, numbers: Sequence[int]) -> list[JobRow]:
+    """The cases of these numbers that exist, in the order of the numbers; without their lists of files."""
+    columns = [literal("").label("inputs") if c.name == "inputs" else c for c in _JOB]
+    query = select(*columns).where(jobs.c.id.in_(numbers)).order_by(jobs.c.id)
+    with journal.reading() as connection:
+        return [_job(row._mapping) for row in connection.execute(query)]
+
+
+def studies_by_uid(journal: Journal, uids: Sequence[str]) -> list[StudyRow]:
+    """The studies of these UIDs that exist."""
+    query = _STUDY_VIEW.where(studies.c.study_instance_uid.in_(uids)).order_by(studies.c.study_date)
+    with journal.reading() as connection:
+        return [_study(row._mapping) for row in connection.execute(query)]
+
+
 def jobs_of(journal: Journal, patient_id: str | None = None, *, inputs: bool = True) -> list[JobRow]:
     """The jobs of one patient, or of all, newest last; inputs: False leaves their long lists of files empty."""
     columns = _JOB if inputs else [literal("").label("inputs") if c.name == "inputs" else c for c in _JOB]

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
+from service.alert_posts import CHANNELS, AlertSettings
 from service.anatomy_models import anatomy_in_use
 from service.audit import AuditSettings
 from service.cohort_inputs import clinical_table, cohort_section
@@ -27,10 +28,11 @@ from service.receiver import ReceiverSettings
 from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
-from service.secret import open_to_others
+from service.secret import needed_secret, open_to_others
 from service.storage import call, echo
 from service.stow import look
 from service.tls import WARN_DAYS, TlsError, TlsSettings, Trust, days_left, load_own
+from service.web_settings import WebSettings, check_certificate, keyhole
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -60,6 +62,8 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     for tracer in Tracer:
         yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
     yield _tell("cohort", lambda: _cohort(settings))
+    yield _tell("pages", lambda: _pages(settings.section("web", WebSettings)))
+    yield _tell("alerts", lambda: _alerts(settings.section("alerts", AlertSettings)))
     yield _tell("anatomy", lambda: anatomy_in_use(settings))
     yield _tell("GPU", lambda: _gpu(settings))
 
@@ -76,6 +80,8 @@ def _settings(settings: Settings) -> str:
     security_of(settings.node.scheduler, settings.section("tls", TlsSettings))
     settings.section("audit", AuditSettings)
     settings.section("delivery", DeliverySettings)
+    settings.section("web", WebSettings)
+    settings.section("alerts", AlertSettings)
     rules_of(settings)
     destinations_of(settings)
     archives_of(settings)
@@ -202,6 +208,30 @@ def _cohort(settings: Settings) -> str:
     if section.clinical is None:
         return "no clinical table is set, so the node makes no report of its cohort"
     return f"{len(clinical_table(section.clinical).rows)} treatment cycles in {section.clinical}"
+
+
+def _pages(web: WebSettings) -> str:
+    """Who may see the pages. Raises BadSettings where password or certificate cannot be used."""
+    keyhole(web)
+    check_certificate(web)
+    if not web.enabled:
+        return "not served"
+    if web.local and not web.password and not web.proxy_header:
+        return f"at {web.address}, for this machine alone"
+    ways = ("a password" if web.password else "", "a proxy that names the user" if web.proxy_header else "")
+    by = " or ".join(filter(None, ways))
+    open_words = "" if web.encrypted or web.local or not web.password else "; the password travels unencrypted"
+    return f"at {web.address}, with {by}{open_words}"
+
+
+def _alerts(alerts: AlertSettings) -> str:
+    """Who is told. Raises BadSettings where a secret cannot be had; nothing is sent."""
+    if alerts.webhook_secret_file or alerts.webhook_secret_env:
+        needed_secret("[alerts] webhook_secret", alerts.webhook_secret_file, alerts.webhook_secret_env)
+    if alerts.mail_user:
+        needed_secret("[alerts] mail_password", alerts.mail_password_file, alerts.mail_password_env)
+    told = " and ".join(channel for channel in CHANNELS if alerts.uses(channel))
+    return f"told by {told}" if told else "neither webhook nor mail is set; only the log and /metrics have them"
 
 
 def _gpu(settings: Settings) -> str:

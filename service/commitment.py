@@ -27,6 +27,7 @@ from service.journal import Journal
 from service.logs import logger
 from service.sockets import undisturbed
 from service.storage import SUCCESS, associate, leave, why_not
+from service.traces import ids_of_objects
 from service.worker import backoff
 
 ASK_ACTION = 1  # PS3.4 J.3.2
@@ -69,7 +70,8 @@ class Reports:
             logger().warning("commitment report that nobody asked for", calling_ae=event.assoc.requestor.ae_title.strip())
             return INVALID_ARGUMENT, None
         log = logger().warning if report.failed else logger().info
-        log("commitment report", committed=len(report.committed), refused=len(report.failed), sent_again=resent)
+        named = ids_of_objects(self._journal, (*report.committed, *report.failed))
+        log("commitment report", **named, committed=len(report.committed), refused=len(report.failed), sent_again=resent)
         return SUCCESS, None
 
 

@@ -52,11 +52,13 @@ TABLES = (
     "retention",
     "tls",
     "audit",
+    "web",
+    "alerts",
 )
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")
-PLANNED = ("web",)  # sections of the plan that nothing heeds yet: said, and left alone
+PLANNED: tuple[str, ...] = ()  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

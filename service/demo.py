@@ -92,6 +92,8 @@ host = "127.0.0.1"
 port = {node_port}
 [intake]
 silence_s = 2
+[web]
+enabled = false
 [[destination]]
 name = "archive"
 url = "dicom://ARCHIVE@127.0.0.1:{archive_port}"

@@ -12,8 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from structlog.contextvars import bound_contextvars
+
 from service import casebook, releases
 from service.casebook import JobRow
+from service.counts import CASE_FAILURES, COUNTS
 from service.handover import hand_over, take_back
 from service.journal import Journal
 from service.logs import logger, to_standard_error
@@ -21,6 +24,7 @@ from service.outcomes import batch_of
 from service.postings import Posting, posting_of
 from service.releases import Due
 from service.tables import JobState
+from service.traces import case_ids, pair_ids
 from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_case
 
 if TYPE_CHECKING:
@@ -86,12 +90,17 @@ class Engine:
         for release in releases.due(self._journal, time.time()):
             self._hand_over(release)
         while len(self._running) < self._runner.slots and (row := casebook.claim(self._journal, time.time())):
-            logger().info("case started", case=row.pair_uid, version=row.version)
+            logger().info("case started", **self._ids(row), version=row.version)
             submitted = attempt(partial(self._runner.submit, self._job(row)))
             if isinstance(submitted, Refusal):
                 self._settle(row, submitted)
             else:
                 self._running.append((row, submitted))
+
+    def _ids(self, row: JobRow) -> dict[str, Any]:
+        """By what the log's lines on a case are found."""
+        studies = pair_ids(self._journal, row.fdg_study, row.pentixafor_study)
+        return {"case": row.pair_uid, "number": row.id, "study": studies}
 
     def _job(self, row: JobRow) -> CaseJob:
         data = self._plan.data
@@ -105,6 +114,7 @@ class Engine:
             pairing=self._plan.pairing,
             objects=self._plan.objects,
             batch=batch_of(self._journal, row),
+            ids=self._ids(row),
         )
 
     def _tell(self, job: JobRow) -> None:
@@ -118,12 +128,12 @@ class Engine:
         if isinstance(outcome, CaseResult) and outcome.released and not released:
             outcome = attempt(lambda: take_back(self._plan.data / "cases" / job.pair_uid))
         if isinstance(outcome, Refusal):
-            logger().warning("case not done", case=job.pair_uid, reason=outcome.reason)
+            logger().warning("case not done", **self._ids(job), reason=outcome.reason)
             self._refused(job, outcome)
         elif outcome.held and (released or not self._plan.deliver_held):
             sentence = f"Not delivered; look at cases/{job.pair_uid} first: {' '.join(outcome.held)}"
             casebook.hold(self._journal, job.id, sentence, outcome.outcome, time.time())
-            logger().warning("case on hold", case=job.pair_uid, number=job.id)
+            logger().warning("case on hold", **self._ids(job))
         else:
             self._done(job, outcome)
 
@@ -133,20 +143,20 @@ class Engine:
             self._refused(job, post)
             return
         casebook.finish(self._journal, job.id, post, time.time(), result.outcome)
-        logger().info("case done", case=job.pair_uid, objects=len(result.objects))
+        logger().info("case done", **self._ids(job), objects=len(result.objects))
 
     def _hand_over(self, release: Due) -> None:
         """Carry a release out: its statement goes into the reports, and they go to every destination."""
         folder, given = self._plan.data / "cases" / release.pair_uid, release.given
         result = attempt(lambda: hand_over(folder, given))
         if result is None:
-            logger().warning("released results are gone; the case is analysed anew", case=release.pair_uid)
+            logger().warning("released results are gone; the case is analysed anew", **case_ids(self._journal, given.job_id))
             releases.void(self._journal, given, time.time())
             return
         post = result if isinstance(result, Refusal) else attempt(partial(self._postings, result))
         if not isinstance(post, Refusal):
             releases.complete(self._journal, given, post, time.time())
-            logger().info("case released", case=release.pair_uid, number=given.job_id)
+            logger().info("case released", **case_ids(self._journal, given.job_id))
         elif release.failures + 1 >= FAILURES:
             releases.park(self._journal, given, post.reason, f"{post.sentence} {_PARKED}")
         else:
@@ -158,6 +168,8 @@ class Engine:
         return [posting_of(path, data, name) for name in names for path in result.objects]
 
     def _refused(self, job: JobRow, why: Refusal) -> None:
+        if why.system:
+            COUNTS.add(CASE_FAILURES)
         if not why.system:
             casebook.set_aside(self._journal, job.id, JobState.HELD, why.reason, why.sentence)
         elif job.failures + 1 >= FAILURES:
@@ -226,4 +238,5 @@ def run_on_worker(job: CaseJob) -> CaseResult | Refusal:
         get_worker().log_event(TOPIC, {"case": job.pair_uid, "text": f"{message} ({fraction:.0%})"})
 
     to_standard_error()
-    return attempt(partial(run_case, job, tell))
+    with bound_contextvars(**job.ids):  # also in the lines of whatever is called
+        return attempt(partial(run_case, job, tell))

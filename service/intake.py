@@ -24,10 +24,12 @@ from service.casebook import Case, JobRow, Ruling, StudyRow
 from service.deleted_studies import Absent, as_it_was, widowed, with_partner
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
+from service.logs import logger
 from service.readiness import IntakeSettings, Ready, quiet_s, readiness, sending
 from service.retention_marks import DELETED, Deleted, deleted_of
 from service.tables import InstanceState, StudyState
 from service.tallies import objects_here, tally_of
+from service.traces import pair_ids, study_id
 from service.worker import Refusal, attempt
 
 TWO_CONTENTS = "TwoContents"
@@ -187,6 +189,19 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, occasion:
     rulings = [with_partner(each, absent, dates[each.study_instance_uid], rules.pairing.max_days) for each in rulings]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
     casebook.settle(journal, rulings, cases, now)
+    _tell(journal, {study.row.study_instance_uid: study.row for study in looked}, rulings)
+    for each in cases:
+        if each.pair_uid not in {job.pair_uid for job in jobs}:
+            logger().info("pair", case=each.pair_uid, study=pair_ids(journal, each.fdg_study, each.pentixafor_study))
+
+
+def _tell(journal: Journal, before: Mapping[str, StudyRow], rulings: Sequence[Ruling]) -> None:
+    """The log has each new judgement, by the study's id."""
+    for each in rulings:
+        row = before[each.study_instance_uid]
+        if (row.state, row.reason, row.settled_instances) != (each.state, each.reason, each.instances):
+            words = {"state": str(each.state), "reason": each.reason, "tracer": each.tracer, "objects": each.instances}
+            logger().info("study judged", study=study_id(journal, each.study_instance_uid), **words)
 
 
 def _unproven(study: Looked, occasion: Occasion) -> bool:

@@ -12,6 +12,7 @@ from pynetdicom.dsutils import encode_file_meta
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import arrivals
+from service.counts import BYTES, COUNTS, OBJECTS
 from service.inbox import Inbox, Received
 from service.journal import Journal
 from service.logs import logger
@@ -51,13 +52,16 @@ class StoreHandler:
         try:
             if self._inbox.free_bytes() < self._free_gb * 1e9:
                 logger().error("disk below its floor, object refused", floor_gb=self._free_gb)
+                COUNTS.add(OBJECTS, "refused")
                 return OUT_OF_RESOURCES
             self._keep(event)
         except OSError as error:
             logger().error("object not written", error=str(error))
+            COUNTS.add(OBJECTS, "refused" if error.errno in _FULL else "failed")
             return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
         except SQLAlchemyError as error:
             logger().error("object not recorded", error=type(error).__name__)
+            COUNTS.add(OBJECTS, "failed")
             return PROCESSING_FAILURE
         return SUCCESS
 
@@ -80,6 +84,8 @@ class StoreHandler:
         arrivals.record(self._journal, arrival)
         if not (self._inbox.data / path).is_file():  # [retention] let the earlier copy go just before its row was written anew
             self._inbox.keep(received, digest)
+        COUNTS.add(OBJECTS, "stored")
+        COUNTS.add(BYTES, by=len(received.dataset))
 
     def _association(self, assoc: Any, now: float) -> int:
         """The journal's number of the association, entered with its first object."""

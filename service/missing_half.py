@@ -17,6 +17,7 @@ from service.retrieval_answers import studies
 from service.retrieval_link import Link
 from service.retrieval_study import Holdings, fetch
 from service.searches import Search, remember_search, search_of
+from service.traces import study_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,17 +85,17 @@ class MissingHalf:
         except ArchiveError as error:
             return str(error), False
         moved, missing = sum(each.moved for each in brought), sum(each.missing for each in brought)
-        logger().info(
-            "archive asked for a missing half", archive=archive.name, studies=len(brought), moved=moved, missing=missing
-        )
-        words = " ".join(filter(None, (*(each.sentence for each in brought), found.doubt)))
+        named = study_id(self._holdings.journal, row.study_instance_uid)
+        words = {"studies": len(brought), "moved": moved, "missing": missing}
+        logger().info("archive asked for a missing half", archive=archive.name, study=named, **words)
+        told = " ".join(filter(None, (*(each.sentence for each in brought), found.doubt)))
         if not brought:
             return (
-                f"{archive.name} has no other PET study within {self._asking.max_days} days. {words}".strip(),
+                f"{archive.name} has no other PET study within {self._asking.max_days} days. {told}".strip(),
                 not found.doubt,
             )
         what = f"{archive.name} has {len(brought)} other PET study(s); {moved} objects moved, {missing} missing."
-        return f"{what} {words}".strip(), all(each.complete for each in brought) and not found.doubt
+        return f"{what} {told}".strip(), all(each.complete for each in brought) and not found.doubt
 
 
 def _untold(_here: int, _whole: int) -> None:

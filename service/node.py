@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
 from service import arrivals, audit_events, casebook, commitments, intake
+from service.alert_posts import AlertSettings
+from service.alerts import Watchman
 from service.audit import AuditSettings, Trail
 from service.audit_syslog import SyslogSender
 from service.cohort_inputs import cohort_section
@@ -26,15 +28,17 @@ from service.commitment import Reports
 from service.commitment_promises import Promises
 from service.config import ANALYSIS_TABLES, Settings
 from service.destinations import DeliverySettings, Destination, Sender
+from service.explain import Patience
 from service.handover import put_all_back
 from service.inbox import Inbox
 from service.intake import Rules
-from service.journal import Journal
+from service.journal import Journal, journal_url
 from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
+from service.pulse import Pulse
 from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
 from service.retention import Retention, RetentionSettings
@@ -42,6 +46,10 @@ from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
 from service.tally_keeper import TallyKeeper
 from service.tls import TlsSettings
+from service.watched import Watched
+from service.web import Web
+from service.web_pages import Material
+from service.web_settings import WebSettings
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -132,6 +140,9 @@ class Node:
         self._objects = objects_of(settings)
         self._cohort = cohort_section(settings)
         self._data = self._node.data.absolute()
+        self._web = settings.section("web", WebSettings)
+        self._alerts = settings.section("alerts", AlertSettings)
+        self._pulse = Pulse()
         self._stop = threading.Event()
         self._failed = False
 
@@ -152,14 +163,21 @@ class Node:
             reports = Reports(journal, self._delivery)
             commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
             door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment, self._tls)
+            web = Web(self._web)
+            if self._web.enabled:
+                web.open()
             door.start()
             audit_events.began(self._settings, journal)
             announce(
                 f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
-            threads = self._start(journal, inbox, promises, trail)
+            if self._web.enabled:
+                announce(f"Its pages are at {self._web.address}")
+            others = {"audit": lambda: self._keep_trail(journal, trail), **self._watch_by(web, door)}
+            threads = self._start(journal, inbox, promises, others)
             self._stop.wait()
             door.stop()
+            web.stop()
             for thread in threads:
                 thread.join(timeout=10)
             audit_events.ended(self._node.ae_title)
@@ -175,13 +193,14 @@ class Node:
         doors = ((self._receiver_settings, ""), (self._tls, " (TLS)"))
         return " and ".join(f"{door.host}:{door.port}{kind}" for door, kind in doors if door.port)
 
-    def _start(self, journal: Journal, inbox: Inbox, promises: Promises, trail: Trail) -> list[threading.Thread]:
+    def _start(
+        self, journal: Journal, inbox: Inbox, promises: Promises, others: Mapping[str, Callable[[], None]]
+    ) -> list[threading.Thread]:
         retention = Retention(journal, inbox, self._retention, self._rules.pairing.max_days)
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
-            "audit": lambda: self._keep_trail(journal, trail),
             "retention": lambda: self._repeat(lambda: retention.hourly(time.time())),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
@@ -194,13 +213,35 @@ class Node:
             keeper = TallyKeeper(journal, self._archives, self._node.ae_title, self._rules.intake.soonest_s)
             works["tallies"] = partial(self._repeat, keeper.step)
         works["cohort"] = lambda: self._keep_cohort(journal)
+        works |= others
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:
             thread.start()
         return threads
 
+    def _watch_by(self, web: Web, door: Receiver) -> Mapping[str, Callable[[], None]]:
+        """What watches the node, as parts of it: its pages, if they are served, and its alerts."""
+        url = journal_url(self._node.journal, self._data)
+        watched = Watched(
+            journal=Journal(url),  # of their own: whoever loads pages takes no connection from the door
+            data=self._data,
+            floor_gb=self._receiver_settings.free_gb,
+            door=lambda: door.is_open,
+            parts=self._pulse.parts,
+        )
+        watchman = Watchman(watched, self._alerts, self._node.ae_title)
+        works: dict[str, Callable[[], None]] = {"alerts": lambda: self._repeat(watchman.step)}
+        if self._web.enabled:
+            watched = replace(watched, alerts=watchman.firing)
+            intake = self._rules.intake
+            patience = Patience(silence_s=intake.silence_s, patience_s=intake.patience_s)
+            material = Material(journal=watched.journal, data=self._data, ae_title=self._node.ae_title, patience=patience)
+            works["web"] = lambda: web.serve(watched, material)
+        return works
+
     def _watch(self, name: str, work: Callable[[], None]) -> None:
         """Run one part of the node; where it ends in an error the whole node ends, so that its supervisor starts it anew."""
+        self._pulse.beats(name)
         try:
             work()
         except Rejected as error:
@@ -208,6 +249,7 @@ class Node:
         finally:
             if not self._stop.is_set():
                 logger().error("a part of the node has ended", part=name)
+                self._pulse.falters(name, "has ended")
                 self._failed = True
                 self._stop.set()
 
@@ -216,7 +258,9 @@ class Node:
         while not self._stop.wait(PAUSE_S):
             try:
                 step()
+                self._pulse.beats(threading.current_thread().name)
             except (OSError, SQLAlchemyError) as error:
+                self._pulse.falters(threading.current_thread().name, "waits for disk or database")
                 logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
                 self._stop.wait(10 * PAUSE_S)
 
@@ -240,6 +284,7 @@ class Node:
                     self._repeat(engine.step)
             except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
+                self._pulse.falters("engine", "waits for workers")
                 self._stop.wait(10)
 
     def _keep_trail(self, journal: Journal, trail: Trail) -> None:

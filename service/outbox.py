@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
@@ -22,6 +23,7 @@ from service.destinations import Answer, BrokenError, Commitment, DeliverySettin
 from service.journal import Journal
 from service.logs import logger
 from service.postings import DeliveryRow
+from service.traces import case_ids
 from service.worker import backoff
 
 MOST_ASKS = 8  # requests for commitment without a report, where none is required: 20 minutes of refusals, or a day of silence
@@ -78,7 +80,7 @@ class Outbox:
         finally:
             self._audit(rows, arrived)
         event = "case delivered" if taken == len(rows) else "case delivered in part"
-        logger().info(event, destination=self._destination.name, objects=taken, refused=len(rows) - taken)
+        logger().info(event, **self._about(rows), objects=taken, refused=len(rows) - taken)
         return not otherwise or self._send_case(postings.rows_of(self._journal, otherwise))
 
     def _audit(self, rows: Sequence[DeliveryRow], arrived: Mapping[str, int]) -> None:
@@ -112,7 +114,7 @@ class Outbox:
             return None
         if kind != Comprehensive3DSRStorage:
             return None
-        logger().info("report goes as Enhanced SR", destination=self._destination.name, object=Path(row.path).name)
+        logger().info("report goes as Enhanced SR", **self._about([row]), object=Path(row.path).name)
         return Kept(sop_class_uid=str(EnhancedSRStorage), sop_instance_uid=enhanced_uid(row.sop_instance_uid))
 
     def _ask(self, rows: Sequence[DeliveryRow]) -> None:
@@ -166,19 +168,23 @@ class Outbox:
     def _without(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
         commitments.without(self._journal, [row.id for row in rows], sentence, time.time())
         if sentence:
-            logger().warning("delivered without commitment", destination=self._destination.name, objects=len(rows))
+            logger().warning("delivered without commitment", **self._about(rows), objects=len(rows))
 
     def _ask_later(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
         delay = self._delay(max(row.failures for row in rows))
-        logger().warning("no commitment", destination=self._destination.name, error=sentence, again_in_s=delay)
+        logger().warning("no commitment", **self._about(rows), error=sentence, again_in_s=delay)
         commitments.ask_later(self._journal, [row.id for row in rows], sentence, time.time() + delay)
 
     def _postpone(self, rows: Sequence[DeliveryRow], sentence: str) -> None:
         for failures in {row.failures for row in rows}:
             delay = self._delay(failures)
-            alike = [row.id for row in rows if row.failures == failures]
-            logger().warning("not delivered", destination=self._destination.name, error=sentence, again_in_s=delay)
-            postings.postpone(self._journal, alike, sentence, time.time() + delay)
+            alike = [row for row in rows if row.failures == failures]
+            logger().warning("not delivered", **self._about(alike), error=sentence, again_in_s=delay)
+            postings.postpone(self._journal, [row.id for row in alike], sentence, time.time() + delay)
+
+    def _about(self, rows: Sequence[DeliveryRow]) -> dict[str, Any]:
+        """By what the log's lines on deliveries are found."""
+        return {"destination": self._destination.name, **case_ids(self._journal, *(row.job_id for row in rows))}
 
     def _delay(self, failures: int) -> float:
         return backoff(failures, self._settings.first_retry_s, self._settings.longest_retry_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,13 @@ def outcomes_of(journal: Journal, patient_id: str | None = None) -> dict[int, Ou
     query = select(outcomes).order_by(outcomes.c.id)
     if patient_id is not None:
         query = query.join(jobs, jobs.c.id == outcomes.c.job_id).where(jobs.c.patient_id == patient_id)
+    with journal.reading() as connection:
+        return dict(_outcomes(connection, query))
+
+
+def newest_outcomes(journal: Journal, job_ids: Sequence[int]) -> dict[int, Outcome]:
+    """The same of these jobs."""
+    query = select(outcomes).where(outcomes.c.job_id.in_(job_ids)).order_by(outcomes.c.id)
     with journal.reading() as connection:
         return dict(_outcomes(connection, query))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from sqlalchemy import func, select
 from service import casebook, cohorts, outcomes, postings, releases
 from service.casebook import HELD_BY_QUALITY, JobRow, StudyRow
 from service.cohorts import CohortRow
+from service.explain import CaseFacts, Patience, case_sentence, circumstances, study_sentence
 from service.journal import Journal
 from service.outcomes import Outcome
 from service.postings import DeliveryCount
@@ -20,16 +22,18 @@ from service.releases import ReleaseRow
 from service.restorations import Restoration, restoration_of
 from service.searches import search_of
 from service.tables import InstanceState, JobState, StudyState, instances
+from service.traces import study_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseView:
-    """One case. outcome: None before its analysis, and of cases that an earlier duet finished."""
+    """One case. outcome: None before its analysis, and of cases that an earlier duet finished; said: its one sentence."""
 
     job: JobRow
     outcome: Outcome | None = None
     release: ReleaseRow | None = None
     deliveries: tuple[DeliveryCount, ...] = ()
+    said: str = ""
 
     @property
     def state(self) -> str:
@@ -63,18 +67,21 @@ class CohortView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Of one patient, or of all: studies and cases, oldest first. The rest is of all patients together."""
+    """Of one patient, or of all: studies and cases, oldest first. said, ids: by Study Instance UID, what a study waits for in
+    one sentence, and its id in the log. The rest is of all patients together."""
 
     studies: tuple[StudyRow, ...] = ()
     cases: tuple[CaseView, ...] = ()
     unused: tuple[Unused, ...] = ()
     objects: dict[str, int]
     cohort: CohortView | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)
     restored: Restoration | None = None
 
 
-def overview(journal: Journal, patient_id: str | None = None) -> Overview:
-    """Everything about one patient, or about all."""
+def overview(journal: Journal, patient_id: str | None = None, patience: Patience | None = None) -> Overview:
+    """Everything about one patient, or about all. patience: of the node's intake."""
     found, released = outcomes.outcomes_of(journal, patient_id), releases.active_releases(journal, patient_id)
     arrived: dict[int, list[DeliveryCount]] = defaultdict(list)
     for count in postings.counts(journal, patient_id):
@@ -83,9 +90,13 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
         CaseView(job=job, outcome=found.get(job.id), release=released.get(job.id), deliveries=tuple(arrived[job.id]))
         for job in casebook.jobs_of(journal, patient_id, inputs=False)
     ]
+    studies = tuple(searched(journal, row) for row in casebook.studies_of(journal, patient_id))
+    told, said = explained(journal, studies, cases, patience or Patience())
     return Overview(
-        studies=tuple(_searched(journal, row) for row in casebook.studies_of(journal, patient_id)),
-        cases=tuple(cases),
+        studies=studies,
+        cases=tuple(told),
+        said=said,
+        ids={row.study_instance_uid: study_id(journal, row.study_instance_uid) for row in studies},
         unused=() if patient_id is not None else tuple(_unused(journal)),
         objects=_objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
@@ -93,7 +104,22 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
     )
 
 
-def _searched(journal: Journal, row: StudyRow) -> StudyRow:
+def explained(
+    journal: Journal, rows: Sequence[StudyRow], cases: Sequence[CaseView], patience: Patience
+) -> tuple[list[CaseView], dict[str, str]]:
+    """The cases, and by UID the studies, each with its one sentence. cases: also all that the studies are part of."""
+    around = circumstances(journal, rows, [case.job for case in cases], patience)
+    told, of_study = [], defaultdict(list)
+    for case in cases:
+        said = case_sentence(CaseFacts(job=case.job, release=case.release, deliveries=case.deliveries), around)
+        told.append(replace(case, said=said))
+        if case.job.state is not JobState.WITHDRAWN:
+            for uid in (case.job.fdg_study, case.job.pentixafor_study):
+                of_study[uid].append(said)
+    return told, {row.study_instance_uid: study_sentence(row, around, of_study[row.study_instance_uid]) for row in rows}
+
+
+def searched(journal: Journal, row: StudyRow) -> StudyRow:
     """A waiting study's sentence with what the archives said of its partner."""
     search = search_of(journal, row.study_instance_uid) if row.state is StudyState.WAITING else None
     return row if search is None else replace(row, sentence=f"{row.sentence} {search.sentence}")
@@ -144,7 +170,7 @@ def as_json(known: Overview, *, node_runs: bool) -> str:
     facts = {
         "node_runs": node_runs,
         "objects": known.objects,
-        "studies": [_study_facts(row) for row in known.studies],
+        "studies": [_study_facts(row, known) for row in known.studies],
         "cases": [_case_facts(case) for case in known.cases],
         "unused": [
             {"state": each.state, "sentence": each.sentence, "objects": each.count, "example": each.example}
@@ -172,7 +198,7 @@ def _cohort_facts(cohort: CohortView) -> dict[str, Any]:
     }
 
 
-def _study_facts(row: StudyRow) -> dict[str, Any]:
+def _study_facts(row: StudyRow, known: Overview) -> dict[str, Any]:
     state, sentence = study_state(row)
     return {
         "patient_id": row.patient_id,
@@ -183,6 +209,8 @@ def _study_facts(row: StudyRow) -> dict[str, Any]:
         "state": state,
         "reason": row.reason if row.settled else "",
         "sentence": sentence,
+        "id": known.ids.get(row.study_instance_uid),
+        "explained": known.said.get(row.study_instance_uid, sentence),
         "evidence": row.evidence if row.settled else "",
     }
 
@@ -199,6 +227,7 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
         "state": case.state,
         "reason": job.reason,
         "sentence": job.sentence,
+        "explained": case.said,
         "progress": job.progress,
         "folder": f"cases/{job.pair_uid}",
         "verdict": case.outcome.verdict if case.outcome else None,

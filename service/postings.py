@@ -164,6 +164,11 @@ def counts(journal: Journal, patient_id: str | None = None) -> list[DeliveryCoun
     return _counts(journal, deliveries.c.job_id, wanted)
 
 
+def counts_of(journal: Journal, job_ids: Sequence[int]) -> list[DeliveryCount]:
+    """The same of these cases."""
+    return _counts(journal, deliveries.c.job_id, deliveries.c.job_id.in_(job_ids))
+
+
 def cohort_counts(journal: Journal) -> list[DeliveryCount]:
     """The same for each version of the cohort's report; job_id is the row of the version."""
     return _counts(journal, deliveries.c.cohort_id, deliveries.c.cohort_id.is_not(None))

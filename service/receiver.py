@@ -6,6 +6,7 @@ Storage commitment comes in here, too, and is handled by others.
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +133,12 @@ class Receiver:
             return DoorTls(self._tls, *limits, failed=self._handshake_failed)
         except TlsError as error:
             raise BadSettings(str(error)) from None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether callers are taken."""
+        accepts = any(t.name.startswith("AcceptorServer") and t.is_alive() for t in threading.enumerate())
+        return bool(self._servers) and all(server.socket.fileno() >= 0 for server in self._servers) and accepts
 
     def _on_requested(self, event: Any) -> None:
         calling = str(event.assoc.requestor.primitive.calling_ae_title).strip()

@@ -132,6 +132,13 @@ def active_releases(journal: Journal, patient_id: str | None = None) -> dict[int
         return {row.job_id: ReleaseRow(**row._mapping) for row in connection.execute(query)}
 
 
+def active_of(journal: Journal, job_ids: Sequence[int]) -> dict[int, ReleaseRow]:
+    """The same of these jobs."""
+    query = select(releases).where(releases.c.withdrawn_at.is_(None), releases.c.job_id.in_(job_ids)).order_by(releases.c.id)
+    with journal.reading() as connection:
+        return {row.job_id: ReleaseRow(**row._mapping) for row in connection.execute(query)}
+
+
 def complete(journal: Journal, given: ReleaseRow, postings: Sequence[Posting], now: float) -> bool:
     """The released reports are on disk: the case is done and posted, together; False where it was withdrawn meanwhile."""
     with journal.writing() as connection:

@@ -24,9 +24,11 @@ from service.casebook import StudyRow
 from service.config import Settings
 from service.desk import journal_of, node_runs
 from service.destinations import Destination
+from service.explain import Patience, committed
 from service.lines import plain
 from service.overview import CaseView, CohortView, Overview, as_json, moment, overview, study_state
 from service.postings import DeliveryCount
+from service.readiness import IntakeSettings
 from service.tables import JobState
 from service.undelivered import as_json as undelivered_as_json
 from service.undelivered import lines as lines_of
@@ -79,7 +81,8 @@ def show_overview(settings: Settings, patient_id: str | None, *, json: bool = Fa
     if patient_id is not None:  # a byte of another character set comes as a surrogate, which no database takes
         patient_id = patient_id.encode(errors="backslashreplace").decode()
     with journal_of(settings) as journal:
-        known = overview(journal, patient_id)
+        intake = settings.section("intake", IntakeSettings)
+        known = overview(journal, patient_id, Patience(silence_s=intake.silence_s, patience_s=intake.patience_s))
     if patient_id is not None and not known.studies and not known.cases:
         raise BadSettings(f"The node has received nothing of a patient with the ID {patient_id!r}.")
     runs = node_runs(settings.node.data)
@@ -127,20 +130,24 @@ class Page:
         for patient_id, group in groupby(entries, key=_patient):
             yield typer.style(plain(patient_id) or "(no Patient ID)", bold=True)
             for entry in group:
-                yield from self._study(entry) if isinstance(entry, StudyRow) else self._case(entry)
+                yield from self._study(entry, known) if isinstance(entry, StudyRow) else self._case(entry)
         if not self.whole:
             yield from self._totals(known)
 
-    def _study(self, row: StudyRow) -> Iterator[str]:
+    def _study(self, row: StudyRow, known: Overview) -> Iterator[str]:
         state, sentence = study_state(row)
-        yield _stated(state, f"{row.tracer or 'unknown'} study of {_date(row.study_date)}, {row.instances} objects")
+        sentence = known.said.get(row.study_instance_uid, sentence)
+        named = f", study={known.ids[row.study_instance_uid]}" if row.study_instance_uid in known.ids else ""
+        yield _stated(state, f"{row.tracer or 'unknown'} study of {_date(row.study_date)}, {row.instances} objects{named}")
         yield from self._said(sentence if self.whole else _shortened(sentence, "duet status PATIENT"))
 
     def _case(self, case: CaseView) -> Iterator[str]:
         job, outcome = case.job, case.outcome
         verdict = f", quality {outcome.verdict}" if outcome is not None else ""
         yield _stated(case.state, f"case {job.id}, version {job.version}{verdict}")
-        if outcome is None or job.failures or case.state not in ("on hold", "releasing", "delivered", "returned"):
+        if case.said:
+            yield from self._said(case.said)
+        elif outcome is None or job.failures or case.state not in ("on hold", "releasing", "delivered", "returned"):
             yield from self._said(job.sentence or job.progress)
         for finding in sorted(outcome.findings, key=_urgency) if outcome is not None else ():
             if self.whole or finding["verdict"] != "ok":
@@ -151,7 +158,7 @@ class Page:
         if case.release is not None:
             given = case.release
             yield from self._said(f"Released by {given.released_by}, {moment(given.released_at)}: {given.why}")
-        if job.state is JobState.DONE:
+        if job.state is JobState.DONE and not case.said:
             yield from self._said(_deliveries(case.deliveries))
 
     def _finding(self, finding: Mapping[str, Any]) -> Iterator[str]:
@@ -220,14 +227,7 @@ def _shortened(sentence: str, where: str) -> str:
 def _deliveries(counts: Sequence[DeliveryCount]) -> str:
     if not counts:
         return "No [[destination]] is set: the results stay in the case folder."
-    return " ".join(f"{c.destination}: {c.delivered} of {c.total}{_committed(c)}. {c.sentence}".strip() for c in counts)
-
-
-def _committed(count: DeliveryCount) -> str:
-    """That a destination answers for objects, or that it has some and is yet to."""
-    if count.stored > count.delivered:
-        return f", {count.stored} stored, {count.committed} committed"
-    return f", {count.committed} committed" if count.committed else ""
+    return " ".join(f"{c.destination}: {c.delivered} of {c.total}{committed(c)}. {c.sentence}".strip() for c in counts)
 
 
 def _date(date: str) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from service.arrivals import present
 from service.journal import Journal
+from service.logs import logger
 from service.retrieval import ArchiveError, Contents, Level, Method, Outcome, StudyAnswer
 from service.retrieval_answers import contents
 from service.retrieval_link import UNKNOWN_DESTINATION, Link
+from service.traces import study_id
 
 LIST = 50  # objects that are named in one request
 # What is asked for, one round after the other, while something is missing: each series, again, lists of objects, each object.
@@ -63,6 +65,8 @@ def fetch(link: Link, study: StudyAnswer, holdings: Holdings, tell: Tell) -> Fet
     before = holdings.of(there.objects)
     here, sentence = _bring_all(link, study, there, holdings, tell)
     missing = len(there.objects - here) + there.unlisted
+    named, moved = study_id(holdings.journal, study.study_uid), len(here - before)
+    logger().info("study asked of an archive", study=named, archive=link.archive.name, moved=moved, missing=missing)
     if not missing:
         sentence = ""
     elif there.unlisted:
@@ -73,7 +77,7 @@ def fetch(link: Link, study: StudyAnswer, holdings: Holdings, tell: Tell) -> Fet
         series=len(there.series),
         objects=len(there.objects) + there.unlisted,
         had=len(before),
-        moved=len(here - before),
+        moved=moved,
         missing=missing,
         sentence=f"{sentence} {there.doubt}".strip(),
     )

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from analysis.errors import BadSettings
+
 
 class SecretError(Exception):
     """A secret cannot be had; the message is a sentence that names its key, file or variable, and never its value."""
@@ -22,6 +24,21 @@ def secret(key: str, file: Path | None, variable: str) -> str:
     if variable and variable not in os.environ:
         raise SecretError(f"{key}_env: there is no environment variable {variable}.")
     return os.environ[variable] if variable else text_of(f"{key}_file", file).strip("\r\n")
+
+
+def needed_secret(where: str, file: str, variable: str) -> str:
+    """A secret without which something cannot work. where: section and key, for the message. Raises BadSettings."""
+    if not (file or variable):
+        raise BadSettings(f"{where}_file or {where}_env is to be set.")
+    if variable and not os.environ.get(variable):
+        raise BadSettings(f"{where}_env: there is no environment variable {variable}, or it is empty.")
+    try:
+        found = secret(where, Path(file) if file else None, variable)
+    except SecretError as error:
+        raise BadSettings(str(error)) from None
+    if not found:
+        raise BadSettings(f"{where}_file: {file} is empty.")
+    return found
 
 
 def text_of(key: str, path: Path | None) -> str:

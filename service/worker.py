@@ -41,7 +41,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseJob:
-    """What a worker needs for one case; the paths lie where node and workers both see them. batch: rows of earlier cases."""
+    """What a worker needs for one case; the paths lie where node and workers both see them. batch: rows of earlier cases;
+    ids: what its lines in the log are found by."""
 
     pair_uid: str
     fdg: tuple[Path, ...]
@@ -52,6 +53,7 @@ class CaseJob:
     pairing: PairingSettings
     objects: ObjectSettings
     batch: tuple[Mapping[str, Any], ...] = ()
+    ids: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,14 +187,22 @@ class NodeProcess:
     """`duet serve` as a process group of its own, which can be killed and started again on the same folder."""
 
     def __init__(
-        self, folder: Path, program: Callable[[str], str], archive_port: int, more: str = "", *, deliver_held: bool = True
+        self,
+        folder: Path,
+        program: Callable[[str], str],
+        archive_port: int,
+        more: str = "",
+        *,
+        deliver_held: bool = True,
+        web: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._program = folder, program
-        self.port = free_port()
+        self.port, self.web_port = free_port(), free_port()
         self.config = folder / "duet.toml"
-        held = str(deliver_held).lower()
-        self.config.write_text(_TOML.format(data=folder / "data", port=self.port, archive=archive_port, held=held) + more)
+        held, pages = str(deliver_held).lower(), f"enabled = {str(web).lower()}\nport = {self.web_port}"
+        words = {"data": folder / "data", "port": self.port, "archive": archive_port, "held": held, "pages": pages}
+        self.config.write_text(_TOML.format(**words) + more)
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[int] = []
 
@@ -274,6 +282,8 @@ data = "{data}"
 host = "127.0.0.1"
 port = {port}
 free_gb = 0
+[web]
+{pages}
 [intake]
 silence_s = 1.5
 patience_s = 8

@@ -146,3 +146,24 @@ def test_files_with_secrets_that_others_can_read_are_a_fault(tmp_path: Path) -> 
     told = {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
     assert "hidden" not in str(told)
     assert told["secrets"] == (True, f"every user of this machine can read {config}; take that away with chmod o-r")
+
+
+def test_pages_and_alerts_have_a_line_and_a_secret_that_is_away_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "duet.toml"
+
+    def said(text: str) -> dict[str, tuple[bool, str]]:
+        config.write_text(f'[node]\ndata = "{tmp_path / "data"}"\n{text}')
+        return {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
+
+    found = said("")
+    assert found["pages"] == (False, "at http://127.0.0.1:8080/, for this machine alone")
+    assert found["alerts"][0] is False
+    monkeypatch.setenv("DUET_PASSWORD", "long enough it is")
+    found = said('[web]\nhost = "10.1.0.5"\npassword_env = "DUET_PASSWORD"\n[alerts]\nwebhook = "https://host/x"')
+    assert found["pages"] == (False, "at http://10.1.0.5:8080/, with a password; the password travels unencrypted")
+    assert found["alerts"] == (False, "told by webhook")
+    found = said('[web]\npassword_env = "DUET_NONE"\n[alerts]\nwebhook = "https://host/x"\nwebhook_secret_file = "none"')
+    assert found["pages"] == (True, "[web] password_env: there is no environment variable DUET_NONE, or it is empty.")
+    assert found["alerts"] == (True, "[alerts] webhook_secret_file: none cannot be read: No such file or directory.")

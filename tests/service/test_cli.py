@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -49,7 +50,8 @@ def test_status_says_for_what_a_study_waits(folder: Any, scan: Any, tmp_path: Pa
     intake.step(folder.journal, folder.data, Rules(), 1000.0)
     told = duet("status", "--config", config(folder), cwd=tmp_path)
     assert told.returncode == 0
-    assert "P1\n  waiting    FDG study of 2026-03-10, 10 objects\n             Waits for a PentixaFor study" in told.stdout
+    assert "P1\n  waiting    FDG study of 2026-03-10, 10 objects, study=" in told.stdout
+    assert re.search(r"Waiting since 1970-01-01 .* for a PentixaFor study of the same patient", " ".join(told.stdout.split()))
     assert "10 objects received: 10 filed." in told.stdout
     assert "Muster" not in told.stdout + told.stderr
 
@@ -65,7 +67,8 @@ def test_status_says_why_a_study_is_held_and_when_a_case_is_done(folder: Any, sc
     assert "held" in told
     assert "weight" in told.lower()
     told = duet("status", "P1", "--config", config(folder), cwd=tmp_path).stdout
-    assert "returned   case 1, version 1\n             No [[destination]] is set" in told
+    assert "returned   case 1, version 1\n             Case 1 was finished at 1970-01-01" in told
+    assert "No [[destination]] is set" in " ".join(told.split())
 
 
 def test_status_of_an_unknown_patient_or_node_is_a_sentence(folder: Any, tmp_path: Path) -> None:

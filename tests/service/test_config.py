@@ -20,6 +20,7 @@ from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
+from service.alert_posts import AlertSettings
 from service.audit import AuditSettings
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
@@ -32,6 +33,7 @@ from service.receiver import ReceiverSettings
 from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.tls import TlsSettings
+from service.web_settings import WebSettings
 
 SECTIONS: dict[str, type[Any]] = {
     "node": NodeSettings,
@@ -50,6 +52,8 @@ SECTIONS: dict[str, type[Any]] = {
     "cohort": CohortSection,
     "tls": TlsSettings,
     "audit": AuditSettings,
+    "web": WebSettings,
+    "alerts": AlertSettings,
     "backup": BackupSettings,
     "retention": RetentionSettings,
 }
@@ -226,14 +230,6 @@ def read_all(path: Path) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"absent\.toml"):
         load(tmp_path / "absent.toml")
-
-
-def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
-    file = tmp_path / "duet.toml"
-    file.write_text("[node]\nae_title = 'D2'\n[web]\n")
-    settings = load(file)
-    assert settings.node.ae_title == "D2"
-    assert settings.unheeded == ("web",)
 
 
 def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:
