@@ -85,7 +85,7 @@ def _row(row: Mapping[Any, Any]) -> InstanceRow:
 
 
 def open_association(journal: Journal, calling_ae: str, address: str, now: float) -> int:
-    with journal.writing() as connection:
+    with journal.adding() as connection:
         row = {"calling_ae": calling_ae[:16], "address": address, "opened_at": now, "ending": Ending.OPEN}
         inserted = connection.execute(associations.insert().values(**row))
         return int(inserted.inserted_primary_key[0])  # type: ignore[index]
@@ -93,7 +93,7 @@ def open_association(journal: Journal, calling_ae: str, address: str, now: float
 
 def close_association(journal: Journal, association_id: int, ending: Ending, now: float) -> None:
     """Remember how it ended; only the first word counts."""
-    with journal.writing() as connection:
+    with journal.adding() as connection:
         connection.execute(
             update(associations)
             .where(associations.c.id == association_id, associations.c.ending == Ending.OPEN)
@@ -131,7 +131,7 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
 
 def record(journal: Journal, arrival: Arrival) -> None:
     """Write the row of an object on disk; one that came before is only marked as seen again."""
-    with journal.writing() as connection:
+    with journal.adding() as connection:
         row = {
             "sop_class_uid": arrival.sop_class_uid,
             "sop_instance_uid": arrival.sop_instance_uid,
@@ -142,7 +142,8 @@ def record(journal: Journal, arrival: Arrival) -> None:
             "state": InstanceState.NEW,
             "sentence": "",
         }
-        if connection.execute(insert_or_ignore(connection, instances).values(**row)).rowcount == 0:
+        entered = insert_or_ignore(connection, instances).values(**row).returning(instances.c.id)
+        if connection.execute(entered).first() is None:
             _seen_again(connection, arrival)
 
 
@@ -239,6 +240,7 @@ def file(journal: Journal, filings: Sequence[Filing]) -> None:
                 "modality": filing.modality,
             }
             connection.execute(update(instances).where(instances.c.id == filing.row.id).values(**known))
+        for filing in filings:  # after all instances: see Journal.adding
             if filing.state is InstanceState.FILED:
                 _count(connection, filing)
 

@@ -21,6 +21,7 @@ from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
 from service.casebook import Case, JobRow, Ruling, StudyRow
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
+from service.priorities import EngineSettings
 from service.tables import InstanceState, StudyState
 from service.worker import Refusal, attempt
 
@@ -48,6 +49,7 @@ class Rules:
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     tracers: TracerRules = field(default_factory=TracerRules)
     pairing: PairingSettings = field(default_factory=PairingSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings, repr=False)  # who goes first does not change a ruling
 
 
 def step(journal: Journal, data: Path, rules: Rules, now: float) -> None:
@@ -164,7 +166,7 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, now: floa
     remarks = _remarks(cases, finished)
     rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
-    casebook.settle(journal, rulings, cases, now)
+    casebook.settle(journal, rulings, cases, now, rules.engine)
 
 
 def _set_results_aside(data: Path, cases: Sequence[Case], unfinished: Mapping[str, JobRow], now: float) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
 from service import arrivals, casebook, commitments, intake
+from service.case_lock import only_worker
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
 from service.commitment import Reports
@@ -31,9 +32,11 @@ from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
+from service.priorities import EngineSettings
 from service.receiver import Receiver, ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
+from service.worker import clear_drafts
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -55,6 +58,7 @@ def rules_of(settings: Settings) -> Rules:
         intake=settings.section("intake", IntakeSettings),
         tracers=settings.section("tracers", TracerRules),
         pairing=settings.section("pairing", PairingSettings),
+        engine=settings.section("engine", EngineSettings),
     )
 
 
@@ -205,7 +209,7 @@ class Node:
             try:
                 with self._engine(journal) as engine:
                     self._repeat(engine.step)
-            except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
+            except OSError as error:  # no process can be started; images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
                 self._stop.wait(10)
 
@@ -234,7 +238,8 @@ class Node:
 
     @contextmanager
     def _engine(self, journal: Journal) -> Iterator[Engine]:
-        from service.engine import DaskRunner, Engine, Plan
+        from service.dask_runner import DaskRunner
+        from service.engine import Engine, Plan
 
         plan = Plan(
             data=self._data,
@@ -245,7 +250,7 @@ class Node:
             destinations=[destination.name for destination in self._destinations],
             deliver_held=self._delivery.deliver_held,
         )
-        runner = DaskRunner(self._node.scheduler)
+        runner = DaskRunner(self._node.scheduler, gpu=plan.analysis.models.device == "cuda")
         try:
             yield Engine(journal, plan, runner)
         finally:
@@ -279,8 +284,9 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _clear_drafts(cases: Path) -> None:
-    """Take away what a killed worker left half written."""
-    import shutil
-
+    """Take away what a killed worker left half written, and leave what a worker elsewhere still writes."""
     for draft in cases.glob(".*"):
-        shutil.rmtree(draft, ignore_errors=True)
+        folder = cases / draft.name[1:].rpartition(".")[0]
+        with only_worker(folder) as nobody_else:
+            if nobody_else:
+                clear_drafts(folder)

@@ -18,7 +18,7 @@ from service.outcomes import Outcome
 from service.postings import DeliveryCount
 from service.releases import ReleaseRow
 from service.searches import search_of
-from service.tables import InstanceState, JobState, StudyState, instances
+from service.tables import WORKERS_FACT, InstanceState, JobState, StudyState, instances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,7 @@ class Overview:
     unused: tuple[Unused, ...] = ()
     objects: dict[str, int]
     cohort: CohortView | None = None
+    trouble: str = ""  # why no case can be analysed at the moment
 
 
 def overview(journal: Journal, patient_id: str | None = None) -> Overview:
@@ -87,6 +88,7 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
         unused=() if patient_id is not None else tuple(_unused(journal)),
         objects=_objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
+        trouble=journal.fact(WORKERS_FACT) or "",
     )
 
 
@@ -148,6 +150,7 @@ def as_json(known: Overview, *, node_runs: bool) -> str:
             for each in known.unused
         ],
         "cohort": None if known.cohort is None else _cohort_facts(known.cohort),
+        "workers": known.trouble if node_runs else "",
     }
     return json.dumps(facts, indent=1, ensure_ascii=False)
 

@@ -105,6 +105,7 @@ def storable(words: str) -> str:
 
 metadata = MetaData()
 
+
 def _where(condition: str) -> dict[str, Any]:
     """An index of a few rows among very many."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
@@ -289,3 +290,4 @@ promises = Table(
 )
 
 facts = Table("facts", metadata, Column("name", Word(64), primary_key=True), Column("value", Words, nullable=False))
+WORKERS_FACT = "workers"  # the fact that says why no case can be analysed at the moment, or nothing
