@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -74,13 +73,12 @@ class DaskRunner:
         self._messages: dict[str, str] = {}
         self._guard = threading.Lock()
         self._cluster: Any = None
-        self._client: Any = None
+        self._client: Any = None  # of distributed
         self._scheduler, self._next_look = "", 0.0
         self.trouble = ""
         if not address:
             self._cluster = _local_cluster(self._asked)
-            self._connect(self._cluster)
-            self._warming = self._client.submit(warm_up, pure=False)
+            self._warming = self._connect(self._cluster).submit(warm_up, pure=False)
 
     @property
     def slots(self) -> int:
@@ -94,6 +92,8 @@ class DaskRunner:
         return able
 
     def submit(self, job: CaseJob) -> DaskPending:
+        if self._client is None:
+            raise ConnectionError("the scheduler is gone")
         key = f"{job.pair_uid}-{time.time()}"
         return DaskPending(self._client.submit(run_on_worker, job, key=key, pure=False, resources=self._asked))
 
@@ -129,21 +129,20 @@ class DaskRunner:
     def _look(self) -> None:
         """Connect where somebody listens; a client of Dask that meets nobody would leave its thread behind."""
         self._next_look = time.monotonic() + LOOK_AGAIN_S
-        try:
+        with suppress(OSError, TimeoutError):
             if listens(self._address):
                 self._connect(self._address)
-                return
-        except (OSError, TimeoutError):
-            pass
-        self.trouble = self._away()
+        if self._client is None:
+            self.trouble = self._away()
 
-    def _connect(self, where: Any) -> None:
+    def _connect(self, where: Any) -> Any:
         from distributed import Client
 
         client = Client(where, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
         client.subscribe_topic(TOPIC, self._hear)  # type: ignore[no-untyped-call]
         self._scheduler = client.scheduler_info(n_workers=-1)["id"]
         self._client = client
+        return client
 
     def _disconnect(self) -> None:
         if self._client is not None:

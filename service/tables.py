@@ -81,20 +81,26 @@ class PromiseState(StrEnum):
     UNTOLD = "untold"
 
 
-class Words(TypeDecorator[str]):
+class _Storable(TypeDecorator[str]):
     """A text as every database takes it: PostgreSQL refuses NUL, and no database has a sign that UTF-8 has not."""
 
-    impl = Text
+    impl: Any = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002  the method's name and form are SQLAlchemy's
         return None if value is None else storable(str(value))
 
 
-class Word(Words):
+class Words(_Storable):
+    """A text of any length."""
+
+    cache_ok = True
+
+
+class Word(_Storable):
     """A text of a known length; that it is kept is the caller's care, for SQLite does not look."""
 
-    impl = String
+    impl: Any = String
     cache_ok = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
@@ -75,7 +76,7 @@ async def _schedule(host: str, port: int, stop: asyncio.Event) -> None:
     from distributed import Scheduler
 
     try:
-        async with Scheduler(host=host, port=port, dashboard=False) as begun:  # type: ignore[no-untyped-call]
+        async with Scheduler(host=host, port=port, dashboard=False) as begun:
             typer.echo(f"The scheduler listens on {begun.address}. Research use only. Ctrl-C ends it.")
             await stop.wait()
     except OSError as error:
@@ -108,7 +109,7 @@ async def _serve(address: str, offered: dict[str, float], stop: asyncio.Event) -
 
     alone: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "dashboard": False}
     try:
-        begun = await Worker(address, resources=offered, **alone)  # type: ignore[no-untyped-call]
+        begun = await Worker(address, resources=offered, **alone)
     except (OSError, TimeoutError):
         return
     typer.echo(f"Works for {address}, one case at a time; offers {', '.join(offered)}. Research use only. Ctrl-C ends it.")
@@ -121,12 +122,16 @@ async def _serve(address: str, offered: dict[str, float], stop: asyncio.Event) -
 
 async def _leave(begun: Any) -> None:
     """Give back what is being computed: the scheduler has it run by others, and counts no failure."""
+    from service.dask_runner import COMPUTING
+
     expected = {"address": begun.address, "expected": True, "close": False, "stimulus_id": "duet-worker-ends"}
     try:
         await asyncio.wait_for(begun.scheduler.unregister(**expected), LEAVE_S)
         await asyncio.wait_for(begun.close(timeout=1, executor_wait=False, nanny=False), LEAVE_S)
     except (OSError, TimeoutError):
         logs.logger().warning("the scheduler did not answer to the leave")
+    if COMPUTING.locked():
+        os._exit(0)  # a thread that computes cannot be interrupted, and Python would wait for it
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

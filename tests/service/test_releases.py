@@ -42,6 +42,9 @@ class AtOnce:
             def done(self) -> bool:
                 return True
 
+            def lost(self) -> bool:
+                return False
+
             def result(self) -> CaseResult:
                 return result
 
