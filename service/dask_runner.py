@@ -39,7 +39,7 @@ QUIET = {
 
 def resources(*, gpu: bool) -> dict[str, float]:
     """What a worker of this version offers, and what a job of a node of this version asks for."""
-    return {f"duet {version('duet-node')}": 1.0, **({GPU: 1.0} if gpu else {})}
+    return {f"duet-{version('duet-node')}": 1.0, **({GPU: 1.0} if gpu else {})}
 
 
 class DaskPending:

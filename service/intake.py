@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydicom import Dataset
+
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
 from dicom_io.elements import text
 from dicom_io.headers import differences, group, read_instance, same_patient_id
@@ -26,6 +28,7 @@ from service.tables import InstanceState, StudyState
 from service.worker import Refusal, attempt
 
 TWO_CONTENTS = "TwoContents"
+LONGEST_ID = 64  # characters of a UID, and of the LO of a Patient ID and its issuer (PS3.5 6.2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +110,23 @@ def _read_filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
         row=row,
         state=state,
         sentence=sentence,
-        study_instance_uid=text(instance.header, "StudyInstanceUID"),
-        series_instance_uid=text(instance.header, "SeriesInstanceUID"),
+        study_instance_uid=_short(instance.header, "StudyInstanceUID"),
+        series_instance_uid=_short(instance.header, "SeriesInstanceUID"),
         modality=modality[:16],
-        patient_id=text(instance.header, "PatientID"),
-        issuer=text(instance.header, "IssuerOfPatientID"),
+        patient_id=_short(instance.header, "PatientID"),
+        issuer=_short(instance.header, "IssuerOfPatientID"),
         study_date=text(instance.header, "StudyDate")[:8],
     )
+
+
+def _short(header: Dataset, keyword: str) -> str:
+    """An identifier; two that differ beyond its end would be one in a journal that cut them. Raises IdentityConflict."""
+    found = text(header, keyword)
+    if len(found) > LONGEST_ID:
+        raise IdentityConflict(
+            f"{keyword} has {len(found)} characters, DICOM allows {LONGEST_ID}; correct it and send it again."
+        )
+    return found
 
 
 def _use(modality: str, own: bool) -> tuple[InstanceState, str]:

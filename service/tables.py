@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any
 
@@ -106,8 +107,10 @@ class Word(_Storable):
 
 def storable(words: str) -> str:
     """With U+FFFD for what no database takes."""
-    return words.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return _UNSTORABLE.sub("\ufffd", words)
 
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 metadata = MetaData()
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nodes import free_port, until
@@ -41,6 +41,10 @@ class Process:
     @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
+
+    def computes(self, case: SlowCase) -> bool:
+        """Whether it holds the case's lock."""
+        return case.owner == self._process.pid
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -102,17 +106,38 @@ class SlowCase:
         os.mkfifo(self.pipe)
         self.id = queue_job(journal, uid, [self.pipe.name])
 
-    def wait_until_computed(self) -> None:
-        until(self.lock.exists, "the case is being computed", 60)
+    @property
+    def owner(self) -> int | None:
+        """The process that holds the lock of the case; the kernel says so, without being asked for the lock."""
+        try:
+            inode = self.lock.stat().st_ino
+        except FileNotFoundError:
+            return None
+        lines = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+        return next((int(words[4]) for words in lines if words[5].endswith(f":{inode}")), None)
+
+    @property
+    def computed(self) -> bool:
+        return self.owner is not None
+
+    def wait_until_computed(self, step: Callable[[], None] = lambda: None) -> None:
+        until(lambda: step() or self.computed, "the case is being computed", 60)
 
     def let_go(self) -> None:
         """Whoever waits reads that this is no DICOM; who comes later reads the same from a plain file."""
-        held = os.open(self.pipe, os.O_WRONLY)
+        until(self._open, "somebody reads the pipe", 30)
         plain = self.pipe.with_suffix(".plain")
         plain.write_bytes(b"no DICOM")
         plain.rename(self.pipe)
-        os.write(held, b"no DICOM")
-        os.close(held)
+        os.write(self._held, b"no DICOM")
+        os.close(self._held)
+
+    def _open(self) -> bool:
+        try:
+            self._held = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            return False
+        return True
 
 
 def queue_job(journal: Journal, uid: str, fdg: list[str], ranks_at: float = 0.0) -> int:

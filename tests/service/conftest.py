@@ -127,6 +127,11 @@ def folder(tmp_path: Path, journal_address: str) -> Iterator[NodeFolder]:
     opened.journal.close()
 
 
+@pytest.fixture
+def folder_of() -> type[NodeFolder]:
+    return NodeFolder
+
+
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The results of a pair that its quality holds."""
