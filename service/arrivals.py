@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, literal_column, not_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
@@ -177,18 +177,15 @@ def recorded_paths(journal: Journal) -> set[str]:
 def unread(journal: Journal, limit: int = 200) -> list[InstanceRow]:
     """Objects whose header nobody has read yet, oldest first."""
     with journal.reading() as connection:
-        query = select(*_ROW).where(instances.c.state == InstanceState.NEW).order_by(instances.c.id).limit(limit)
+        new = literal_column(f"'{InstanceState.NEW}'")  # written out, or SQLite would not take the index of the few new ones
+        query = select(*_ROW).where(instances.c.state == new).order_by(instances.c.id).limit(limit)
         return [_row(row._mapping) for row in connection.execute(query)]
 
 
 def images_of(journal: Journal, study_instance_uid: str) -> list[InstanceRow]:
     """The PET and CT objects of a study, oldest first, also those that were set aside beside another version."""
-    own = select(deliveries.c.sop_instance_uid)
-    set_aside = and_(
-        instances.c.state == InstanceState.IGNORED,
-        instances.c.modality.in_(IMAGES),
-        instances.c.sop_instance_uid.not_in(own),
-    )
+    own = select(deliveries.c.id).where(deliveries.c.sop_instance_uid == instances.c.sop_instance_uid)
+    set_aside = and_(instances.c.state == InstanceState.IGNORED, instances.c.modality.in_(IMAGES), not_(own.exists()))
     wanted = or_(instances.c.state == InstanceState.FILED, set_aside)
     with journal.reading() as connection:
         query = select(*_ROW).where(instances.c.study_instance_uid == study_instance_uid, wanted).order_by(instances.c.id)

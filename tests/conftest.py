@@ -62,6 +62,8 @@ LONGEST = (
     "test_journey.py",
     "test_reading_room.py",
     "test_fuzz.py",
+    "test_dask_runner.py",
+    "test_journey_scale.py",
     "test_release_node.py",
     "test_cli.py",
     "test_cohort_keeper.py",
