@@ -185,13 +185,28 @@ class Node:
     def _repeat(self, step: Callable[[], None]) -> None:
         """One step after the other; a full disk or a database that is away is waited for."""
         while not self._stop.wait(PAUSE_S):
-            try:
-                step()
-            except (OSError, SQLAlchemyError) as error:
-                logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
-                self._stop.wait(10 * PAUSE_S)
+            self._tried(step)
+
+    def _first(self, step: Callable[[], None]) -> None:
+        """One step that everything after it rests on: it is tried until it is done."""
+        while not self._stop.is_set() and not self._tried(step):
+            continue
+
+    def _tried(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except (OSError, SQLAlchemyError) as error:
+            logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
+            self._stop.wait(10 * PAUSE_S)
+            return False
+        return True
 
     def _take_in(self, journal: Journal, inbox: Inbox) -> None:
+        self._first(lambda: self._recover(journal, inbox))
+        self._repeat(lambda: intake.step(journal, self._data, self._rules, time.time()))
+
+    def _recover(self, journal: Journal, inbox: Inbox) -> None:
+        """What the last end of the node, or a change of rules, has left to be looked at again."""
         recovered = intake.recover(journal, inbox, time.time())
         if recovered:
             logger().info("files without a row were entered", count=recovered)
@@ -199,11 +214,10 @@ class Node:
         if journal.fact(RULES_FACT) != judged_by:
             casebook.unsettle_all(journal)
             journal.remember(RULES_FACT, judged_by)
-        self._repeat(lambda: intake.step(journal, self._data, self._rules, time.time()))
 
     def _work(self, journal: Journal) -> None:
         self._stop.wait(HEAD_START_S)
-        casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held)
+        self._first(lambda: casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held))
         _clear_drafts(self._data / "cases")
         while not self._stop.is_set():
             try:

@@ -12,6 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from results import Figure, keep
@@ -31,18 +33,34 @@ STUDIES, OBJECTS = 100_000, 10  # and so many objects a study
 ROWS, CASES = 300, 150
 SMALL = ("associations", "promises", "releases")
 
-_STUDY = "'1.2.' || n, 'P' || (n / 2), '', '20260101', CASE n % 2 WHEN 0 THEN 'FDG' ELSE 'PentixaFor' END, 'paired', '', '', 10, 10, 5.0"
+# Table > (rows of it for each study, its columns and their values by the number n); finished cases of pairs of studies.
 _FILL = {
-    "studies (study_instance_uid, patient_id, issuer, study_date, tracer, state, reason, sentence, instances, settled_instances,"
-    " last_received_at)": f"SELECT {_STUDY} FROM numbers",
-    "jobs (id, pair_uid, patient_id, issuer, fdg_study, pentixafor_study, version, inputs, state, reason, sentence, progress,"
-    " failures, next_try_at, created_at, ranks_at)": "SELECT n, '2.25.' || n, 'P' || n, '', '1.2.' || (2 * n), '1.2.' || (2 * n + 1), 1,"
-    " '{}', 'done', '', '', '', 0, 0, 0, 0 FROM numbers WHERE n < {studies} / 2",
-    "deliveries (job_id, position, destination, sop_instance_uid, path, state, failures, next_try_at, sentence, asks, refusals)": "SELECT n / 6 + 1, n % 6, 'pacs', '2.25.8.' || n, 'cases/' || n, 'delivered', 0, 0, '', 0, 0 FROM numbers WHERE n / 6 + 1 < {studies} / 2",
-    "instances (sop_instance_uid, sop_class_uid, digest, path, received_at, state, sentence, study_instance_uid,"
-    " series_instance_uid, modality)": "SELECT '1.2.826.0.1.3680043.8.498.' || (10000000000000 + n) || '.1234567',"
-    " '1.2.840.10008.5.1.4.1.1.128', '{digest}' || (1000000 + n), 'inbox/ab/' || (100000000000000000000000 + n) || '-0123456789abcdef.dcm',"
-    " 5.0, 'filed', '', '1.2.' || (n / {objects}), '1.2.826.0.1.3680043.8.498.10000000000000.1', 'PT' FROM numbers",
+    "studies": (
+        1,
+        """study_instance_uid, patient_id, issuer, study_date, tracer, state, reason, sentence, instances, settled_instances,
+        last_received_at""",
+        """'1.2.' || n, 'P' || (n / 2), '', '20260101', 'FDG', 'paired', '', '', 10, 10, 5.0""",
+    ),
+    "jobs": (
+        0.5,
+        """pair_uid, patient_id, issuer, fdg_study, pentixafor_study, version, inputs, state, reason, sentence, progress,
+        failures, next_try_at, created_at, ranks_at""",
+        """'2.25.' || n, 'P' || n, '', '1.2.' || (2 * n), '1.2.' || (2 * n + 1), 1, '{}', 'done', '', '', '', 0, 0, 0, 0""",
+    ),
+    "deliveries": (
+        3,
+        """position, destination, sop_instance_uid, path, state, failures, next_try_at, sentence, asks, refusals, job_id""",
+        """n % 6, 'pacs', '2.25.8.' || n, 'cases/' || n, 'delivered', 0, 0, '', 0, 0, (SELECT min(id) FROM jobs) + n / 6""",
+    ),
+    "instances": (
+        OBJECTS,
+        """sop_instance_uid, sop_class_uid, digest, path, received_at, state, sentence, study_instance_uid,
+        series_instance_uid, modality""",
+        """'1.2.826.0.1.3680043.8.498.12345678901234567890' || (1000000 + n), '1.2.840.10008.5.1.4.1.1.128',
+        '012345678901234567890123456789012345678901234567890123456' || (1000000 + n),
+        'inbox/ab/01234567890123456' || (1000000 + n) || '-0123456789abcdef.dcm', 5.0, 'filed', '', '1.2.' || (n / 10),
+        '1.2.826.0.1.3680043.8.498.12345678901234567890.1', 'PT'""",
+    ),
 }
 
 
@@ -84,25 +102,16 @@ def cases(journal: Journal) -> float:
 
 
 def fill(journal: Journal) -> None:
-    """Numbers from 0, and each table from them."""
+    """Each table from the numbers below its count."""
     with journal.writing() as connection:
         server = connection.dialect.name == "postgresql"
-        for into, rows in _FILL.items():
-            most = STUDIES * (OBJECTS if into.startswith("instances") else 6 if into.startswith("deliveries") else 1)
-            series = (
-                f"SELECT generate_series(0, {most - 1})"
-                if server
-                else (f"SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {most - 1}")
-            )
-            values = rows.replace("{studies}", str(STUDIES)).replace("{objects}", str(OBJECTS)).replace("{digest}", "0" * 57)
-            if "WHERE" not in values:
-                values += " WHERE n >= 0"
-            words = "WITH RECURSIVE numbers(n) AS" if not server else "WITH numbers(n) AS"
-            shown = into.replace("jobs (id,", "jobs (")
-            values = values.replace("SELECT n, '2.25.'", "SELECT '2.25.'")
-            connection.exec_driver_sql(
-                f"INSERT INTO {shown} {words} ({series}) {values.replace('%', '%%') if server else values}"
-            )
+        for table, (each, columns, values) in _FILL.items():
+            most = int(STUDIES * each) - 1
+            walk = f"SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {most}"  # noqa: S608  all of it stands above
+            numbers = f"SELECT generate_series(0, {most})" if server else walk
+            query = f"WITH RECURSIVE numbers(n) AS ({numbers}) SELECT {values} FROM numbers"  # noqa: S608
+            words = f"INSERT INTO {table} ({columns}) {query}"
+            connection.exec_driver_sql(words.replace("%", "%%") if server else words)
     with journal.writing() as connection:
         connection.exec_driver_sql("ANALYZE")
 
@@ -125,27 +134,27 @@ def timed(work: Callable[[], object]) -> float:
 
 def polled(name: str, journal: Journal) -> Iterator[Figure]:
     """The slowest of the questions, and how many of them look at every row of a large table."""
-    times = {what: min(timed(lambda ask=ask: ask(journal)) for _ in range(3)) * 1e3 for what, ask in POLLED.items()}  # type: ignore[misc]
-    slowest = max(times, key=lambda what: times[what])
+    times = {what: 1e3 * min(timed(partial(ask, journal)) for _ in range(3)) for what, ask in POLLED.items()}
+    slowest, longest = max(times.items(), key=itemgetter(1))
     yield Figure(
-        what=f"{name}: {len(times)} questions of each half second, the slowest ({slowest})",
-        ours=times[slowest],
+        what=f"{name}: the slowest of {len(times)} questions that are asked again and again ({slowest})",
+        ours=longest,
         unit="ms",
         target="20 ms",
-        met=times[slowest] <= 20,
+        met=longest <= 20,
     )
-    walked = [
-        what
-        for what, ask in POLLED.items()
-        if [line for line in scans(plans(journal, ask)) if not line.split(" (")[0].endswith(SMALL)]
-    ]
+    walked = [what for what, ask in POLLED.items() if any(_large(line) for line in scans(plans(journal, ask)))]
     yield Figure(
-        what=f"{name}: of these look at every row{': ' if walked else ''}{', '.join(walked)}",
+        what=f"{name}: questions that look at every row {', '.join(walked)}",
         ours=len(walked),
         unit="",
         target="none",
         met=not walked,
     )
+
+
+def _large(step: str) -> bool:
+    return not any(table in step for table in SMALL)
 
 
 def measure(name: str, journal: Journal, folder: Path) -> Iterator[Figure]:
