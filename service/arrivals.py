@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, literal_column, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal_column, not_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
@@ -77,6 +77,8 @@ _ROW = (
     instances.c.state,
     instances.c.sentence,
 )
+# Written out, and no parameter: else SQLite would not take the index of the few new ones.
+_NEW: ColumnElement[str] = literal_column(f"'{InstanceState.NEW}'")
 GONE = "Its file is no longer in the inbox, so it is not used; put it back and restart the node, or send it again."
 
 
@@ -177,8 +179,7 @@ def recorded_paths(journal: Journal) -> set[str]:
 def unread(journal: Journal, limit: int = 200) -> list[InstanceRow]:
     """Objects whose header nobody has read yet, oldest first."""
     with journal.reading() as connection:
-        new = literal_column(f"'{InstanceState.NEW}'")  # written out, or SQLite would not take the index of the few new ones
-        query = select(*_ROW).where(instances.c.state == new).order_by(instances.c.id).limit(limit)
+        query = select(*_ROW).where(instances.c.state == _NEW).order_by(instances.c.id).limit(limit)
         return [_row(row._mapping) for row in connection.execute(query)]
 
 

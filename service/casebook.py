@@ -116,7 +116,7 @@ def _job(row: Mapping[Any, Any]) -> JobRow:
 
 def unsettled(journal: Journal) -> list[StudyRow]:
     """Studies that have received more than their state rests on."""
-    with journal.reading() as connection:
+    with journal.reading(by_index=True) as connection:
         query = _STUDY_VIEW.where(studies.c.instances != studies.c.settled_instances)
         return [_study(row._mapping) for row in connection.execute(query)]
 

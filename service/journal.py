@@ -32,6 +32,7 @@ _SERVER: dict[str, Any] = {
 # SQLite lets one transaction write at a time, and all that reads before it writes counts on that. This lock, which ends with
 # its transaction, promises the same on PostgreSQL, also between the node and a command beside it.
 _THE_ONLY_WRITER = text("SELECT pg_advisory_xact_lock(hashtext('duet journal'))")
+_BY_INDEX = text("SET LOCAL enable_seqscan = off")
 
 
 class Journal:
@@ -49,9 +50,11 @@ class Journal:
             event.listen(self._engine, "begin", _begin_sqlite)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One consistent view."""
+    def reading(self, *, by_index: bool = False) -> Iterator[Connection]:
+        """One consistent view. by_index: few rows among very many are wanted, where PostgreSQL cannot know how few."""
         with self._engine.connect().execution_options(duet_reading=True) as connection, connection.begin():
+            if by_index and self._server:
+                connection.execute(_BY_INDEX)
             yield connection
 
     @contextmanager

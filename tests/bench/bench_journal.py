@@ -112,8 +112,9 @@ def fill(journal: Journal) -> None:
             query = f"WITH RECURSIVE numbers(n) AS ({numbers}) SELECT {values} FROM numbers"  # noqa: S608
             words = f"INSERT INTO {table} ({columns}) {query}"
             connection.exec_driver_sql(words.replace("%", "%%") if server else words)
-    with journal.writing() as connection:
-        connection.exec_driver_sql("ANALYZE")
+    if server:  # its autovacuum does so by itself; SQLite is never told
+        with journal.writing() as connection:
+            connection.exec_driver_sql("ANALYZE")
 
 
 def size_of_objects(journal: Journal, folder: Path) -> float:

@@ -29,7 +29,7 @@ from service.dask_runner import DaskRunner
 from service.intake import IntakeSettings, Rules
 from service.tables import JobState
 
-CASES = int(os.environ.get("DUET_BENCH_CASES", "8"))
+CASES = int(os.environ.get("DUET_BENCH_CASES", "6"))
 WORKERS = (1, 2)
 ONE_CORE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")

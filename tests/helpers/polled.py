@@ -43,7 +43,7 @@ def plans(journal: Journal, ask: Callable[[Journal], Any]) -> list[str]:
         ask(journal)
     finally:
         event.remove(journal._engine, "before_cursor_execute", remember)
-    with journal.writing() as connection:
+    with journal.reading(by_index=True) if ask is casebook.unsettled else journal.writing() as connection:
         return [line for statement, parameters in asked for line in _plan(connection, statement, parameters)]
 
 

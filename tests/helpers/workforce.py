@@ -14,6 +14,7 @@ from pathlib import Path
 from nodes import free_port, until
 
 from analysis.patient.pipeline import AnalysisSettings
+from analysis.patient.registration import RegistrationSettings
 from analysis.segmenters.model_settings import ModelSettings
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
@@ -158,7 +159,9 @@ def engine_of(journal: Journal, data: Path, runner: DaskRunner) -> Engine:
         tracers=TracerRules(),
         pairing=PairingSettings(),
         objects=ObjectSettings(),
-        analysis=AnalysisSettings(models=ModelSettings(folder=data / "models")),
+        analysis=AnalysisSettings(
+            models=ModelSettings(folder=data / "models"), registration=RegistrationSettings(step_mm=8, deformable=False)
+        ),
         destinations=[],
         first_retry_s=0.0,
     )
