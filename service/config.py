@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
 from analysis.presets import filled
-from service.bounds import check_ae_title
+from service.bounds import check_ae_title, check_scheduler
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -54,6 +54,8 @@ class NodeSettings:
 
     def __post_init__(self) -> None:
         check_ae_title("ae_title", self.ae_title)
+        if self.scheduler:
+            check_scheduler("scheduler: ", self.scheduler)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,10 +32,15 @@ def worker(
     config: Config = None,
 ) -> None:
     """Compute one case at a time for a node that sees the same data folder under the same path. SIGTERM gives it back."""
+    from service.bounds import check_scheduler
     from service.config import load
     from service.worker_process import work
 
     address = scheduler or load(config).node.scheduler
     if not address:
         raise BadSettings("Say whose worker this is: --scheduler tcp://host:8786, or [node] scheduler of --config.")
+    try:
+        check_scheduler("", address)
+    except ValueError as error:
+        raise BadSettings(f"{error}.") from None
     work(address, gpu=gpu)

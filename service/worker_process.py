@@ -58,8 +58,10 @@ async def _schedule(host: str, port: int, stop: asyncio.Event) -> None:
         async with Scheduler(host=host, port=port, dashboard=False) as begun:
             typer.echo(f"The scheduler listens on {begun.address}. Research use only. Ctrl-C ends it.")
             await stop.wait()
-    except OSError as error:
-        raise BadSettings(f"{host}:{port} cannot be opened: {error.strerror}.") from None
+    except RuntimeError as error:  # Dask's word for whatever stops a server from starting
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise BadSettings(f"{host}:{port} cannot be opened: {os.strerror(error.__cause__.errno or 0)}.") from None
 
 
 async def _work(address: str, offered: dict[str, float], stop: asyncio.Event) -> None:
@@ -84,7 +86,8 @@ async def _serve(address: str, offered: dict[str, float], stop: asyncio.Event) -
     alone: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "dashboard": False}
     try:
         begun = await Worker(address, resources=offered, **alone)
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, RuntimeError) as error:
+        logs.logger().warning("the scheduler does not take this worker", error=type(error).__name__)
         return
     typer.echo(f"Works for {address}, one case at a time; offers {', '.join(offered)}. Research use only. Ctrl-C ends it.")
     ends = [asyncio.create_task(begun.finished()), asyncio.create_task(stop.wait())]
