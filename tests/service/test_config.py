@@ -24,6 +24,7 @@ from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
 from service.intake import IntakeSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.priorities import EngineSettings
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, RetrievalSettings
 
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[Any]] = {
     "intake": IntakeSettings,
     "tracers": TracerRules,
     "pairing": PairingSettings,
+    "engine": EngineSettings,
     "objects": ObjectSettings,
     "delivery": DeliverySettings,
     "retrieval": RetrievalSettings,
