@@ -1,7 +1,8 @@
-"""Throughput by the number of worker processes: small cases through intake, engine, scheduler and workers.
+"""Throughput by the number of worker processes, through intake, engine, scheduler and workers as they are.
 
-Each case is a small patient (the trunk of a phantom on every second voxel) under names of its own. Each worker computes on
-one core, as an operator sets it where several share a host, so that what is measured is how work is handed out.
+First cases that only wait, as for a GPU: they show what handing out costs, on any number of cores. Then small patients (the
+trunk of a phantom on every second voxel, each under names of its own), a core for each worker: these say something only where
+the machine has nothing else to do.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "service"))
 
 from conftest import NodeFolder
 from nodes import small_patient, until
-from workforce import Workforce, engine_of, workforce
+from workforce import engine_of, queue_job, workforce
 
 from service import casebook, intake
-from service.dask_runner import DaskRunner
+from service.dask_runner import DaskPending, DaskRunner
 from service.intake import IntakeSettings, Rules
-from service.tables import JobState
+from service.node import PAUSE_S
+from service.worker import CaseJob, CaseResult
 
 CASES = int(os.environ.get("DUET_BENCH_CASES", "6"))
-WORKERS = (1, 2)
+WAIT_S, WAITING = 4.0, 8
 ONE_CORE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 
@@ -38,7 +40,7 @@ UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfRefer
 def patients(folder: Path) -> Iterator[list[Dataset]]:
     """The same small patient again and again, each time another person with other UIDs."""
     files = sorted(small_patient(folder).rglob("*.dcm"))
-    for number in range(CASES):
+    for number in range(max(CASES, 2)):
         read = [dcmread(path) for path in files]
         for ds in read:
             ds.PatientID, ds.PatientName = f"BENCH{number}", f"Bench^{number}"
@@ -56,54 +58,91 @@ def filed(folder: NodeFolder) -> float:
     return count / (time.perf_counter() - began)
 
 
-def run(folder: NodeFolder, team: Workforce, count: int) -> float:
-    """Cases a minute with so many workers, from the first claim to the last result."""
+class Waiting(DaskRunner):
+    """Cases that take WAIT_S on their worker and leave nothing."""
+
+    def submit(self, job: CaseJob) -> DaskPending:
+        return DaskPending(self._client.submit(wait, key=f"{job.pair_uid}-{time.time()}", pure=False, resources=self._asked))
+
+
+def wait() -> CaseResult:
+    time.sleep(WAIT_S)
+    return CaseResult(objects=())
+
+
+def run(folder: NodeFolder, runner: DaskRunner, count: int) -> float:
+    """Cases a minute with so many workers, from the first claim to the last result; the engine looks as often as in a node."""
     with folder.journal.writing() as connection:
         connection.exec_driver_sql("DELETE FROM outcomes")
         connection.exec_driver_sql("UPDATE jobs SET state = 'queued', next_try_at = 0, batch_upto = NULL")
     cases = folder.data / "cases"
     if cases.is_dir():
         cases.rename(folder.data / f"cases-{count}-{time.time():.0f}")
-    runner = DaskRunner(team.address)
     until(lambda: runner.slots == count, f"{count} workers", 120)
     engine = engine_of(folder.journal, folder.data, runner)
     began = time.perf_counter()
-
-    def ended() -> bool:
+    while not all(job.finished for job in casebook.jobs_of(folder.journal)):
         engine.step()
-        return all(job.finished for job in casebook.jobs_of(folder.journal))
-
-    until(ended, "all cases are done", 1200)
+        time.sleep(PAUSE_S)
     took = time.perf_counter() - began
     runner.close()
-    return 60 * CASES / took
+    return 60 * len(casebook.jobs_of(folder.journal)) / took
+
+
+def growth(what: str, speed: dict[int, float]) -> Iterator[Figure]:
+    """The cases a minute of each number of workers, and how many times those of one."""
+    for count, cases in speed.items():
+        ratio = cases / speed[1]
+        yield Figure(
+            what=f"{what}: {count} worker(s), {cases:.3g} cases a minute, of one worker's",
+            ours=ratio,
+            unit="times",
+            target=f"{0.8 * count:g}" if count > 1 else "",
+            met=ratio >= 0.8 * count if count > 1 else None,
+        )
+
+
+def waiting(name: Path) -> Iterator[Figure]:
+    (name / "waiting").mkdir()
+    folder = NodeFolder(name / "waiting")
+    for number in range(WAITING):
+        queue_job(folder.journal, f"2.25.{number}", [])
+    speed = {}
+    with workforce(name / "waiting") as team:
+        team.scheduler()
+        for count in (1, 2, 4):
+            for _ in range(count - (max(speed) if speed else 0)):
+                team.worker("--no-gpu")
+            speed[count] = run(folder, Waiting(team.address), count)
+    folder.journal.close()
+    yield from growth(f"cases that wait {WAIT_S:g} s", speed)
+
+
+def computing(name: Path) -> Iterator[Figure]:
+    (name / "computing").mkdir()
+    node = NodeFolder(name / "computing")
+    for datasets in patients(name / "patient"):
+        node.receive(datasets)
+    yield Figure(what="intake: headers read and filed", ours=filed(node), unit="/s")
+    if not CASES:
+        return
+    intake.step(node.journal, node.data, Rules(), 1e9)
+    assert len(casebook.jobs_of(node.journal)) == CASES
+    speed = {}
+    with workforce(name / "computing") as team:
+        team.scheduler()
+        for count in (1, 2):
+            team.worker("--no-gpu")
+            speed[count] = run(node, DaskRunner(team.address), count)
+    node.journal.close()
+    yield from growth("small patients, a core each", speed)
 
 
 def main() -> int:
     os.environ.update(dict.fromkeys(ONE_CORE, "1"))
-    figures = []
-    with tempfile.TemporaryDirectory() as name, workforce(Path(name)) as team:
-        node = NodeFolder(Path(name))
-        for datasets in patients(Path(name) / "patient"):
-            node.receive(datasets)
-        figures.append(Figure(what="intake: headers read and filed", ours=filed(node), unit="/s"))
-        intake.step(node.journal, node.data, Rules(), 1e9)
-        queued = [job for job in casebook.jobs_of(node.journal) if job.state is JobState.QUEUED]
-        assert len(queued) == CASES
-        team.scheduler()
-        speed: dict[int, float] = {}
-        for count in WORKERS:
-            for _ in range(count - len(speed)):
-                team.worker("--no-gpu")
-            speed[count] = run(node, team, count)
-            ratio = speed[count] / speed[1]
-            figures += [Figure(what=f"{count} worker(s): cases a minute", ours=speed[count], unit="/min")]
-            if count > 1:
-                met = ratio >= 0.8 * count
-                figures += [Figure(what="... of one worker's", ours=ratio, unit="times", target=f"{0.8 * count:g}", met=met)]
-        node.journal.close()
-    load = f"Load of the machine at the end: {os.getloadavg()[0]:.1f}." if os.getloadavg()[0] > max(WORKERS) + 1 else ""
-    keep("Workers", figures, f"{CASES} small cases, a core for each worker. {load}".strip())
+    with tempfile.TemporaryDirectory() as name:
+        figures = [*waiting(Path(name)), *computing(Path(name))]
+    keep("Workers", figures, f"The machine's load at the end: {os.getloadavg()[0]:.1f}.")
     return 0
 
 
