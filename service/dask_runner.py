@@ -92,7 +92,7 @@ class DaskRunner:
         return able
 
     def submit(self, job: CaseJob) -> DaskPending:
-        if self._client is None:
+        if self._client is None or self._client.status != "running":
             raise ConnectionError("the scheduler is gone")
         key = f"{job.pair_uid}-{time.time()}"
         return DaskPending(self._client.submit(run_on_worker, job, key=key, pure=False, resources=self._asked))

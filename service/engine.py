@@ -96,7 +96,9 @@ class Engine:
     def _start(self, row: JobRow) -> None:
         logger().info("case started", case=row.pair_uid, version=row.version)
         submitted = attempt(lambda: self._runner.submit(self._job(row)))
-        if isinstance(submitted, Refusal):
+        if isinstance(submitted, Refusal) and submitted.reason == ConnectionError.__name__:  # its workers went this moment
+            leases.give_back(self._journal, row.id, time.time() + GIVEN_BACK_S)
+        elif isinstance(submitted, Refusal):
             self._settle(row, submitted)
         else:
             self._running.append((row, submitted))
