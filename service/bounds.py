@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import ipaddress
 import math
 import re
+import urllib.parse
+from pathlib import Path
+from typing import Any
 
-_URL = re.compile(r"dicom://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
+_URL = re.compile(r"dicoms?://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
 _SCHEDULER = re.compile(r"(tcp|tls)://([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII without backslash and control characters
 
@@ -13,6 +18,22 @@ _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII withou
 def check_ae_title(key: str, title: str) -> None:
     if not _AE_TITLE.fullmatch(title):
         raise ValueError(f"{key} has 1 to 16 characters, ASCII without backslash and control characters, not {title!r}")
+
+
+def unset_empty_paths(settings: Any) -> None:
+    """A path that is written as "" in duet.toml is None; for the __post_init__ of a frozen dataclass."""
+    for each in dataclasses.fields(settings):
+        if getattr(settings, each.name) == Path():
+            object.__setattr__(settings, each.name, None)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL names this machine by its loopback address or as localhost."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_port(key: str, port: int) -> None:
@@ -35,7 +56,7 @@ def check_not_negative(**values: float) -> None:
 
 
 def dicom_address(url: str, otherwise: str = "") -> tuple[str, str, int]:
-    """(AE title, host, port) of dicom://AE_TITLE@host:port. otherwise: how else the url may be written, for the message."""
+    """(AE title, host, port) of dicom(s)://AE_TITLE@host:port. otherwise: how else the url may be written, for the message."""
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError(f"url is written dicom://AE_TITLE@host:port{otherwise}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,17 +14,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.errors import ModelUnavailable, Rejected
 from analysis.values import Tracer
 from service.anatomy_models import anatomy_in_use
+from service.audit import AuditSettings
 from service.cohort_inputs import clinical_table, cohort_section
-from service.config import Settings, load
+from service.config import NodeSettings, Settings, load
+from service.dask_security import security_of
 from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
+from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
-from service.storage import echo
+from service.secret import open_to_others
+from service.storage import call, echo
 from service.stow import look
+from service.tls import WARN_DAYS, TlsError, TlsSettings, Trust, days_left, load_own
 
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
@@ -40,6 +47,8 @@ def run_checks(config: Path | None) -> Iterator[Line]:
     yield _tell("disk", lambda: _disk(settings))
     yield _tell("journal", lambda: _journal(settings))
     yield _tell("door", lambda: _door(settings))
+    yield _tell("TLS", lambda: _tls(settings))
+    yield _tell("secrets", lambda: _secrets(settings))
     destinations = destinations_of(settings)
     if not destinations:
         yield "destinations", False, "none is set; results stay in the case folders"
@@ -58,17 +67,21 @@ def run_checks(config: Path | None) -> Iterator[Line]:
 def _tell(name: str, look: Callable[[], str]) -> Line:
     try:
         return name, False, look()
-    except (Rejected, OSError, SQLAlchemyError, UndeliveredError, ArchiveError) as error:
+    except (Rejected, OSError, SQLAlchemyError, UndeliveredError, ArchiveError, TlsError) as error:
         return name, True, str(error).splitlines()[0]
 
 
 def _settings(settings: Settings) -> str:
     settings.section("receiver", ReceiverSettings)
+    security_of(settings.node.scheduler, settings.section("tls", TlsSettings))
+    settings.section("audit", AuditSettings)
     settings.section("delivery", DeliverySettings)
     rules_of(settings)
     destinations_of(settings)
     archives_of(settings)
     settings.section("retrieval", RetrievalSettings)
+    settings.section("backup", BackupSettings)
+    settings.section("retention", RetentionSettings)
     senders_of(settings)
     objects_of(settings)
     analysis_of(settings)
@@ -91,12 +104,14 @@ def _disk(settings: Settings) -> str:
 
 def _journal(settings: Settings) -> str:
     open_journal(settings.node.journal, settings.node.data).close()
-    return settings.node.journal.partition("@")[2] or "SQLite below the data folder"
+    return settings.node.journal.rpartition("@")[2] or "SQLite below the data folder"
 
 
 def _door(settings: Settings) -> str:
     """Whether the port answers (a node runs) or is free (one can be started)."""
     receiver = settings.section("receiver", ReceiverSettings)
+    if not receiver.port:
+        return "none without TLS ([receiver] port = 0)"
     here = "127.0.0.1" if receiver.host == "0.0.0.0" else receiver.host  # noqa: S104
     try:
         echo(
@@ -109,6 +124,37 @@ def _door(settings: Settings) -> str:
             probe.bind((receiver.host, receiver.port))
         return f"no node runs; port {receiver.port} is free"
     return f"the node answers C-ECHO on port {receiver.port}"
+
+
+def _tls(settings: Settings) -> str:
+    """Whether the certificate can be used and for how long, and whether the TLS door answers. Raises TlsError."""
+    tls = settings.section("tls", TlsSettings)
+    if tls.certificate_file is None:
+        return "not set up; what is sent and received can be read on the network"
+    load_own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
+    days = days_left(tls.certificate_file)
+    told = f"the certificate is good for {days} days" if days >= WARN_DAYS else f"the certificate ends in {days} days: renew it"
+    if not tls.port:
+        return f"{told}; no TLS door ([tls] port = 0)"
+    here = "127.0.0.1" if tls.host == "0.0.0.0" else tls.host  # noqa: S104
+    try:
+        call((settings.node.ae_title, here, tls.port), settings.node.ae_title, Trust(tls=tls, any_name=True))
+    except UndeliveredError as error:
+        return f"{told}; no node answers on port {tls.port} ({error})"
+    return f"{told}; the node answers C-ECHO on port {tls.port}"
+
+
+def _secrets(settings: Settings) -> str:
+    """Whether every file with a secret is closed to other users of this machine. Raises OSError."""
+    tls, node = settings.section("tls", TlsSettings), settings.section("node", NodeSettings)
+    files = {tls.key_file or tls.certificate_file, tls.key_password_file, node.journal_password_file}
+    files |= {path for each in destinations_of(settings) for path in (each.password_file, each.headers_file)}
+    if ":" in node.journal.partition("://")[2].rpartition("@")[0]:  # a password within the settings file itself
+        files.add(Path(settings.source))
+    found = [path for path in files if path is not None]
+    if exposed := sorted(str(path) for path in found if open_to_others(path)):
+        raise OSError(f"every user of this machine can read {', '.join(exposed)}; take that away with chmod o-r")
+    return f"{len(found)} file(s) with secrets, none open to other users" if found else "none in files"
 
 
 def _peer(destination: Destination, settings: Settings) -> str:

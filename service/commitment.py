@@ -107,7 +107,7 @@ def ask(question: Question, destination: Destination, ae_title: str, journal: Jo
     or does not take the request.
     """
     handlers = [(evt.EVT_N_EVENT_REPORT, reports.hear)]
-    assoc = associate(destination.address, ae_title, [(MODEL, None)], handlers=handlers)
+    assoc = associate(destination.address, ae_title, [(MODEL, None)], handlers=handlers, trust=destination.trust)
     if not assoc.is_established:
         if assoc.rejected_contexts:
             raise NotOfferedError(f"{destination.name} offers no storage commitment.")

@@ -142,7 +142,7 @@ def _call_back(sender: Sender, ae_title: str) -> Any:
     """An association on which this node is the provider. Raises UndeliveredError."""
     address = (sender.ae_title, sender.host, sender.port)
     role = build_role(MODEL, scp_role=True)
-    assoc = associate(address, ae_title, [(MODEL, None)], roles=[role])
+    assoc = associate(address, ae_title, [(MODEL, None)], roles=[role], trust=sender.trust)
     if not assoc.is_established:
         refused = f"{sender.ae_title} accepts no report of storage commitment from this node."
         raise UndeliveredError(refused if assoc.rejected_contexts else why_not(assoc, address))

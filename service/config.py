@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import tomllib
 import typing
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
 from analysis.presets import filled
-from service.bounds import check_ae_title, check_scheduler
+from service.bounds import check_ae_title, check_scheduler, is_local, unset_empty_paths
+from service.secret import SecretError, check_one, secret
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -36,26 +38,68 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "engine", "objects", "delivery", "retrieval", "cohort")
+TABLES = (
+    "node",
+    "receiver",
+    "intake",
+    "tracers",
+    "pairing",
+    "engine",
+    "objects",
+    "delivery",
+    "retrieval",
+    "cohort",
+    "backup",
+    "retention",
+    "tls",
+    "audit",
+)
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")
-PLANNED = ("web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
+PLANNED = ("web",)  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """[node]. data: inbox, cases, journal and logs lie below; journal, scheduler: empty for SQLite and a local Dask cluster."""
+    """[node]. data: inbox, cases, journal and logs lie below; journal, scheduler: empty for SQLite and a local Dask cluster.
+
+    The database's password comes from journal_password_file or the environment variable journal_password_env.
+    scheduler_insecure: a scheduler on another machine may be spoken to without TLS.
+    """
 
     ae_title: str = "DUET"
     data: Path = Path("duet-data")
-    journal: str = ""
+    journal: str = field(default="", repr=False)
+    journal_password_file: Path | None = None
+    journal_password_env: str = ""
     scheduler: str = ""
+    scheduler_insecure: bool = False
 
     def __post_init__(self) -> None:
+        unset_empty_paths(self)
         check_ae_title("ae_title", self.ae_title)
         if self.scheduler:
             check_scheduler("scheduler: ", self.scheduler)
+        check_one("journal_password", self.journal_password_file, self.journal_password_env)
+        if self.journal_password_file or self.journal_password_env:
+            user = self.journal.partition("://")[2].partition("@")
+            if not self.journal.startswith("postgresql") or not user[1] or ":" in user[0]:
+                raise ValueError("journal is written postgresql+psycopg://user@host/database where its password stands apart")
+        if self.scheduler.startswith("tcp://") and not (self.scheduler_insecure or is_local(self.scheduler)):
+            raise ValueError(
+                "scheduler is on another machine and speaks no TLS, so that anybody on the way could run code; "
+                "write tls://host:port with certificates in [tls], or scheduler_insecure = true"
+            )
+
+    def with_password(self) -> NodeSettings:
+        """The same, with the password in the journal's address. Raises SecretError."""
+        password = secret("journal_password", self.journal_password_file, self.journal_password_env)
+        if not password:
+            return self
+        user, _, rest = self.journal.partition("@")
+        apart = {"journal_password_file": None, "journal_password_env": ""}
+        return dataclasses.replace(self, journal=f"{user}:{urllib.parse.quote(password, safe='')}@{rest}", **apart)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +113,11 @@ class Settings:
 
     @property
     def node(self) -> NodeSettings:
-        return self.section("node", NodeSettings)
+        """[node], with the journal's password in its address. Raises BadSettings."""
+        try:
+            return self.section("node", NodeSettings).with_password()
+        except SecretError as error:
+            raise BadSettings(f"{self.source}: [node] {error}") from None
 
     def section(self, name: str, kind: type[T]) -> T:
         """One section as the dataclass of its owner, with that one's defaults. Raises BadSettings."""
@@ -84,8 +132,13 @@ class Settings:
         return dataclasses.replace(self, tables={**self.tables, **tables})
 
     def sections(self, name: str, kind: type[T]) -> tuple[T, ...]:
-        """Every [[name]] of the file. Raises BadSettings."""
-        return tuple(build(kind, table, where=f"{self.source}: [[{name}]]") for table in self.lists.get(name, ()))
+        """Every [[name]] of the file; whoever may be called by TLS also gets the section [tls]. Raises BadSettings."""
+        where, shared = f"{self.source}: [[{name}]]", {}
+        if any(f.name == "tls" for f in dataclasses.fields(kind)):  # type: ignore[arg-type]
+            shared = {"tls": self.tables.get("tls", {})}
+        if any("tls" in table for table in self.lists.get(name, ())):
+            raise BadSettings(f"{where}: unknown key 'tls'; there is one section [tls] for all.")
+        return tuple(build(kind, {**table, **shared}, where=where) for table in self.lists.get(name, ()))
 
     def group(self, kind: type[T], names: tuple[str, ...]) -> T:
         """Several sections as the fields of one dataclass, for instance the settings of the analysis. Raises BadSettings."""

@@ -13,12 +13,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from service.case_lock import only_worker
 from service.logs import logger, to_standard_error
 from service.worker import BUSY, CaseJob, CaseResult, Refusal, attempt, clear_drafts, run_case
+
+if TYPE_CHECKING:
+    from distributed.security import Security
 
 TOPIC = "duet-progress"
 GPU = "GPU"
@@ -65,10 +68,11 @@ class DaskRunner:
     A scheduler that is away is looked for again and again; meanwhile there is no slot, and `trouble` says why.
     """
 
-    def __init__(self, address: str = "", *, gpu: bool = False) -> None:
+    def __init__(self, address: str = "", *, gpu: bool = False, security: Security | None = None) -> None:
         import dask
 
         dask.config.set(QUIET)
+        self._security = security
         self._address, self._asked = address, resources(gpu=gpu and bool(address))
         self._messages: dict[str, str] = {}
         self._guard = threading.Lock()
@@ -138,7 +142,7 @@ class DaskRunner:
     def _connect(self, where: Any) -> Any:
         from distributed import Client
 
-        client = Client(where, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(where, timeout=CONNECT_S, set_as_default=False, security=self._security)  # type: ignore[no-untyped-call]
         client.subscribe_topic(TOPIC, self._hear)  # type: ignore[no-untyped-call]
         self._scheduler = client.scheduler_info(n_workers=-1)["id"]
         self._client = client

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.errors import BadSettings
-from service import postings, releases
+from service import audit_events, postings, releases
 from service.config import Settings
 from service.destinations import Destination
 from service.journal import Journal, journal_url, open_journal, telling_errors
@@ -50,8 +50,10 @@ def release_case(settings: Settings, case: str, *, by: str | None, why: str) -> 
     """Release a held case, and what follows in one sentence. Raises BadSettings."""
     from service.node import destinations_of  # loads the network, which `duet status` does without
 
-    with journal_of(settings) as journal:
-        job = releases.release(journal, case, by=_operator() if by is None else by, why=why, now=time.time())
+    with journal_of(settings) as journal, audit_events.trail_of(settings):
+        who = _operator() if by is None else by
+        job = releases.release(journal, case, by=who, why=why, now=time.time())
+        audit_events.released(settings.node.ae_title, who, job.patient_id, [job.fdg_study, job.pentixafor_study])
     if not destinations_of(settings):
         follows = "no [[destination]] is set, so its results stay in the case folder"
     elif node_runs(settings.node.data):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from service.bounds import check_ae_title, check_port, check_positive, dicom_address
+from service.bounds import check_ae_title, check_port, check_positive, dicom_address, unset_empty_paths
+from service.secret import SecretError, check_one, secret, text_of
+from service.tls import TlsSettings, Trust
 
 _HEADER = re.compile(
     r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)"
@@ -36,10 +37,11 @@ class Commitment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """[[destination]]. url: dicom://AE_TITLE@host:port, or http(s)://host/dicom-web (STOW-RS).
+    """[[destination]]. url: dicom(s)://AE_TITLE@host:port, or http(s)://host/dicom-web (STOW-RS).
 
     For STOW-RS alone: user with a password from password_file or from the environment variable password_env; headers_file:
-    a line `Name: value` for each further header; ca_file: the certificates that are trusted, as PEM.
+    a line `Name: value` for each further header. ca_file: the certificates that are trusted, as PEM, with dicoms and https.
+    tls: the node's own section [tls].
     """
 
     name: str
@@ -50,14 +52,18 @@ class Destination:
     password_env: str = ""
     headers_file: Path | None = None
     ca_file: Path | None = None
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
     def __post_init__(self) -> None:
+        unset_empty_paths(self)
         if self.web:
             self._check_web()
             return
         dicom_address(self.url, ", or https://host/dicom-web for STOW-RS")
-        if self.user or self.password_env or self.password_file or self.headers_file or self.ca_file:
-            raise ValueError("user, password_file, password_env, headers_file and ca_file are for http(s) addresses")
+        if self.user or self.password_env or self.password_file or self.headers_file:
+            raise ValueError("user, password_file, password_env and headers_file are for http(s) addresses")
+        if self.ca_file and self.trust is None:
+            raise ValueError("ca_file is for addresses with TLS, dicoms://AE_TITLE@host:port or https://host/dicom-web")
 
     def _check_web(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
@@ -65,8 +71,7 @@ class Destination:
             raise ValueError("url is written https://host/dicom-web, without user, password and query")
         if bool(self.user) != bool(self.password_file or self.password_env):
             raise ValueError("user and one of password_file and password_env belong together")
-        if self.password_file and self.password_env:
-            raise ValueError("password_file and password_env are both set; one is enough")
+        check_one("password", self.password_file, self.password_env)
         if self.commitment is Commitment.REQUIRE:
             raise ValueError('commitment "require" is for dicom:// addresses: STOW-RS knows no storage commitment')
 
@@ -81,36 +86,34 @@ class Destination:
         return dicom_address(self.url)
 
     @property
+    def trust(self) -> Trust | None:
+        """How it is called by TLS; None where it is called without."""
+        return Trust(tls=self.tls, ca_file=self.ca_file) if self.url.startswith("dicoms://") else None
+
+    @property
     def asked(self) -> bool:
         """Whether it is asked for storage commitment at all."""
         return not self.web and self.commitment is not Commitment.NEVER
 
     def password(self) -> str:
         """Raises UndeliveredError where it cannot be had, as it may be there the next time."""
-        if self.password_env and self.password_env not in os.environ:
-            raise UndeliveredError(f"password_env: there is no environment variable {self.password_env}.")
-        return (
-            os.environ[self.password_env] if self.password_env else _text_of("password_file", self.password_file).strip("\r\n")
-        )
+        try:
+            return secret("password", self.password_file, self.password_env)
+        except SecretError as error:
+            raise UndeliveredError(str(error)) from None
 
     def headers(self) -> Mapping[str, str]:
         """Further headers of each request. Raises UndeliveredError."""
         if self.headers_file is None:
             return {}
-        lines = [line for line in _text_of("headers_file", self.headers_file).splitlines() if line.strip()]
+        try:
+            lines = [line for line in text_of("headers_file", self.headers_file).splitlines() if line.strip()]
+        except SecretError as error:
+            raise UndeliveredError(str(error)) from None
         found = [_HEADER.fullmatch(line.strip()) for line in lines]
         if None in found:  # the line itself may hold a secret
             raise UndeliveredError(f"headers_file: line {found.index(None) + 1} of {self.headers_file} is not `Name: value`.")
         return {match["name"]: match["value"] for match in found if match is not None}
-
-
-def _text_of(key: str, path: Path | None) -> str:
-    try:
-        return path.read_text(encoding="utf-8") if path is not None else ""
-    except OSError as error:
-        raise UndeliveredError(f"{key}: {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UndeliveredError(f"{key}: {path} is no text in UTF-8.") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,17 +140,29 @@ class DeliverySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """[[sender]]. Where one who asks this node for storage commitment is called back."""
+    """[[sender]]. Where one who asks this node for storage commitment is called back. secure: by TLS, where ca_file names who
+    vouches for its certificate; empty: that of [tls]. tls: the node's own section [tls]."""
 
     ae_title: str
     host: str
     port: int
+    secure: bool = False
+    ca_file: Path | None = None
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
     def __post_init__(self) -> None:
+        unset_empty_paths(self)
         check_ae_title("ae_title", self.ae_title)
         check_port("port", self.port)
         if not self.host.strip():
             raise ValueError("host is empty")
+        if self.ca_file and not self.secure:
+            raise ValueError("ca_file is for a sender that is called by TLS: secure = true")
+
+    @property
+    def trust(self) -> Trust | None:
+        """How it is called by TLS; None where it is called without."""
+        return Trust(tls=self.tls, ca_file=self.ca_file) if self.secure else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

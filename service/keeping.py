@@ -78,6 +78,8 @@ class StoreHandler:
             association_id=self._association(event.assoc, now),
         )
         arrivals.record(self._journal, arrival)
+        if not (self._inbox.data / path).is_file():  # [retention] let the earlier copy go just before its row was written anew
+            self._inbox.keep(received, digest)
 
     def _association(self, assoc: Any, now: float) -> int:
         """The journal's number of the association, entered with its first object."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,9 @@ from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
-from service import arrivals, casebook, commitments, intake
+from service import arrivals, audit_events, casebook, commitments, intake
+from service.audit import AuditSettings, Trail
+from service.audit_syslog import SyslogSender
 from service.case_lock import only_worker
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
@@ -26,19 +29,26 @@ from service.config import ANALYSIS_TABLES, Settings
 from service.destinations import DeliverySettings, Destination, Sender
 from service.handover import put_all_back
 from service.inbox import Inbox
-from service.intake import IntakeSettings, Rules
-from service.journal import Journal, open_journal
+from service.intake import Rules
+from service.journal import Journal
+from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
 from service.priorities import EngineSettings
+from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
+from service.retention import Retention, RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
+from service.tally_keeper import TallyKeeper
+from service.tls import TlsSettings
 from service.worker import clear_drafts
 
 if TYPE_CHECKING:
+    from distributed.security import Security
+
     from analysis.patient.pipeline import AnalysisSettings
     from dicom_io.derived import ObjectSettings
     from service.engine import Engine
@@ -54,8 +64,10 @@ def rules_of(settings: Settings) -> Rules:
     from dicom_io.pairing import PairingSettings
     from dicom_io.tracers import TracerRules
 
+    intake = settings.section("intake", IntakeSettings)
     return Rules(
-        intake=settings.section("intake", IntakeSettings),
+        intake=intake,
+        counted=intake.ask_archives and bool(settings.sections("archive", Archive)),
         tracers=settings.section("tracers", TracerRules),
         pairing=settings.section("pairing", PairingSettings),
         engine=settings.section("engine", EngineSettings),
@@ -64,8 +76,6 @@ def rules_of(settings: Settings) -> Rules:
 
 def analysis_of(settings: Settings) -> AnalysisSettings:
     """The sections that steer the analysis; imports all of it. Raises BadSettings."""
-    from dataclasses import replace
-
     from analysis.patient.pipeline import AnalysisSettings
 
     return replace(settings.group(AnalysisSettings, ANALYSIS_TABLES), cache=settings.node.data / "anatomy")
@@ -110,9 +120,16 @@ class Node:
         self._settings = settings
         self._node = settings.node
         self._receiver_settings = settings.section("receiver", ReceiverSettings)
+        self._tls = settings.section("tls", TlsSettings)
+        settings.section("audit", AuditSettings)
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
+        moved_to = (archive.move_to for archive in self._archives if archive.move_to)
+        also_called = (*self._receiver_settings.also_called, *moved_to)
+        self._receiver_settings = replace(self._receiver_settings, also_called=also_called)
+        self._backup = settings.section("backup", BackupSettings)
+        self._retention = settings.section("retention", RetentionSettings)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._senders = senders_of(settings)
         self._rules = rules_of(settings)
@@ -128,8 +145,8 @@ class Node:
 
     def run(self, announce: Callable[[str], None]) -> bool:
         """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
-        with only_node(self._data):
-            journal = open_journal(self._node.journal, self._data)
+        with only_node(self._data), audit_events.trail_of(self._settings) as trail:
+            journal = upgraded_journal(self._node.journal, self._data, self._backup)
             inbox = Inbox(self._data)
             inbox.prepare()
             put_all_back(self._data / "cases")
@@ -138,25 +155,38 @@ class Node:
             promises = Promises(journal, inbox, self._node.ae_title, self._senders)
             reports = Reports(journal, self._delivery)
             commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
-            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment)
+            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment, self._tls)
             door.start()
-            host, port = self._receiver_settings.host, self._receiver_settings.port
+            audit_events.began(self._settings, journal)
             announce(
-                f"{self._node.ae_title} receives on {host}:{port}; data in {self._data}. Research use only. Ctrl-C ends it."
+                f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
-            threads = self._start(journal, inbox, promises)
+            threads = self._start(journal, inbox, promises, trail)
             self._stop.wait()
             door.stop()
             for thread in threads:
                 thread.join(timeout=10)
+            audit_events.ended(self._node.ae_title)
             journal.close()
         return not self._failed
 
-    def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
+    def _security(self) -> Security | None:
+        from service.dask_security import security_of
+
+        return security_of(self._node.scheduler, self._tls)
+
+    def _doors(self) -> str:
+        doors = ((self._receiver_settings, ""), (self._tls, " (TLS)"))
+        return " and ".join(f"{door.host}:{door.port}{kind}" for door, kind in doors if door.port)
+
+    def _start(self, journal: Journal, inbox: Inbox, promises: Promises, trail: Trail) -> list[threading.Thread]:
+        retention = Retention(journal, inbox, self._retention, self._rules.pairing.max_days)
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
+            "audit": lambda: self._keep_trail(journal, trail),
+            "retention": lambda: self._repeat(lambda: retention.hourly(time.time())),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:
@@ -164,6 +194,9 @@ class Node:
             works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
         if self._retrieval.missing_half and self._archives:
             works["missing half"] = partial(self._repeat, self._missing_half(journal, inbox).step)
+        if self._rules.counted:
+            keeper = TallyKeeper(journal, self._archives, self._node.ae_title, self._rules.intake.soonest_s)
+            works["tallies"] = partial(self._repeat, keeper.step)
         works["cohort"] = lambda: self._keep_cohort(journal)
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:
@@ -227,6 +260,20 @@ class Node:
                 logger().error("no workers", error=type(error).__name__)
                 self._stop.wait(10)
 
+    def _keep_trail(self, journal: Journal, trail: Trail) -> None:
+        """What was received is entered, and the trail goes to syslog where that is set."""
+        received, sender = audit_events.Received(journal, self._node.ae_title), SyslogSender(trail, self._tls)
+        received.begin()
+
+        def step() -> None:
+            received.step()
+            sender.step()
+
+        try:
+            self._repeat(step)
+        finally:
+            sender.close()
+
     def _missing_half(self, journal: Journal, inbox: Inbox) -> MissingHalf:
         asking = Asking(
             archives=self._archives,
@@ -264,7 +311,7 @@ class Node:
             destinations=[destination.name for destination in self._destinations],
             deliver_held=self._delivery.deliver_held,
         )
-        runner = DaskRunner(self._node.scheduler, gpu=plan.analysis.models.device == "cuda")
+        runner = DaskRunner(self._node.scheduler, gpu=plan.analysis.models.device == "cuda", security=self._security())
         try:
             yield Engine(journal, plan, runner)
         finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +15,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import Comprehensive3DSRStorage, EnhancedSRStorage
 
 from dicom_io.sr_enhanced import enhanced_uid
-from service import commitments, postings, storage, stow
+from service import audit_events, commitments, postings, storage, stow
+from service.audit_events import Batch
 from service.commitment import NotOfferedError, Question, Reports, ask
 from service.destinations import Answer, BrokenError, Commitment, DeliverySettings, Destination, Kept, Parcel, UndeliveredError
 from service.journal import Journal
@@ -54,12 +57,13 @@ class Outbox:
 
     def _send_case(self, rows: Sequence[DeliveryRow]) -> bool:
         """One association for one case; False where the destination cannot be reached, or is no longer."""
-        left, taken, otherwise = list(rows), 0, []
+        left, taken, otherwise, arrived = list(rows), 0, [], Counter[str]()
         try:
             for answer in self._offer([Parcel(path=self._data / row.path, sent_as=row.sent_as) for row in rows]):
                 row = left.pop(0)
                 taken += answer.taken
                 if answer.taken:
+                    arrived[self._kind(row)] += 1
                     postings.stored(self._journal, row.id, answer.sentence, time.time(), ask=self._destination.asked)
                 elif answer.kind_refused and (other := self._other(row)) is not None:
                     otherwise.append(row.id)
@@ -71,9 +75,26 @@ class Outbox:
             # The object on which an association broke must not take it along for ever: the others stay due, without it.
             self._postpone(left[:1] if isinstance(error, BrokenError) else left, str(error))
             return False
+        finally:
+            self._audit(rows, arrived)
         event = "case delivered" if taken == len(rows) else "case delivered in part"
         logger().info(event, destination=self._destination.name, objects=taken, refused=len(rows) - taken)
         return not otherwise or self._send_case(postings.rows_of(self._journal, otherwise))
+
+    def _audit(self, rows: Sequence[DeliveryRow], arrived: Mapping[str, int]) -> None:
+        host = urllib.parse.urlsplit(self._destination.url).hostname if self._destination.web else self._destination.address[1]
+        batch = Batch(
+            ae_title=self._ae_title,
+            destination=self._destination.url,
+            address=host or "",
+            job_id=rows[0].job_id,
+            delivered=arrived,
+        )
+        audit_events.sent(self._journal, batch)
+
+    def _kind(self, row: DeliveryRow) -> str:
+        kept = self._kept(row)
+        return "unknown" if kept is None else kept.sop_class_uid
 
     def _offer(self, parcels: Sequence[Parcel]) -> Iterator[Answer]:
         if self._destination.web:

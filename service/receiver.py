@@ -14,21 +14,26 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from analysis.errors import BadSettings
-from service.bounds import check_not_negative, check_port, check_positive
+from service.audit_events import Refusals
+from service.bounds import check_ae_title, check_not_negative, check_port, check_positive
 from service.inbox import Inbox
 from service.journal import Journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.sockets import PROMPT
+from service.tls import TlsError, TlsSettings
+from service.tls_door import DoorTls, names_of_caller
 
 MAXIMUM_PDU = 131072
 
-_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN = 0x01, 0x01, 0x03
+_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN, _CALLED_AE_UNKNOWN = 0x01, 0x01, 0x03, 0x07
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSettings:
-    """[receiver]. allow: who may call, each as "AET", "10.1.0.0/16" or "AET@10.1.0.0/16"; empty: this machine only.
+    """[receiver]. port: of the door without TLS; 0: there is none. allow: who may call, each as "AET", "10.1.0.0/16" or
+    "AET@10.1.0.0/16"; empty: this machine only. require_called_ae: callers must name this node's AE title, or one of
+    also_called (a node adds what its archives are told to move to).
 
     free_gb: below this much free disk, objects are refused with 0xA700. Timeouts in s: an association that is not asked
     for, or falls silent, is closed after that time, so that idle sockets do not hold places.
@@ -37,13 +42,16 @@ class ReceiverSettings:
     host: str = "0.0.0.0"  # noqa: S104  a node is there to be called; `allow` says by whom
     port: int = 11112
     allow: tuple[str, ...] = ()
+    require_called_ae: bool = True
+    also_called: tuple[str, ...] = ()
     free_gb: float = 2.0
     associations: int = 50
     negotiation_timeout_s: float = 10.0
     silence_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        check_port("port", self.port)
+        if self.port:
+            check_port("port", self.port)
         check_not_negative(free_gb=self.free_gb)
         check_positive(
             associations=self.associations,
@@ -52,6 +60,8 @@ class ReceiverSettings:
         )
         for entry in self.allow:
             _network(entry)
+        for title in self.also_called:
+            check_ae_title("also_called", title)
 
 
 class Receiver:
@@ -64,15 +74,19 @@ class Receiver:
         inbox: Inbox,
         journal: Journal,
         commitment: Sequence[tuple[Any, Callable[[Any], Any]]] = (),
+        tls: TlsSettings | None = None,
     ) -> None:
-        """commitment: what handles the events of storage commitment; without it none is offered."""
+        """commitment: what handles the events of storage commitment; without it none is offered. tls: for the TLS door."""
         self._ae_title, self._settings = ae_title, settings
         self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
         self._commitment = commitment
-        self._server: Any = None
+        self._tls = tls or TlsSettings()
+        self._servers: list[Any] = []
+        self._refusals = Refusals()
+        self._titles = {title.strip() for title in (ae_title, *settings.also_called)}
 
     def start(self) -> None:
-        """Raises BadSettings where the address is taken."""
+        """Raises BadSettings where an address is taken or a certificate cannot be used."""
         _config.UNRESTRICTED_STORAGE_SERVICE = True
         _config.LOG_HANDLER_LEVEL = "none"
         ae = AE(ae_title=self._ae_title)
@@ -89,24 +103,63 @@ class Receiver:
             (evt.EVT_REQUESTED, self._on_requested),
             *self._store_handler.handlers,
         ]
-        address = (self._settings.host, self._settings.port)
+        if not (self._settings.port or self._tls.port):
+            raise BadSettings("[receiver] port and [tls] port are both 0, so that nobody could call.")
         try:
-            self._server = ae.start_server(address, block=False, evt_handlers=handlers)
-        except OSError as error:
-            raise BadSettings(f"[receiver] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
+            if self._tls.port:
+                self._open(ae, "tls", handlers, self._door_tls())
+            if self._settings.port:
+                self._open(ae, "receiver", handlers)
+        except BadSettings:
+            self.stop()
+            raise
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
+        while self._servers:
+            self._servers.pop().shutdown()
+
+    def _open(self, ae: AE, section: str, handlers: list[Any], tls: DoorTls | None = None) -> None:
+        settings = self._settings if tls is None else self._tls
+        address = (settings.host, settings.port)
+        try:
+            self._servers.append(ae.start_server(address, block=False, evt_handlers=handlers, ssl_context=tls))  # type: ignore[arg-type]
+        except OSError as error:
+            raise BadSettings(f"[{section}] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
+
+    def _door_tls(self) -> DoorTls:
+        limits = (self._settings.negotiation_timeout_s, self._settings.silence_timeout_s)
+        try:
+            return DoorTls(self._tls, *limits, failed=self._handshake_failed)
+        except TlsError as error:
+            raise BadSettings(str(error)) from None
 
     def _on_requested(self, event: Any) -> None:
         calling = str(event.assoc.requestor.primitive.calling_ae_title).strip()
         address = str(event.assoc.requestor.address)
+        called = str(event.assoc.requestor.primitive.called_ae_title).strip()
         if not admitted(self._settings.allow, calling, address):
-            logger().warning("caller refused", calling_ae=calling, address=address)
-            event.assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN)
-            event.assoc.is_rejected = True
-            event.assoc.kill()  # returns when the answer has left
+            self._refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused")
+        elif self._tls.match_ae_title and not self._named(event.assoc, calling):
+            self._refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused: its certificate bears another name")
+        elif self._settings.require_called_ae and called not in self._titles:
+            self._refuse(event.assoc, _CALLED_AE_UNKNOWN, "caller refused: it called another AE title")
+
+    def _refuse(self, assoc: Any, reason: int, event: str) -> None:
+        request, address = assoc.requestor.primitive, str(assoc.requestor.address)
+        calling, called = str(request.calling_ae_title).strip(), str(request.called_ae_title).strip()
+        logger().warning(event, calling_ae=calling, called_ae=called, address=address)
+        self._refusals.enter(self._ae_title, address, event, calling)
+        assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, reason)
+        assoc.is_rejected = True
+        assoc.kill()  # returns when the answer has left
+
+    def _handshake_failed(self, address: str, reason: str) -> None:
+        logger().warning("TLS handshake failed", address=address, reason=reason)
+        self._refusals.enter(self._ae_title, address, f"TLS handshake failed: {reason}")
+
+    def _named(self, assoc: Any, calling: str) -> bool:
+        """Whether a caller's certificate bears its AE title; the door without TLS asks for none."""
+        return assoc._server.ssl_context is None or calling in names_of_caller(assoc)
 
 
 def admitted(allow: Sequence[str], calling_ae: str, address: str) -> bool:

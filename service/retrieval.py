@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from pathlib import Path
 
-from service.bounds import check_ae_title, check_not_negative, check_positive, dicom_address
+from service.bounds import check_ae_title, check_not_negative, check_positive, dicom_address, unset_empty_paths
+from service.tls import TlsSettings, Trust
 
 IMAGES = ("PT", "CT")  # what is moved of a study
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -40,14 +42,15 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """[[archive]]. url: dicom://AE_TITLE@host:port.
+    """[[archive]]. url: dicom(s)://AE_TITLE@host:port.
 
     method: "move" works with nearly every archive, but it must know the node; "get" needs no entry there. move_to: the AE
     title to which the archive is told to move; empty: the node's own. at_once: associations that work at the same time; more
     slow many archives down. timeout_s: silence on an association after which it is given up; an archive that reads tapes is
     silent for minutes. arrival_s: so long after the archive's last word objects may still arrive, where it sends from a
     queue. tries: how often a request is made on associations that break, after again_s, then twice as long each time.
-    cap: answers at which the archive stops; 0: unknown, and a round number of them is not believed.
+    cap: answers at which the archive stops; 0: unknown, and a round number of them is not believed. ca_file: who vouches for
+    its certificate (dicoms); empty: that of [tls]. tls: the node's own section [tls].
     """
 
     name: str
@@ -60,9 +63,14 @@ class Archive:
     tries: int = 3
     again_s: float = 5.0
     cap: int = 0
+    ca_file: Path | None = None
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
     def __post_init__(self) -> None:
+        unset_empty_paths(self)
         dicom_address(self.url)
+        if self.ca_file and self.trust is None:
+            raise ValueError("ca_file is for addresses with TLS, dicoms://AE_TITLE@host:port")
         if self.move_to:
             check_ae_title("move_to", self.move_to)
         check_positive(at_once=self.at_once, timeout_s=self.timeout_s, tries=self.tries)
@@ -72,6 +80,11 @@ class Archive:
     def address(self) -> tuple[str, str, int]:
         """(AE title, host, port)."""
         return dicom_address(self.url)
+
+    @property
+    def trust(self) -> Trust | None:
+        """How it is called by TLS; None where it is called without."""
+        return Trust(tls=self.tls, ca_file=self.ca_file) if self.url.startswith("dicoms://") else None
 
     def suspects(self, answers: int) -> bool:
         """Whether so many answers may be not all."""

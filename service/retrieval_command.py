@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from analysis.errors import BadSettings
 from analysis.ports import Progress
-from service import logs
+from service import audit_events, logs
 from service.config import Settings
 from service.desk import journal_of, node_runs
 from service.inbox import Inbox
@@ -115,7 +115,7 @@ def _crew(settings: Settings, archive: Archive) -> Iterator[_Crew]:
     if archive.method is Method.GET:
         inbox.make_folders()
         open_journal(settings.node.journal, data).close()
-    with journal_of(settings) as journal:
+    with journal_of(settings) as journal, audit_events.trail_of(settings):
         if archive.method is Method.MOVE and not node_runs(data):
             raise BadSettings(
                 f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, "

@@ -15,12 +15,14 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from service import audit_events
 from service.keeping import StoreHandler
 from service.lines import plain
 from service.logs import logger
 from service.retrieval import Archive, ArchiveError, BrokenError, Level, Method, Outcome
 from service.sockets import PROMPT, undisturbed
 from service.tables import Ending
+from service.tls import TlsError, failure_of
 
 T = TypeVar("T")
 FIND = StudyRootQueryRetrieveInformationModelFind
@@ -152,14 +154,20 @@ class Link:
         roles: list[Any] = [build_role(sop_class, scp_role=True) for sop_class in STORED] if get else []
         handlers = [*PROMPT, *(self._store_handler.handlers if self._store_handler is not None else ())]
         called, host, port = self.archive.address
-        assoc = ae.associate(host, port, ae_title=called, ext_neg=roles, evt_handlers=handlers)
+        trust = self.archive.trust
+        try:
+            secured = None if trust is None else (trust.context(), host)
+        except TlsError as error:
+            raise ArchiveError(str(error)) from None
+        assoc = ae.associate(host, port, ae_title=called, ext_neg=roles, evt_handlers=handlers, tls_args=secured)
         if assoc.is_established:
             return assoc
         if assoc.is_rejected:
             raise BrokenError(f"{called} at {host}:{port} refuses {self._ae_title}; add this AE title there.")
         if assoc.rejected_contexts:
             raise ArchiveError(f"{called} at {host}:{port} offers neither Study Root C-FIND nor {self._asked_by}.")
-        raise BrokenError(f"{called} at {host}:{port} cannot be reached.")
+        failure = failure_of(assoc)
+        raise BrokenError(f"{called} at {host}:{port} {f'is not called: {failure}' if failure else 'cannot be reached'}.")
 
     @property
     def _asked_by(self) -> str:
@@ -187,6 +195,7 @@ class Link:
         for status, identifier in self._answers(assoc, lambda: assoc.send_c_find(self._identifier(level, keys), FIND)):
             if status.Status in PENDING and identifier is not None:
                 found.append(identifier)
+        audit_events.queried(self._ae_title, self.archive.address, str(FIND), {"QueryRetrieveLevel": str(level), **keys})
         code = int(status.Status)
         if code != SUCCESS and code not in CUT_OFF and not found:
             raise ArchiveError(f"{self.archive.name} refuses the query ({_said(status)}).")

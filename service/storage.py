@@ -16,6 +16,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from dicom_io.sr_enhanced import as_enhanced
 from service.destinations import REMARK, Answer, BrokenError, Destination, Kept, Parcel, UndeliveredError
 from service.sockets import PROMPT, undisturbed
+from service.tls import TlsError, Trust, failure_of
 
 SUCCESS = 0x0000
 KIND_REFUSED = 0x0122  # SOP class not supported
@@ -46,7 +47,8 @@ def offer(parcels: Sequence[Parcel], destination: Destination, ae_title: str) ->
         except (OSError, InvalidDicomError) as error:
             answers[parcel] = unreadable(parcel.path, error)
     # At most 128 contexts may be proposed; a case needs a handful.
-    assoc = associate(destination.address, ae_title, list(dict.fromkeys(kinds))) if kinds else None
+    contexts = list(dict.fromkeys(kinds))
+    assoc = associate(destination.address, ae_title, contexts, trust=destination.trust) if kinds else None
     if assoc is not None and not assoc.is_established and not assoc.rejected_contexts:
         raise UndeliveredError(why_not(assoc, destination.address))
     try:
@@ -60,13 +62,18 @@ def offer(parcels: Sequence[Parcel], destination: Destination, ae_title: str) ->
 
 def echo(destination: Destination, ae_title: str) -> None:
     """C-ECHO. Raises UndeliveredError."""
-    assoc = associate(destination.address, ae_title, [(Verification, None)])
+    call(destination.address, ae_title, destination.trust)
+
+
+def call(address: tuple[str, str, int], ae_title: str, trust: Trust | None) -> None:
+    """C-ECHO to (AE title, host, port). Raises UndeliveredError."""
+    assoc = associate(address, ae_title, [(Verification, None)], trust=trust)
     if not assoc.is_established:
-        raise UndeliveredError(why_not(assoc, destination.address))
+        raise UndeliveredError(why_not(assoc, address))
     status = assoc.send_c_echo()
     assoc.release()
     if getattr(status, "Status", None) != SUCCESS:
-        raise UndeliveredError(f"{destination.name} does not answer C-ECHO.")
+        raise UndeliveredError(f"{address[0]} does not answer C-ECHO.")
 
 
 def associate(
@@ -76,10 +83,12 @@ def associate(
     *,
     handlers: Sequence[Any] = (),
     roles: Sequence[Any] = (),
+    trust: Trust | None = None,
 ) -> Any:
     """An association with (AE title, host, port), established or not; contexts: SOP class, transfer syntax (None: the usual).
 
-    One that is not established but has rejected contexts is one on which the peer accepts none of them.
+    One that is not established but has rejected contexts is one on which the peer accepts none of them. trust: for TLS.
+    Raises UndeliveredError where this node's certificate or ca_file cannot be used.
     """
     ae = AE(ae_title=ae_title)
     ae.connection_timeout = ae.acse_timeout = CONNECT_S
@@ -87,7 +96,11 @@ def associate(
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax) if syntax else ae.add_requested_context(sop_class)
     called, host, port = address
-    return ae.associate(host, port, ae_title=called, evt_handlers=[*PROMPT, *handlers], ext_neg=list(roles))
+    try:
+        secured = None if trust is None else (trust.context(), host)
+    except TlsError as error:
+        raise UndeliveredError(str(error)) from None
+    return ae.associate(host, port, ae_title=called, evt_handlers=[*PROMPT, *handlers], ext_neg=list(roles), tls_args=secured)
 
 
 def leave(assoc: Any) -> None:
@@ -100,7 +113,8 @@ def why_not(assoc: Any, address: tuple[str, str, int]) -> str:
     called, host, port = address
     if assoc.is_rejected:
         return f"{called} at {host}:{port} refuses this node; add its AE title there."
-    return f"{called} at {host}:{port} cannot be reached."
+    failure = failure_of(assoc)
+    return f"{called} at {host}:{port} {f'is not called: {failure}' if failure else 'cannot be reached'}."
 
 
 def content(parcel: Parcel) -> Dataset:

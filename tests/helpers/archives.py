@@ -25,7 +25,7 @@ from service.sockets import PROMPT
 
 UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 STORED = (PositronEmissionTomographyImageStorage, CTImageStorage)
-COUNTED = ("NumberOfSeriesRelatedInstances", "ModalitiesInStudy")
+COUNTED = ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances", "ModalitiesInStudy")
 
 
 @dataclass(kw_only=True)
@@ -144,6 +144,8 @@ class ScriptedArchive:
     def _value(self, keyword: str, ds: Dataset) -> Any:
         if keyword == "NumberOfSeriesRelatedInstances":
             return sum(each.SeriesInstanceUID == ds.SeriesInstanceUID for each in self.datasets)
+        if keyword == "NumberOfStudyRelatedInstances":
+            return sum(each.StudyInstanceUID == ds.StudyInstanceUID for each in self.datasets)
         if keyword == "ModalitiesInStudy":
             return sorted({each.Modality for each in self.datasets if each.StudyInstanceUID == ds.StudyInstanceUID})
         return ds.get(keyword, "")
@@ -195,7 +197,7 @@ class ScriptedArchive:
         time.sleep(self.late_s)
         ae = AE(ae_title="PACS")
         ae.requested_contexts = _contexts()
-        assoc = ae.associate("127.0.0.1", port, evt_handlers=PROMPT)
+        assoc = ae.associate("127.0.0.1", port, ae_title="DUET", evt_handlers=PROMPT)
         for ds in datasets:
             assoc.send_c_store(ds)
         assoc.release()

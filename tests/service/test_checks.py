@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archives import ScriptedArchive
+from certificates import Authority
 from nets import swap_byte, write_net
 from nodes import free_port
 
 from analysis.segmenters.model_settings import ModelSettings
 from service.checks import run_checks
+from service.receiver import Receiver, ReceiverSettings
+from service.tls import TlsSettings
 
 NAME = "suv-above-4"
 
@@ -95,3 +100,49 @@ def test_each_archive_has_a_line(tmp_path: Path) -> None:
         told = lines(tmp_path, device='auto"\n' + both + 'move_to = "DUET')
     assert told["archive here"] == (False, f"offers C-FIND and C-MOVE at {archive.url}")
     assert told["archive away"] == (True, f"PACS at 127.0.0.1:{away} cannot be reached.")
+
+
+@pytest.mark.peer("openssl")
+def test_the_certificate_has_a_line_and_its_door_is_asked(tmp_path: Path, program: Callable[[str], str], folder: Any) -> None:
+    authority = Authority(tmp_path / "authority", program)
+    assert lines(tmp_path)["TLS"] == (False, "not set up; what is sent and received can be read on the network")
+    pair, port = authority.pair("DUET", days=90), free_port()
+
+    def told(certificate: Path) -> tuple[bool, str]:
+        words = f'certificate_file = "{certificate}"\nkey_file = "{pair.key}"\nca_file = "{authority.file}"\nport = {port}\n'
+        return lines(tmp_path, device=f'auto"\n[tls]\n{words}host = "127.0.0.1')["TLS"]
+
+    fault, sentence = told(pair.certificate)
+    assert (fault, sentence.startswith(f"the certificate is good for 89 days; no node answers on port {port}")) == (False, True)
+    own = TlsSettings(host="127.0.0.1", port=port, certificate_file=pair.certificate, key_file=pair.key, ca_file=authority.file)
+    door = Receiver("DUET", ReceiverSettings(port=0), folder.inbox, folder.journal, tls=own)
+    door.start()
+    try:
+        assert told(pair.certificate) == (False, f"the certificate is good for 89 days; the node answers C-ECHO on port {port}")
+    finally:
+        door.stop()
+    other = authority.pair("OTHER", days=20)
+    assert told(other.certificate) == (True, f"[tls] key_file: {pair.key} is not the key of {other.certificate}.")
+    pair = other
+    assert told(pair.certificate)[1].startswith("the certificate ends in 19 days: renew it")
+    pair = authority.pair("OLD", days=-1)
+    assert told(pair.certificate)[0]
+    assert "ended on 20" in told(pair.certificate)[1]
+
+
+def test_files_with_secrets_that_others_can_read_are_a_fault(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("hidden")
+    named = f'"\n[[destination]]\nname = "a"\nurl = "http://127.0.0.1:{free_port()}/w"\nuser = "u"\npassword_file = "{word}'
+    for mode, fault in ((0o644, True), (0o600, False)):
+        word.chmod(mode)
+        told = lines(tmp_path, device="auto" + named)
+        assert told["secrets"][0] is fault
+        assert "hidden" not in str(told)
+    assert lines(tmp_path)["secrets"] == (False, "none in files")
+    config = tmp_path / "duet.toml"
+    config.write_text(f'[node]\ndata = "{tmp_path}"\njournal = "postgresql+psycopg://u:hidden@127.0.0.1:{free_port()}/d"\n')
+    config.chmod(0o644)
+    told = {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
+    assert "hidden" not in str(told)
+    assert told["secrets"] == (True, f"every user of this machine can read {config}; take that away with chmod o-r")

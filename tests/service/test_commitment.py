@@ -105,7 +105,7 @@ class Archive:
             ae = AE(ae_title="ARCHIVE")
             ae.add_requested_context(StorageCommitmentPushModel)
             roles = [build_role(StorageCommitmentPushModel, scp_role=True)]
-            assoc = ae.associate("127.0.0.1", self.door_port, ext_neg=roles)
+            assoc = ae.associate("127.0.0.1", self.door_port, ae_title="DUET", ext_neg=roles)
         arguments = (report, event_type, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
         status, _ = assoc.send_n_event_report(*arguments)
         self.statuses.append(status.Status)

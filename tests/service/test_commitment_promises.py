@@ -69,7 +69,7 @@ class Scanner:
         ae = AE(ae_title="SCANNER")
         ae.add_requested_context(StorageCommitmentPushModel)
         ae.add_requested_context(CTImageStorage)
-        self.assoc = ae.associate("127.0.0.1", port, evt_handlers=[(evt.EVT_N_EVENT_REPORT, self.hear)])
+        self.assoc = ae.associate("127.0.0.1", port, ae_title="DUET", evt_handlers=[(evt.EVT_N_EVENT_REPORT, self.hear)])
         assert self.assoc.is_established
 
     def hear(self, event: Any) -> tuple[int, None]:

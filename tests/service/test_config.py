@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from analysis.errors import BadSettings
 from analysis.patient.measures import MeasurementSettings
@@ -19,14 +20,19 @@ from analysis.values import Tracer
 from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
+from service.audit import AuditSettings
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
-from service.intake import IntakeSettings
+from service.journal import journal_url
+from service.journal_upgrade import BackupSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
 from service.priorities import EngineSettings
+from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
+from service.tls import TlsSettings
 
 SECTIONS: dict[str, type[Any]] = {
     "node": NodeSettings,
@@ -44,7 +50,12 @@ SECTIONS: dict[str, type[Any]] = {
     "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
     "cohort": CohortSection,
+    "tls": TlsSettings,
+    "audit": AuditSettings,
+    "backup": BackupSettings,
+    "retention": RetentionSettings,
 }
+OF_THE_NODE = {"tls"}  # what a destination, sender or archive gets from a section of the node
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 
 
@@ -66,7 +77,7 @@ def test_the_example_shows_every_key_with_its_default() -> None:
 def test_the_example_shows_every_key_of_an_archive_with_its_default() -> None:
     _, _, text = EXAMPLE.read_text().partition("# [[archive]]\n")
     shown = tomllib.loads("\n".join(line.removeprefix("# ") for line in text.partition("\n\n")[0].splitlines()))
-    assert set(shown) == {f.name for f in dataclasses.fields(Archive)}
+    assert set(shown) == {f.name for f in dataclasses.fields(Archive)} - OF_THE_NODE
     assert build(Archive, shown, where="here") == Archive(name=shown["name"], url=shown["url"])
 
 
@@ -79,7 +90,9 @@ def test_the_examples_of_lists_show_every_key(tmp_path: Path) -> None:
     shown = tomllib.loads("\n".join(lines))
     kinds: dict[str, type[Any]] = {"destination": Destination, "sender": Sender}
     for name, kind in kinds.items():
-        assert {key for each in shown[name] for key in each} == {f.name for f in dataclasses.fields(kind)} - {"password_env"}
+        assert {key for each in shown[name] for key in each} == {f.name for f in dataclasses.fields(kind)} - {
+            "password_env"
+        } - OF_THE_NODE
     settings = load(written(tmp_path, "\n".join(lines)))
     assert [destination.web for destination in destinations_of(settings)] == [False, True]
     assert [sender.ae_title for sender in senders_of(settings)] == ["SCANNER"]
@@ -168,6 +181,26 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\n[[archive]]\nname = 'a'\nurl = 'dicom://B@h:1'", "one name"),
         ("[retrieval]\nask_again_s = 0", "ask_again_s is a finite number above 0"),
         ("[node]\nae_title = 'A_TITLE_THAT_IS_FAR_TOO_LONG'", "16 characters"),
+        ("[node]\nscheduler = 'tcp://10.0.0.1:8786'", "scheduler is on another machine and speaks no TLS"),
+        (
+            "[node]\njournal_password_file = 'a'\njournal_password_env = 'B'",
+            "journal_password_file and journal_password_env are both",
+        ),
+        ("[node]\njournal_password_env = 'B'", "journal is written postgresql+psycopg://user@host/database"),
+        ("[node]\njournal = 'postgresql://u:hidden@h/d'\njournal_password_env = 'B'", "where its password stands apart"),
+        ("[audit]\nsyslog = 'host:514'", "syslog is written udp://host:514"),
+        ("[audit]\nsyslog = 'tcp://host:99999'", "the port in syslog is"),
+        ("[audit]\nkeep_days = 0", "keep_days is a finite number above 0"),
+        ("[tls]\nport = 70000", "[tls]: port is a TCP port from 1 to 65535, not 70000."),
+        ("[tls]\nport = 2762", "port opens a TLS door, which needs a certificate_file"),
+        ("[tls]\nport = 2762\ncertificate_file = 'a.pem'", 'client_certificates "require" needs a ca_file'),
+        ("[tls]\nclient_certificates = 'maybe'", "client_certificates is to be 'require' or 'none', not 'maybe'"),
+        ("[tls]\nkey_password_file = 'a'\nkey_password_env = 'B'", "key_password_file and key_password_env are both set"),
+        ("[tls]\nmatch_ae_title = true\nclient_certificates = 'none'", 'match_ae_title needs client_certificates "require"'),
+        ("[[archive]]\nname = 'a'\nurl = 'dicom://A@h:1'\nca_file = 'c'", "ca_file is for addresses with TLS"),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\nca_file = 'c'", "ca_file is for addresses with TLS"),
+        ("[[destination]]\nname = 'a'\nurl = 'dicom://A@h:1'\ntls = {}", "unknown key 'tls'; there is one section [tls]"),
+        ("[[sender]]\nae_title = 'A'\nhost = 'h'\nport = 1\nca_file = 'c'", "called by TLS: secure = true"),
         ("port = 1", "unknown section 'port'"),
         ("[node", "no valid TOML"),
     ],
@@ -178,6 +211,7 @@ def test_a_mistake_is_told_with_file_section_and_key(tmp_path: Path, text: str, 
         read_all(path)
     assert words in str(told.value)
     assert "given" not in str(told.value)
+    assert "hidden" not in str(told.value)
     assert "Value error" not in str(told.value)
 
 
@@ -198,10 +232,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
-    file.write_text("[node]\nae_title = 'D2'\n[web]\n[retention]\n")
+    file.write_text("[node]\nae_title = 'D2'\n[web]\n")
     settings = load(file)
     assert settings.node.ae_title == "D2"
-    assert settings.unheeded == ("web", "retention")
+    assert settings.unheeded == ("web",)
 
 
 def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:
@@ -239,3 +273,33 @@ def test_no_path_of_the_machine_is_kept_with_a_result(tmp_path: Path) -> None:
 def test_a_network_method_without_a_network_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="fdg_method asks for a network; name it in fdg_network"):
         analysis_of(load(written(tmp_path, '[segmentation]\nfdg_method = "network"\n')))
+
+
+def test_the_journals_password_comes_from_a_file_or_the_environment_and_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = tmp_path / "word"
+    word.write_text("p@ss:w/ord\n")
+    text = f"[node]\njournal = 'postgresql+psycopg://duet@db:5432/duet'\njournal_password_file = '{word}'\n"
+    node = load(written(tmp_path, text)).node
+    url = make_url(node.journal)  # SQLAlchemy's own reader
+    assert (url.username, url.password, url.host, url.port, url.database) == ("duet", "p@ss:w/ord", "db", 5432, "duet")
+    assert "ss:w" not in repr(node)
+    assert "p%40ss" not in repr(node)
+    monkeypatch.setenv("DUET_TEST_WORD", "other")
+    node = load(written(tmp_path, text.replace(f"file = '{word}'", "env = 'DUET_TEST_WORD'"))).node
+    assert make_url(node.journal).password == "other"  # noqa: S105
+    word.unlink()
+    with pytest.raises(BadSettings, match=r"\[node\] journal_password_file: .*word cannot be read: No such file"):
+        load(written(tmp_path, text)).node  # noqa: B018
+    with pytest.raises(BadSettings) as told:
+        journal_url("mysql://duet:hidden@db/duet", tmp_path)
+    assert "hidden" not in str(told.value)
+
+
+def test_a_scheduler_without_tls_is_for_this_machine_or_on_purpose() -> None:
+    for scheduler in ("", "tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786", "tls://10.0.0.1:8786"):
+        assert NodeSettings(scheduler=scheduler).scheduler == scheduler
+    assert NodeSettings(scheduler="tcp://10.0.0.1:8786", scheduler_insecure=True).scheduler
+    with pytest.raises(ValueError, match="scheduler_insecure = true"):
+        NodeSettings(scheduler="tcp://scheduler.hospital:8786")

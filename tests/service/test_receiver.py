@@ -14,6 +14,7 @@ from pydicom.uid import JPEGLSLossless
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, PositronEmissionTomographyImageStorage, Verification
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from analysis.errors import BadSettings
 from service import arrivals
@@ -33,12 +34,12 @@ def door(folder: Any, port: int, **settings: Any) -> Iterator[Receiver]:
         opened.stop()
 
 
-def associate(port: int, syntax: str | None = None, ae_title: str = "SENDER") -> Any:
+def associate(port: int, syntax: str | None = None, ae_title: str = "SENDER", called: str = "DUET") -> Any:
     ae = AE(ae_title=ae_title)
     ae.add_requested_context(Verification)
     for sop_class in (CTImageStorage, PositronEmissionTomographyImageStorage):
         ae.add_requested_context(sop_class, syntax) if syntax else ae.add_requested_context(sop_class)
-    return ae.associate("127.0.0.1", port, ae_title="DUET")
+    return ae.associate("127.0.0.1", port, ae_title=called)
 
 
 def send(port: int, datasets: list[Dataset], **options: Any) -> list[int]:
@@ -166,6 +167,24 @@ def test_a_stranger_is_refused(folder: Any, port: int) -> None:
         assoc = associate(port, ae_title="PACS")
         assert assoc.is_established
         assoc.release()
+
+
+@pytest.mark.parametrize("called", ["PACS", "ANY-SCP", "duet", "DUET2"])
+def test_who_calls_another_node_is_refused_by_name(folder: Any, port: int, called: str) -> None:
+    with capture_logs() as lines, door(folder, port):
+        assoc = associate(port, called=called)
+        assert assoc.is_rejected
+        answer = assoc.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (0x01, 0x01, 0x07)  # PS3.8 9.3.4
+    assert [(line["event"], line["called_ae"]) for line in lines] == [("caller refused: it called another AE title", called)]
+
+
+def test_other_titles_are_answered_where_they_are_named_or_all_are(folder: Any, port: int) -> None:
+    with door(folder, port, also_called=("DUET2",)):
+        assert associate(port, called="DUET2").is_established
+        assert associate(port, called="PACS").is_rejected
+    with door(folder, port, require_called_ae=False):
+        assert associate(port, called="PACS").is_established
 
 
 def test_a_port_that_is_taken_is_said(folder: Any, port: int) -> None:

@@ -88,6 +88,11 @@ def test_what_is_on_hold_stays_until_it_is_released_and_a_kill_changes_nothing(
             assert not any(HOLD in report for report in reports(received(sent)))
             told = node.duet("release", str(held), "--why", WHY, "--by", "Jörg")
             assert "the node now sends its results" in told.stdout
+            changes = [
+                line for line in (data / "logs" / "audit.jsonl").read_text().splitlines() if '"EventActionCode": "U"' in line
+            ]
+            assert len(changes) == 1
+            assert '"UserID": "Jörg"' in changes[0]
             until(lambda: arrived(node) == 2 * OBJECTS, "the released case arrives")
             named = [report for report in reports(received(sent)) if HOLD in report]
             assert len(named) == 3
