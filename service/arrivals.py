@@ -145,8 +145,10 @@ def record(journal: Journal, arrival: Arrival) -> None:
             "state": InstanceState.NEW,
             "sentence": "",
         }
-        entered = insert_or_ignore(connection, instances).values(**row).returning(instances.c.id)
-        if connection.execute(entered).first() is None:
+        entry = insert_or_ignore(connection, instances).values(**row).returning(instances.c.id)
+        entered = connection.execute(entry).first() is not None
+    if not entered:  # alone: what [retention] decides in its turn must not change under it
+        with journal.writing() as connection:
             _seen_again(connection, arrival)
 
 
@@ -240,7 +242,6 @@ def file(journal: Journal, filings: Sequence[Filing]) -> None:
                 "modality": filing.modality,
             }
             connection.execute(update(instances).where(instances.c.id == filing.row.id).values(**known))
-        for filing in filings:  # after all instances: see Journal.adding
             if filing.state is InstanceState.FILED:
                 _count(connection, filing)
 

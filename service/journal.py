@@ -69,10 +69,7 @@ class Journal:
 
     @contextmanager
     def adding(self) -> Iterator[Connection]:
-        """The door's transaction, which decides by keys alone: on PostgreSQL many go on at once, beside one that is writing.
-
-        It changes rows in the order instances, studies, as everybody does, so that none waits for each other.
-        """
+        """The door's transaction, which adds rows or ends its own: on PostgreSQL many go on at once, beside one that writes."""
         with nullcontext() if self._server else self._turn, self._engine.begin() as connection:
             yield connection
 

@@ -19,7 +19,7 @@ from service.postings import DeliveryCount
 from service.releases import ReleaseRow
 from service.restorations import Restoration, restoration_of
 from service.searches import search_of
-from service.tables import WORKERS_FACT, InstanceState, JobState, StudyState, instances, studies
+from service.tables import WORKERS_FACT, InstanceState, JobState, StudyState, instances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
         studies=tuple(_searched(journal, row) for row in casebook.studies_of(journal, patient_id)),
         cases=tuple(cases),
         unused=() if patient_id is not None else tuple(_unused(journal)),
-        objects=_objects(journal),
+        objects={} if patient_id is not None else _objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
         trouble=journal.fact(WORKERS_FACT) or "",
         restored=restoration_of(journal),
@@ -122,13 +122,9 @@ def _unused(journal: Journal) -> list[Unused]:
 
 
 def _objects(journal: Journal) -> dict[str, int]:
-    """State > objects. Those that are filed are counted by their studies: there may be a thousand millions of them."""
-    others = [state for state in InstanceState if state is not InstanceState.FILED]
-    query = select(instances.c.state, func.count()).where(instances.c.state.in_(others)).group_by(instances.c.state)
     with journal.reading() as connection:
-        counts = {str(state): int(count) for state, count in connection.execute(query)}
-        filed = int(connection.execute(select(func.coalesce(func.sum(studies.c.instances), 0))).scalar_one())
-    return {**counts, **({str(InstanceState.FILED): filed} if filed else {})}
+        rows = connection.execute(select(instances.c.state, func.count()).group_by(instances.c.state)).all()
+    return {str(state): int(count) for state, count in rows}
 
 
 def study_state(row: StudyRow) -> tuple[str, str]:
