@@ -70,9 +70,10 @@ def test_a_journal_of_the_first_revision_is_upgraded_and_keeps_its_case(url: str
         )
     engine.dispose()
     # A node that starts, and a command beside it.
-    code = "import sys; from service.journal import open_journal; open_journal(sys.argv[1], None).close()"
+    code = "import sys; from service.journal import Journal; Journal(sys.argv[1]).migrate()"
     with subprocess.Popen([sys.executable, "-c", code, url]) as beside:
-        first = open_journal(url, tmp_path)
+        first = Journal(url)
+        first.migrate()
     assert beside.returncode == 0
     second = open_journal(url, tmp_path)
     with first.reading() as connection:
