@@ -22,12 +22,15 @@ absent_packages() {
     || missing+=(orthanc-dicomweb)
   # Rscript alone does not have the package survival.
   compgen -G '/usr/lib/R/*library/survival/DESCRIPTION' >/dev/null || missing+=(r-cran-survival)
+  # Debian keeps PostgreSQL's programs out of PATH.
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   # npm is large, and only needed to fetch OHIF.
   [[ -e $peers/ohif/$ohif/index.html ]] || command -v npm >/dev/null || missing+=(npm)
   echo "${missing[*]}"
 }
 
-# Orthanc's package would start a server now and at every boot. The tests start their own; the machine keeps none.
+# The packages of Orthanc and PostgreSQL would start a server now and at every boot. The tests start their own; the machine
+# keeps none.
 as_root=()
 policy=/usr/sbin/policy-rc.d
 denied=0
@@ -60,9 +63,12 @@ install_packages() {
   deny_services
   "${as_root[@]}" "${quiet[@]}" update || echo "peers: the package lists could not be renewed"
   "${as_root[@]}" "${quiet[@]}" install --no-install-recommends "$@" >/dev/null || echo "peers: not all of these could be installed: $*"
-  if [[ " $* " == *" orthanc "* ]] && [[ -d /run/systemd/system ]]; then
-    "${as_root[@]}" systemctl disable --quiet orthanc || true
-  fi
+  local server
+  for server in orthanc postgresql; do
+    if [[ " $* " == *" $server "* ]] && [[ -d /run/systemd/system ]]; then
+      "${as_root[@]}" systemctl disable --quiet "$server" || true
+    fi
+  done
   allow_services
 }
 

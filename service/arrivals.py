@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal_column, not_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.logs import logger
@@ -79,6 +79,8 @@ _ROW = (
     instances.c.state,
     instances.c.sentence,
 )
+# Written out, and no parameter: else SQLite would not take the index of the few new ones.
+_NEW: ColumnElement[str] = literal_column(f"'{InstanceState.NEW}'")
 _KEPT = instances.c.state != InstanceState.DELETED
 GONE = "Its file is no longer in the inbox, so it is not used; put it back and restart the node, or send it again."
 
@@ -88,7 +90,7 @@ def _row(row: Mapping[Any, Any]) -> InstanceRow:
 
 
 def open_association(journal: Journal, calling_ae: str, address: str, now: float) -> int:
-    with journal.writing() as connection:
+    with journal.adding() as connection:
         row = {"calling_ae": calling_ae[:16], "address": address, "opened_at": now, "ending": Ending.OPEN}
         inserted = connection.execute(associations.insert().values(**row))
         return int(inserted.inserted_primary_key[0])  # type: ignore[index]
@@ -96,7 +98,7 @@ def open_association(journal: Journal, calling_ae: str, address: str, now: float
 
 def close_association(journal: Journal, association_id: int, ending: Ending, now: float) -> None:
     """Remember how it ended; only the first word counts."""
-    with journal.writing() as connection:
+    with journal.adding() as connection:
         connection.execute(
             update(associations)
             .where(associations.c.id == association_id, associations.c.ending == Ending.OPEN)
@@ -134,7 +136,7 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
 
 def record(journal: Journal, arrival: Arrival) -> None:
     """Write the row of an object on disk; one that came before is only marked as seen again."""
-    with journal.writing() as connection:
+    with journal.adding() as connection:
         row = {
             "sop_class_uid": arrival.sop_class_uid,
             "sop_instance_uid": arrival.sop_instance_uid,
@@ -145,7 +147,10 @@ def record(journal: Journal, arrival: Arrival) -> None:
             "state": InstanceState.NEW,
             "sentence": "",
         }
-        if connection.execute(insert_or_ignore(connection, instances).values(**row)).rowcount == 0:
+        entry = insert_or_ignore(connection, instances).values(**row).returning(instances.c.id)
+        entered = connection.execute(entry).first() is not None
+    if not entered:  # alone: what [retention] decides in its turn must not change under it
+        with journal.writing() as connection:
             _seen_again(connection, arrival)
 
 
@@ -180,18 +185,14 @@ def recorded_paths(journal: Journal) -> set[str]:
 def unread(journal: Journal, limit: int = 200) -> list[InstanceRow]:
     """Objects whose header nobody has read yet, oldest first."""
     with journal.reading() as connection:
-        query = select(*_ROW).where(instances.c.state == InstanceState.NEW).order_by(instances.c.id).limit(limit)
+        query = select(*_ROW).where(instances.c.state == _NEW).order_by(instances.c.id).limit(limit)
         return [_row(row._mapping) for row in connection.execute(query)]
 
 
 def images_of(journal: Journal, study_instance_uid: str) -> list[InstanceRow]:
     """The PET and CT objects of a study, oldest first, also those that were set aside beside another version."""
-    own = select(deliveries.c.sop_instance_uid)
-    set_aside = and_(
-        instances.c.state == InstanceState.IGNORED,
-        instances.c.modality.in_(IMAGES),
-        instances.c.sop_instance_uid.not_in(own),
-    )
+    own = select(deliveries.c.id).where(deliveries.c.sop_instance_uid == instances.c.sop_instance_uid)
+    set_aside = and_(instances.c.state == InstanceState.IGNORED, instances.c.modality.in_(IMAGES), not_(own.exists()))
     wanted = or_(instances.c.state == InstanceState.FILED, set_aside)
     with journal.reading() as connection:
         query = select(*_ROW).where(instances.c.study_instance_uid == study_instance_uid, wanted).order_by(instances.c.id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _URL = re.compile(r"dicoms?://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
+_SCHEDULER = re.compile(r"(tcp|tls)://([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII without backslash and control characters
 
 
@@ -62,3 +63,10 @@ def dicom_address(url: str, otherwise: str = "") -> tuple[str, str, int]:
     check_ae_title("the AE title in url", match["ae"])
     check_port("the port in url", int(match["port"]))
     return match["ae"], match["host"].strip("[]"), int(match["port"])
+
+
+def check_scheduler(key: str, address: str) -> None:
+    """tcp://host:port or tls://host:port."""
+    match = _SCHEDULER.fullmatch(address)
+    if match is None or not 1 <= int(match["port"]) <= 65535:
+        raise ValueError(f"{key}{address!r} is no scheduler's address; it is written tcp://host:8786")

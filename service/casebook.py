@@ -14,6 +14,7 @@ from service.arrivals import Note
 from service.journal import Journal
 from service.outcomes import Outcome, newest, record
 from service.postings import Posting, post
+from service.priorities import EngineSettings, ranks_at
 from service.tables import Ending, JobState, StudyState, associations, jobs, releases, studies
 
 
@@ -98,6 +99,8 @@ class JobRow:
         return tuple(json.loads(self.inputs)[which])
 
 
+ALIKE = EngineSettings(retrospective_days=0)
+LEASE_S = 120.0  # an engine that has not said for so long that it still runs a job has died
 LONGEST_NUMBER = 10  # digits of a case's number that a database takes
 HELD_BY_QUALITY = "Quality"  # the reason of a job whose results exist and are not delivered unseen
 
@@ -120,7 +123,7 @@ def _job(row: Mapping[Any, Any]) -> JobRow:
 
 def unsettled(journal: Journal) -> list[StudyRow]:
     """Studies that have received more than their state rests on."""
-    with journal.reading() as connection:
+    with journal.reading(by_index=True) as connection:
         query = _STUDY_VIEW.where(studies.c.instances != studies.c.settled_instances)
         return [_study(row._mapping) for row in connection.execute(query)]
 
@@ -166,7 +169,9 @@ def remember_look(journal: Journal, row: StudyRow) -> None:
         connection.execute(update(studies).where(mine).values(checked_instances=row.instances))
 
 
-def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], now: float) -> None:
+def settle(
+    journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], now: float, engine: EngineSettings = ALIKE
+) -> None:
     """Write what was decided for one patient: the states of the studies, new jobs, and jobs that no longer hold."""
     with journal.writing() as connection:
         for ruling in rulings:
@@ -185,7 +190,7 @@ def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], n
             connection.execute(update(studies).where(mine).values(**values))
         _withdraw(connection, [r.study_instance_uid for r in rulings], [c.pair_uid for c in cases], now)
         for case in cases:
-            _enter(connection, case, now)
+            _enter(connection, case, now, engine)
 
 
 def _withdraw(connection: Connection, study_uids: Sequence[str], still: Sequence[str], now: float) -> None:
@@ -200,7 +205,7 @@ def _withdraw(connection: Connection, study_uids: Sequence[str], still: Sequence
     connection.execute(update(jobs).where(jobs.c.id.in_(gone)).values(**withdrawn))
 
 
-def _enter(connection: Connection, case: Case, now: float) -> None:
+def _enter(connection: Connection, case: Case, now: float, engine: EngineSettings) -> None:
     known = connection.execute(select(*_JOB).where(jobs.c.pair_uid == case.pair_uid)).first()
     inputs = json.dumps({name: list(paths) for name, paths in case.inputs.items()})
     fresh = {"state": JobState.QUEUED, "reason": "", "sentence": "", "progress": "", "failures": 0, "next_try_at": now}
@@ -215,6 +220,8 @@ def _enter(connection: Connection, case: Case, now: float) -> None:
     owner = connection.execute(
         select(studies.c.patient_id, studies.c.issuer).where(studies.c.study_instance_uid == case.fdg_study)
     ).one()
+    both = studies.c.study_instance_uid.in_([case.fdg_study, case.pentixafor_study])
+    newest_study = connection.execute(select(func.max(studies.c.study_date)).where(both)).scalar_one()
     connection.execute(
         jobs.insert().values(
             pair_uid=case.pair_uid,
@@ -225,21 +232,24 @@ def _enter(connection: Connection, case: Case, now: float) -> None:
             version=earlier + 1,
             inputs=inputs,
             created_at=now,
+            ranks_at=ranks_at(engine, newest_study, now),
             **fresh,
         )
     )
 
 
-def claim(journal: Journal, now: float) -> JobRow | None:
-    """Take the next job that is due and mark it as running."""
+def claim(journal: Journal, now: float, engine: str = "") -> JobRow | None:
+    """Take the job that is due and ranks first, and mark it as running; no two engines are ever given the same one."""
+    due = (jobs.c.state == JobState.QUEUED, jobs.c.next_try_at <= now)
+    first = select(*_JOB).where(*due).order_by(jobs.c.ranks_at, jobs.c.id).limit(1).with_for_update(skip_locked=True)
     with journal.writing() as connection:
-        due = (jobs.c.state == JobState.QUEUED, jobs.c.next_try_at <= now)
-        row = connection.execute(select(*_JOB).where(*due).order_by(jobs.c.next_try_at, jobs.c.id).limit(1)).first()
+        row = connection.execute(first).first()
         if row is None:
             return None
         upto = newest(connection) if row.batch_upto is None else row.batch_upto
         running = {"state": JobState.RUNNING, "progress": "", "batch_upto": upto}
-        connection.execute(update(jobs).where(jobs.c.id == row.id).values(**running))
+        lease = {"claimed_by": engine[:64], "lease_until": now + LEASE_S}
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(**running, **lease))
         return _job({**row._mapping, **running})
 
 
@@ -314,7 +324,7 @@ def jobs_named(connection: Connection, case: str) -> list[JobRow]:
     wanted = jobs.c.id == int(case) if number else jobs.c.pair_uid.startswith(case, autoescape=True)
     if not number and ("." not in case or not case.isascii()):
         return []
-    return [_job(row._mapping) for row in connection.execute(select(*_JOB).where(wanted).order_by(jobs.c.id).with_for_update())]
+    return [_job(row._mapping) for row in connection.execute(select(*_JOB).where(wanted).order_by(jobs.c.id))]
 
 
 def jobs_by_number(journal: Journal, numbers: Sequence[int]) -> list[JobRow]:

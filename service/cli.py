@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from analysis.errors import BadSettings, Rejected
-from service import cli_keep
+from service import cli_keep, worker_commands
 
 FAILED = 1  # exit status: this machine does not allow it
 REJECTED = 2  # exit status: the data or the settings were turned away
@@ -30,6 +30,8 @@ models = typer.Typer(
     help="Trained networks: what is installed, whether it may be loaded, and how new ones come.", no_args_is_help=True
 )
 app.add_typer(models, name="models")
+app.command()(worker_commands.scheduler)
+app.command()(worker_commands.worker)
 
 Config = Annotated[Path | None, typer.Option("--config", help="duet.toml; without it the defaults hold, below ./duet-data.")]
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
 from analysis.presets import filled
-from service.bounds import check_ae_title, is_local, unset_empty_paths
+from service.bounds import check_ae_title, check_scheduler, is_local, unset_empty_paths
 from service.secret import SecretError, check_one, secret
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ TABLES = (
     "intake",
     "tracers",
     "pairing",
+    "engine",
     "objects",
     "delivery",
     "retrieval",
@@ -80,6 +81,8 @@ class NodeSettings:
     def __post_init__(self) -> None:
         unset_empty_paths(self)
         check_ae_title("ae_title", self.ae_title)
+        if self.scheduler:
+            check_scheduler("scheduler: ", self.scheduler)
         check_one("journal_password", self.journal_password_file, self.journal_password_env)
         if self.journal_password_file or self.journal_password_env:
             user = self.journal.partition("://")[2].partition("@")

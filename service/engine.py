@@ -1,35 +1,30 @@
-"""Runs jobs on Dask: a local cluster of one process, or the scheduler that is set. The journal is the truth, Dask only runs."""
+"""Claims jobs, has them run and writes down how they ended. The journal is the truth; whatever runs them only runs."""
 
 from __future__ import annotations
 
-import threading
+import socket
 import time
+import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from structlog.contextvars import bound_contextvars
-
-from service import casebook, releases
+from service import casebook, leases, releases
 from service.casebook import JobRow
 from service.counts import CASE_FAILURES, COUNTS
 from service.handover import hand_over, take_back
 from service.journal import Journal
-from service.logs import logger, to_standard_error
+from service.logs import logger
 from service.outcomes import batch_of
 from service.postings import Posting, posting_of
 from service.releases import Due
-from service.tables import JobState
+from service.tables import WORKERS_FACT, JobState
 from service.traces import case_ids, pair_ids
-from service.worker import CaseJob, CaseResult, Refusal, attempt, backoff, run_case
+from service.worker import BUSY, CaseJob, CaseResult, Refusal, attempt, backoff
 
 if TYPE_CHECKING:
-    from distributed.security import Security
-
     from analysis.patient.pipeline import AnalysisSettings
     from dicom_io.derived import ObjectSettings
     from dicom_io.pairing import PairingSettings
@@ -37,18 +32,21 @@ if TYPE_CHECKING:
 
 FAILURES = 5  # so often duet itself may fail on a job before an operator must look
 _PARKED = f"This was tried {FAILURES} times; mend the cause and restart the node to try it again."
-TOPIC = "duet-progress"
+GIVEN_BACK_S = 5.0  # after which a case that nobody could run, through nobody's fault, is tried again
 
 
 class Pending(Protocol):
-    """A job that was handed to a runner."""
+    """A job that was handed to a runner. lost: it was not run, and neither the data nor duet failed."""
 
     def done(self) -> bool: ...
+    def lost(self) -> bool: ...
     def result(self) -> CaseResult | Refusal: ...
 
 
 class Runner(Protocol):
-    """Where jobs run."""
+    """Where jobs run. slots: how many at once, at this moment; trouble: why there is none, or nothing."""
+
+    trouble: str
 
     @property
     def slots(self) -> int: ...
@@ -78,24 +76,60 @@ class Engine:
         self._journal, self._plan, self._runner = journal, plan, runner
         self._running: list[tuple[JobRow, Pending]] = []
         self._told: dict[int, str] = {}
+        self._name = f"{uuid.uuid4().hex[:16]} {socket.gethostname()}"
+        self._renewed_at = 0.0
+        self._trouble: str | None = None
 
     def step(self) -> None:
         """Reap what has ended, hand over what was released, start what is due."""
         for job, pending in list(self._running):
             if pending.done():
-                self._settle(job, attempt(pending.result))
+                self._end(job, pending)
                 self._running.remove((job, pending))  # last: where the journal cannot be written, it is settled later
             else:
                 self._tell(job)
+        self._renew()
         for release in releases.due(self._journal, time.time()):
             self._hand_over(release)
-        while len(self._running) < self._runner.slots and (row := casebook.claim(self._journal, time.time())):
-            logger().info("case started", **self._ids(row), version=row.version)
-            submitted = attempt(partial(self._runner.submit, self._job(row)))
-            if isinstance(submitted, Refusal):
-                self._settle(row, submitted)
-            else:
-                self._running.append((row, submitted))
+        while len(self._running) < self._runner.slots and (row := casebook.claim(self._journal, time.time(), self._name)):
+            self._start(row)
+        self._tell_trouble()
+
+    def _start(self, row: JobRow) -> None:
+        logger().info("case started", **self._ids(row), version=row.version)
+        submitted = attempt(lambda: self._runner.submit(self._job(row)))
+        if isinstance(submitted, Refusal) and submitted.reason == ConnectionError.__name__:  # its workers went this moment
+            leases.give_back(self._journal, row.id, time.time() + GIVEN_BACK_S)
+        elif isinstance(submitted, Refusal):
+            self._settle(row, submitted)
+        else:
+            self._running.append((row, submitted))
+
+    def _end(self, job: JobRow, pending: Pending) -> None:
+        outcome = None if pending.lost() else attempt(pending.result)
+        if outcome is None or (isinstance(outcome, Refusal) and outcome.reason == BUSY):
+            logger().warning("case given back", **self._ids(job), why=BUSY if outcome else "Lost")
+            leases.give_back(self._journal, job.id, time.time() + GIVEN_BACK_S)
+        else:
+            self._settle(job, outcome)
+
+    def _renew(self) -> None:
+        """Say that this engine lives, and queue what nobody runs any more."""
+        now = time.time()
+        if abs(now - self._renewed_at) < leases.RENEW_S:
+            return
+        left = leases.renew(self._journal, self._name, [job.id for job, _ in self._running], now)
+        if left:
+            logger().warning("cases that nobody runs any more are queued again", count=left)
+        self._renewed_at = now
+
+    def _tell_trouble(self) -> None:
+        """Why no case can run, for the log and for `duet status`, once."""
+        trouble = self._runner.trouble
+        if trouble != self._trouble:
+            (logger().error if trouble else logger().info)("workers", trouble=trouble or "none")
+            self._journal.remember(WORKERS_FACT, trouble)
+            self._trouble = trouble
 
     def _ids(self, row: JobRow) -> dict[str, Any]:
         """By what the log's lines on a case are found."""
@@ -177,66 +211,3 @@ class Engine:
         else:
             again = time.time() + backoff(job.failures, self._plan.first_retry_s, 600.0)
             casebook.try_again(self._journal, job.id, why.sentence, again)
-
-
-class DaskRunner:
-    """A Dask client; with no address it brings a cluster of one worker process on this machine."""
-
-    def __init__(self, address: str = "", security: Security | None = None) -> None:
-        import dask
-
-        # A job that kills its worker is to be counted by the journal, not tried three times more by Dask. Nothing is
-        # served over HTTP. The worker may use every core.
-        quiet = {"logging": {"distributed": "warning"}, "distributed.scheduler.http.routes": []}
-        dask.config.set({**quiet, "distributed.scheduler.allowed-failures": 0, "distributed.nanny.pre-spawn-environ": {}})
-        from distributed import Client, LocalCluster
-
-        local = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-        self._cluster = None if address else LocalCluster(**local, memory_limit=0)  # type: ignore[no-untyped-call]
-        self._client = Client(address or self._cluster, security=security)  # type: ignore[no-untyped-call]
-        self._messages: dict[str, str] = {}
-        self._guard = threading.Lock()
-        self._warming = self._client.submit(warm_up, pure=False)
-        self._client.subscribe_topic(TOPIC, self._hear)  # type: ignore[no-untyped-call]
-
-    @property
-    def slots(self) -> int:
-        """How many jobs may run at once: one on a local cluster, one for each worker of a remote one."""
-        return 1 if self._cluster else max(1, len(self._client.scheduler_info()["workers"]))
-
-    def submit(self, job: CaseJob) -> Any:
-        return self._client.submit(run_on_worker, job, key=f"{job.pair_uid}-{time.time()}", pure=False)
-
-    def progress(self, pair_uid: str) -> str:
-        with self._guard:
-            return self._messages.get(pair_uid, "")
-
-    def close(self) -> None:
-        """What still runs is given up; it begins anew at the next start."""
-        with suppress(TimeoutError):
-            self._client.close(timeout=2)  # type: ignore[no-untyped-call]
-            if self._cluster is not None:
-                self._cluster.close(timeout=5)
-
-    def _hear(self, event: Any) -> None:
-        _, message = event
-        with self._guard:
-            self._messages[message["case"]] = message["text"]
-
-
-def warm_up() -> None:
-    """Import the analysis before the first case asks for it."""
-    for name in ("analysis.patient.pipeline", "dicom_io.results", "dicom_io.volumes"):
-        import_module(name)
-
-
-def run_on_worker(job: CaseJob) -> CaseResult | Refusal:
-    """run_case inside a Dask worker, telling the node how far it is. Errors are values here: Dask would log their text."""
-    from distributed import get_worker
-
-    def tell(message: str, fraction: float) -> None:
-        get_worker().log_event(TOPIC, {"case": job.pair_uid, "text": f"{message} ({fraction:.0%})"})
-
-    to_standard_error()
-    with bound_contextvars(**job.ids):  # also in the lines of whatever is called
-        return attempt(partial(run_case, job, tell))

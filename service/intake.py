@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydicom import Dataset
+
 from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom, NoUsableCt, NoUsablePet
 from dicom_io.completeness import signs_of_completeness
 from dicom_io.elements import text
@@ -25,6 +27,7 @@ from service.deleted_studies import Absent, as_it_was, widowed, with_partner
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
 from service.logs import logger
+from service.priorities import EngineSettings
 from service.readiness import IntakeSettings, Ready, quiet_s, readiness, sending
 from service.retention_marks import DELETED, Deleted, deleted_of
 from service.tables import InstanceState, StudyState
@@ -33,6 +36,7 @@ from service.traces import pair_ids, study_id
 from service.worker import Refusal, attempt
 
 TWO_CONTENTS = "TwoContents"
+LONGEST_ID = 64  # characters of a UID, and of the LO of a Patient ID and its issuer (PS3.5 6.2)
 BY_SILENCE = "nothing more came for a while"
 # What a study may be refused for because a part of it has not come yet.
 _FOR_WANT_OF_IMAGES = (IncompleteSeries.__name__, NoUsableCt.__name__, NoUsablePet.__name__)
@@ -45,6 +49,7 @@ class Rules:
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     tracers: TracerRules = field(default_factory=TracerRules)
     pairing: PairingSettings = field(default_factory=PairingSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings, repr=False)  # who goes first does not change a ruling
     counted: bool = False
 
 
@@ -103,13 +108,23 @@ def _read_filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:
         row=row,
         state=state,
         sentence=sentence,
-        study_instance_uid=text(instance.header, "StudyInstanceUID"),
-        series_instance_uid=text(instance.header, "SeriesInstanceUID"),
+        study_instance_uid=_short(instance.header, "StudyInstanceUID"),
+        series_instance_uid=_short(instance.header, "SeriesInstanceUID"),
         modality=modality[:16],
-        patient_id=text(instance.header, "PatientID"),
-        issuer=text(instance.header, "IssuerOfPatientID"),
+        patient_id=_short(instance.header, "PatientID"),
+        issuer=_short(instance.header, "IssuerOfPatientID"),
         study_date=text(instance.header, "StudyDate")[:8],
     )
+
+
+def _short(header: Dataset, keyword: str) -> str:
+    """An identifier; two that differ beyond its end would be one in a journal that cut them. Raises IdentityConflict."""
+    found = text(header, keyword)
+    if len(found) > LONGEST_ID:
+        raise IdentityConflict(
+            f"{keyword} has {len(found)} characters, DICOM allows {LONGEST_ID}; correct it and send it again."
+        )
+    return found
 
 
 def _use(modality: str, own: bool) -> tuple[InstanceState, str]:
@@ -188,7 +203,7 @@ def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, occasion:
     dates = {study.row.study_instance_uid: study.row.study_date for study in looked}
     rulings = [with_partner(each, absent, dates[each.study_instance_uid], rules.pairing.max_days) for each in rulings]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
-    casebook.settle(journal, rulings, cases, now)
+    casebook.settle(journal, rulings, cases, now, rules.engine)
     _tell(journal, {study.row.study_instance_uid: study.row for study in looked}, rulings)
     for each in cases:
         if each.pair_uid not in {job.pair_uid for job in jobs}:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,21 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from analysis.errors import BadSettings
 from service.tables import facts
 
-HEAD = "0006"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
+HEAD = "0007"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
 MIGRATIONS = Path(__file__).parent / "migrations"
+# Connections to a server: fewer than its usual hundred, and enough for sixty-four associations that take turns for
+# milliseconds. A server that has gone without a word is noticed within half a minute.
+_SERVER: dict[str, Any] = {
+    "pool_pre_ping": True,
+    "pool_size": 16,
+    "max_overflow": 16,
+    "pool_timeout": 60,
+    "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 30000},
+}
+# SQLite lets one transaction write at a time, and all that reads before it writes counts on that. This lock, which ends with
+# its transaction, promises the same on PostgreSQL, also between the node and a command beside it.
+_THE_ONLY_WRITER = text("SELECT pg_advisory_xact_lock(hashtext('duet journal'))")
+_BY_INDEX = text("SET LOCAL enable_seqscan = off")
 MADE_BY = "duet"  # the fact that says which version of duet gave the journal its revision
 
 
@@ -28,23 +41,36 @@ class Journal:
     """A journal that may be read by many at once and is written by one at a time."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        self._server = not url.startswith("sqlite")
+        self._engine = create_engine(url, **_SERVER if self._server else {})
         # SQLite's own waiting for the write lock is a poll without order; fifty associations wait better here.
         self._turn = threading.Lock()
-        if self._engine.dialect.name == "sqlite":
+        if self._server:
+            event.listen(self._engine, "begin", _begin_postgresql)
+        else:
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One consistent view."""
+    def reading(self, *, by_index: bool = False) -> Iterator[Connection]:
+        """One consistent view. by_index: few rows among very many are wanted, where PostgreSQL cannot know how few."""
         with self._engine.connect().execution_options(duet_reading=True) as connection, connection.begin():
+            if by_index and self._server:
+                connection.execute(_BY_INDEX)
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction; when the block is left without an error it is on disk."""
-        with self._turn, self._engine.begin() as connection:
+        """One transaction, the only one of any process; when the block is left without an error it is on disk."""
+        with self._turn, self._engine.connect() as connection, connection.begin():
+            if self._server:
+                connection.execute(_THE_ONLY_WRITER)
+            yield connection
+
+    @contextmanager
+    def adding(self) -> Iterator[Connection]:
+        """The door's transaction, which adds rows or ends its own: on PostgreSQL many go on at once, beside one that writes."""
+        with nullcontext() if self._server else self._turn, self._engine.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -151,6 +177,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    # One consistent view is one snapshot; a writer sees what was written before its turn came.
+    if connection.get_execution_options().get("duet_reading", False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
 def _upgrade(engine: Engine) -> None:
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
@@ -162,6 +194,8 @@ def _upgrade(engine: Engine) -> None:
         return script._upgrade_revs("head", revision)
 
     with EnvironmentContext(Config(), script, fn=steps) as environment, engine.begin() as connection:
+        if connection.dialect.name == "postgresql":  # a command beside a node that starts; the second one finds it done
+            connection.execute(_THE_ONLY_WRITER)
         environment.configure(connection=connection, transactional_ddl=True)
         environment.run_migrations()
         connection.execute(facts.delete().where(facts.c.name == MADE_BY))

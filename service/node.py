@@ -22,6 +22,7 @@ from service.alert_posts import AlertSettings
 from service.alerts import Watchman
 from service.audit import AuditSettings, Trail
 from service.audit_syslog import SyslogSender
+from service.case_lock import only_worker
 from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
 from service.commitment import Reports
@@ -38,6 +39,7 @@ from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
+from service.priorities import EngineSettings
 from service.pulse import Pulse
 from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
@@ -50,6 +52,7 @@ from service.watched import Watched
 from service.web import Web
 from service.web_pages import Material
 from service.web_settings import WebSettings
+from service.worker import clear_drafts
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -75,6 +78,7 @@ def rules_of(settings: Settings) -> Rules:
         counted=intake.ask_archives and bool(settings.sections("archive", Archive)),
         tracers=settings.section("tracers", TracerRules),
         pairing=settings.section("pairing", PairingSettings),
+        engine=settings.section("engine", EngineSettings),
     )
 
 
@@ -256,15 +260,31 @@ class Node:
     def _repeat(self, step: Callable[[], None]) -> None:
         """One step after the other; a full disk or a database that is away is waited for."""
         while not self._stop.wait(PAUSE_S):
-            try:
-                step()
-                self._pulse.beats(threading.current_thread().name)
-            except (OSError, SQLAlchemyError) as error:
-                self._pulse.falters(threading.current_thread().name, "waits for disk or database")
-                logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
-                self._stop.wait(10 * PAUSE_S)
+            self._tried(step)
+
+    def _first(self, step: Callable[[], None]) -> None:
+        """One step that everything after it rests on: it is tried until it is done."""
+        while not self._stop.is_set() and not self._tried(step):
+            continue
+
+    def _tried(self, step: Callable[[], None]) -> bool:
+        part = threading.current_thread().name
+        try:
+            step()
+        except (OSError, SQLAlchemyError) as error:
+            self._pulse.falters(part, "waits for disk or database")
+            logger().error("waiting for disk or database", error=type(error).__name__, number=getattr(error, "errno", None))
+            self._stop.wait(10 * PAUSE_S)
+            return False
+        self._pulse.beats(part)
+        return True
 
     def _take_in(self, journal: Journal, inbox: Inbox) -> None:
+        self._first(lambda: self._recover(journal, inbox))
+        self._repeat(lambda: intake.step(journal, self._data, self._rules, time.time()))
+
+    def _recover(self, journal: Journal, inbox: Inbox) -> None:
+        """What the last end of the node, or a change of rules, has left to be looked at again."""
         recovered = intake.recover(journal, inbox, time.time())
         if recovered:
             logger().info("files without a row were entered", count=recovered)
@@ -272,17 +292,16 @@ class Node:
         if journal.fact(RULES_FACT) != judged_by:
             casebook.unsettle_all(journal)
             journal.remember(RULES_FACT, judged_by)
-        self._repeat(lambda: intake.step(journal, self._data, self._rules, time.time()))
 
     def _work(self, journal: Journal) -> None:
         self._stop.wait(HEAD_START_S)
-        casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held)
+        self._first(lambda: casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held))
         _clear_drafts(self._data / "cases")
         while not self._stop.is_set():
             try:
                 with self._engine(journal) as engine:
                     self._repeat(engine.step)
-            except OSError as error:  # a scheduler that cannot be reached: images are received meanwhile
+            except OSError as error:  # no process can be started; images are received meanwhile
                 logger().error("no workers", error=type(error).__name__)
                 self._pulse.falters("engine", "waits for workers")
                 self._stop.wait(10)
@@ -326,7 +345,8 @@ class Node:
 
     @contextmanager
     def _engine(self, journal: Journal) -> Iterator[Engine]:
-        from service.engine import DaskRunner, Engine, Plan
+        from service.dask_runner import DaskRunner
+        from service.engine import Engine, Plan
 
         plan = Plan(
             data=self._data,
@@ -337,7 +357,7 @@ class Node:
             destinations=[destination.name for destination in self._destinations],
             deliver_held=self._delivery.deliver_held,
         )
-        runner = DaskRunner(self._node.scheduler, self._security())
+        runner = DaskRunner(self._node.scheduler, gpu=plan.analysis.models.device == "cuda", security=self._security())
         try:
             yield Engine(journal, plan, runner)
         finally:
@@ -371,8 +391,9 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _clear_drafts(cases: Path) -> None:
-    """Take away what a killed worker left half written."""
-    import shutil
-
+    """Take away what a killed worker left half written, and leave what a worker elsewhere still writes."""
     for draft in cases.glob(".*"):
-        shutil.rmtree(draft, ignore_errors=True)
+        folder = cases / draft.name[1:].rpartition(".")[0]
+        with only_worker(folder) as nobody_else:
+            if nobody_else:
+                clear_drafts(folder)

@@ -21,7 +21,7 @@ from service.postings import DeliveryCount
 from service.releases import ReleaseRow
 from service.restorations import Restoration, restoration_of
 from service.searches import search_of
-from service.tables import InstanceState, JobState, StudyState, instances
+from service.tables import WORKERS_FACT, InstanceState, JobState, StudyState, instances
 from service.traces import study_id
 
 
@@ -77,6 +77,7 @@ class Overview:
     cohort: CohortView | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""  # why no case can be analysed at the moment
     restored: Restoration | None = None
 
 
@@ -98,8 +99,9 @@ def overview(journal: Journal, patient_id: str | None = None, patience: Patience
         said=said,
         ids={row.study_instance_uid: study_id(journal, row.study_instance_uid) for row in studies},
         unused=() if patient_id is not None else tuple(_unused(journal)),
-        objects=_objects(journal),
+        objects={} if patient_id is not None else _objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
+        trouble=journal.fact(WORKERS_FACT) or "",
         restored=restoration_of(journal),
     )
 
@@ -177,6 +179,7 @@ def as_json(known: Overview, *, node_runs: bool) -> str:
             for each in known.unused
         ],
         "cohort": None if known.cohort is None else _cohort_facts(known.cohort),
+        "workers": known.trouble if node_runs else "",
         "restored": known.restored
         and {"from_backup_of": moment(known.restored.made_at), "at": moment(known.restored.restored_at)},
     }

@@ -91,6 +91,8 @@ def show_overview(settings: Settings, patient_id: str | None, *, json: bool = Fa
         return
     if not runs:
         typer.echo(f"No node runs on {settings.node.data}; this is how it was left.")
+    elif known.trouble:
+        typer.echo(plain(known.trouble))
     width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
     named = "" if settings.source == Settings().source else f" --config {shlex.quote(settings.source)}"
     page = Page(whole=patient_id is not None, width=max(NARROWEST, min(WIDTH, width)), options=named)

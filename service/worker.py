@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dicom_io.tracers import TracerRules
 
 T = TypeVar("T")
+BUSY = "Busy"  # the reason of a case that another process still computes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,12 @@ def run_case(job: CaseJob, progress: Progress) -> CaseResult:
             write_pair(pair, job.settings, draft, progress=progress, wishes=Wishes(objects=job.objects, batch=job.batch))
             seal(draft, job.folder)
     return case_result(job.folder)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Take away what a killed process left half written of the folder; only for whom nobody else writes it."""
+    for draft in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager

@@ -14,12 +14,13 @@ import sysconfig
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from postgres import Postgres, running
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -45,6 +46,7 @@ SYSTEM_PEERS = {
     "openssl": "openssl",
     "Rscript": "r-cran-survival",
     "ohif": "@ohif/app of npm",
+    "postgres": "postgresql",
 }
 PYTHON_PEERS = {"segimage2itkimage": "dcmqi", "itkimage2segimage": "dcmqi", "tid1500reader": "dcmqi"}
 GROUPS = {"dcmqi": tuple(PYTHON_PEERS)}
@@ -60,6 +62,8 @@ LONGEST = (
     "test_journey.py",
     "test_reading_room.py",
     "test_fuzz.py",
+    "test_dask_runner.py",
+    "test_journey_scale.py",
     "test_release_node.py",
     "test_cli.py",
     "test_cohort_keeper.py",
@@ -76,6 +80,8 @@ def find_program(name: str) -> Path | None:
         return next((found for folder in plugins for found in sorted(folder.glob("libOrthancDicomWeb.so*"))), None)
     if name == "ohif":
         return _ohif()
+    if name == "postgres":  # Debian keeps it out of the way, a folder for each version
+        return max(Path("/usr/lib/postgresql").glob("*/bin/postgres"), default=None)
     beside = name in PYTHON_PEERS or name == "duet"
     where = [str(SCRIPTS)] if beside else [*_outside_folders(), "/usr/sbin", "/usr/local/sbin"]
     found = shutil.which(name, path=os.pathsep.join(where))
@@ -184,6 +190,16 @@ def screenshots() -> Path:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     os.utime(SCREENSHOTS)
     return SCREENSHOTS
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that all tests of this process share; each takes a database of its own."""
+    found = find_program("postgres")
+    if found is None:
+        pytest.skip("program absent: postgres")
+    with running(found) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

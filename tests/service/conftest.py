@@ -60,9 +60,9 @@ class Scan:
 class NodeFolder:
     """What a node has on disk, without the node."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, url: str = "") -> None:
         self.data = data
-        self.journal: Journal = open_journal("", data)
+        self.journal: Journal = open_journal(url, data)
         self.inbox = Inbox(data)
         self.inbox.prepare()
 
@@ -98,13 +98,38 @@ def _received(ds: Dataset) -> Received:
     )
 
 
+# Their tests run on both databases; all others on SQLite alone.
+ON_BOTH = ("test_commitment_promises", "test_engine", "test_intake", "test_journal", "test_leases", "test_priorities")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "journal_address" in metafunc.fixturenames and metafunc.definition.path.stem in ON_BOTH:
+        server = pytest.param("postgresql", marks=pytest.mark.peer("postgres"))
+        metafunc.parametrize("journal_address", ["sqlite", server], indirect=True)
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[NodeFolder]:
+def journal_address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What stands as [node] journal: nothing for SQLite, or an empty database of a real server."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield ""
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        yield url
+
+
+@pytest.fixture
+def folder(tmp_path: Path, journal_address: str) -> Iterator[NodeFolder]:
     data = tmp_path / "data"
     data.mkdir()
-    opened = NodeFolder(data)
+    opened = NodeFolder(data, journal_address)
     yield opened
     opened.journal.close()
+
+
+@pytest.fixture
+def folder_of() -> type[NodeFolder]:
+    return NodeFolder
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from service.destinations import DeliverySettings, Destination, Sender
 from service.journal import journal_url
 from service.journal_upgrade import BackupSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.priorities import EngineSettings
 from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
 from service.retention import RetentionSettings
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[Any]] = {
     "intake": IntakeSettings,
     "tracers": TracerRules,
     "pairing": PairingSettings,
+    "engine": EngineSettings,
     "objects": ObjectSettings,
     "delivery": DeliverySettings,
     "retrieval": RetrievalSettings,

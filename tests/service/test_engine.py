@@ -36,6 +36,9 @@ class Told:
     def done(self) -> bool:
         return True
 
+    def lost(self) -> bool:
+        return False
+
     def result(self) -> CaseResult:
         return self._act(self._job)
 
@@ -44,6 +47,7 @@ class StandIn:
     """A runner without processes."""
 
     slots = 1
+    trouble = ""
 
     def __init__(self, act: Callable[[CaseJob], CaseResult]) -> None:
         self.act = act

@@ -29,6 +29,7 @@ WITH, WITHOUT = BackupSettings(), BackupSettings(before_upgrade=False)
 
 # What a row has in a column that its revision did not know, as r0002, r0004 and r0005 say. Others are empty.
 NEW: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
+    ("jobs", "ranks_at"): lambda old: old["created_at"],
     ("deliveries", "stored_at"): lambda old: old["delivered_at"],
     ("deliveries", "asks"): lambda _old: 0,
     ("deliveries", "refusals"): lambda _old: 0,

@@ -29,6 +29,7 @@ class AtOnce:
     """A runner without processes: a job is done where it is submitted. seen: every job."""
 
     slots = 1
+    trouble = ""
 
     def __init__(self) -> None:
         self.seen: list[CaseJob] = []
@@ -40,6 +41,9 @@ class AtOnce:
         class Done:
             def done(self) -> bool:
                 return True
+
+            def lost(self) -> bool:
+                return False
 
             def result(self) -> CaseResult:
                 return result
