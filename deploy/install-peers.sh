@@ -8,7 +8,7 @@ ohif=3.12.10
 ohif_integrity=0kuF66Mq9c9dMD++bUsTjMrJpXJwaZhz9B4uS244DawAjSkTwIYFU93pxPuRUQixaRi7QAHlF3Fe1qudBlZrmA==  # SHA-512 of the package
 peers=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.peers
 
-declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc [chromium]=chromium [r-base-core]=Rscript [openssl]=openssl)
+declare -A program_of=([dcmtk]=storescu [dicom3tools]=dciodvfy [orthanc]=Orthanc [chromium]=chromium [r-base-core]=Rscript [openssl]=openssl [systemd]=systemd-analyze)
 PATH=$PATH:/usr/sbin
 
 absent_packages() {

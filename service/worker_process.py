@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import dask
 import typer
@@ -16,23 +17,29 @@ from analysis.errors import BadSettings
 from service import logs
 from service.dask_runner import COMPUTING, LOOK_AGAIN_S, QUIET, listens, resources, warm_up
 
+if TYPE_CHECKING:
+    from distributed.security import Security
+
 LEAVE_S = 5.0  # a scheduler that does not answer for so long when a worker takes its leave is left without
 
 
-def schedule(host: str, port: int) -> None:
+def schedule(host: str, port: int, security: Security | None = None) -> None:
     """Hand out cases. Raises BadSettings where the address cannot be opened."""
     logs.to_standard_error()
     dask.config.set(QUIET)
-    asyncio.run(_until_told(lambda stop: _schedule(host, port, stop)))
+    asyncio.run(_until_told(lambda stop: _schedule((host, port), security, stop)))
 
 
-def work(address: str, *, gpu: bool | None) -> None:
-    """Compute cases for whoever schedules at the address. gpu: None where torch is to be asked."""
+def work(address: str, *, gpu: bool | None, security: Security | None = None) -> None:
+    """Compute cases for whoever schedules at the address. gpu: None where torch is to be asked; security: for tls://."""
     logs.to_standard_error()
     dask.config.set(QUIET)
+    from distributed import Worker
+
     offered = resources(gpu=_sees_gpu() if gpu is None else gpu)
     warm_up()
-    asyncio.run(_until_told(lambda stop: _work(address, offered, stop)))
+    begin = partial(Worker, address, resources=offered, security=security, nthreads=1, memory_limit=0, dashboard=False)
+    asyncio.run(_until_told(lambda stop: _work(address, begin, stop)))
 
 
 def _sees_gpu() -> bool:
@@ -51,11 +58,13 @@ async def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     await work(stop)
 
 
-async def _schedule(host: str, port: int, stop: asyncio.Event) -> None:
+async def _schedule(address: tuple[str, int], security: Security | None, stop: asyncio.Event) -> None:
     from distributed import Scheduler
 
+    host, port = address
+    spoken: dict[str, Any] = {"protocol": "tls", "security": security} if security else {}
     try:
-        async with Scheduler(host=host, port=port, dashboard=False) as begun:
+        async with Scheduler(host=host, port=port, dashboard=False, **spoken) as begun:
             typer.echo(f"The scheduler listens on {begun.address}. Research use only. Ctrl-C ends it.")
             await stop.wait()
     except RuntimeError as error:  # Dask's word for whatever stops a server from starting
@@ -64,14 +73,14 @@ async def _schedule(host: str, port: int, stop: asyncio.Event) -> None:
         raise BadSettings(f"{host}:{port} cannot be opened: {os.strerror(error.__cause__.errno or 0)}.") from None
 
 
-async def _work(address: str, offered: dict[str, float], stop: asyncio.Event) -> None:
+async def _work(address: str, begin: Callable[[], Any], stop: asyncio.Event) -> None:
     """Serve one scheduler after the other that appears at the address."""
     said = False
     while not stop.is_set():
         if COMPUTING.locked():  # a case of a scheduler that is gone; it is ended first
             pass
         elif await asyncio.to_thread(listens, address):
-            await _serve(address, offered, stop)
+            await _serve(address, begin, stop)
             said = False
         elif not said:
             said = True
@@ -79,17 +88,17 @@ async def _work(address: str, offered: dict[str, float], stop: asyncio.Event) ->
         await _pause(stop, LOOK_AGAIN_S / 5)
 
 
-async def _serve(address: str, offered: dict[str, float], stop: asyncio.Event) -> None:
+async def _serve(address: str, begin: Callable[[], Any], stop: asyncio.Event) -> None:
     """Work for the scheduler until it goes, or until this process is to end."""
-    from distributed import Worker
-
-    alone: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "dashboard": False}
     try:
-        begun = await Worker(address, resources=offered, **alone)
+        begun = await begin()
     except (OSError, TimeoutError, RuntimeError) as error:
         logs.logger().warning("the scheduler does not take this worker", error=type(error).__name__)
         return
-    typer.echo(f"Works for {address}, one case at a time; offers {', '.join(offered)}. Research use only. Ctrl-C ends it.")
+    typer.echo(
+        f"Works for {address}, one case at a time; offers {', '.join(begun.state.total_resources)}. Research use only. "
+        "Ctrl-C ends it."
+    )
     ends = [asyncio.create_task(begun.finished()), asyncio.create_task(stop.wait())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():

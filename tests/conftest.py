@@ -44,6 +44,7 @@ SYSTEM_PEERS = {
     "OrthancDicomWeb": "orthanc-dicomweb",
     "chromium": "chromium",
     "openssl": "openssl",
+    "systemd-analyze": "systemd",
     "Rscript": "r-cran-survival",
     "ohif": "@ohif/app of npm",
     "postgres": "postgresql",

@@ -1,18 +1,20 @@
-"""The whole journey where several hosts share it: PostgreSQL, a scheduler and a worker in processes of their own, Orthanc."""
+"""The whole journey as deploy/compose.yaml has it: node, scheduler and worker as processes, TLS between them, PostgreSQL, Orthanc."""
 
 from __future__ import annotations
 
 import random
+import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from nodes import NodeProcess, Orthanc, push, small_patient, until
+from composed import Here, archive, command, settings
+from nodes import NodeProcess, Orthanc, free_port, push, small_patient, until
 from postgres import running
-from workforce import workforce
+from workforce import Process
 
-pytestmark = [pytest.mark.peer(name) for name in ("storescu", "echoscu", "Orthanc", "postgres")]
+pytestmark = [pytest.mark.peer(name) for name in ("storescu", "echoscu", "Orthanc", "postgres", "openssl")]
 
 
 def test_a_database_that_restarts_while_images_come_loses_nothing_and_doubles_nothing(
@@ -21,14 +23,23 @@ def test_a_database_that_restarts_while_images_come_loses_nothing_and_doubles_no
     files = sorted(small_patient(tmp_path / "patient").rglob("*.dcm"))
     random.Random(3).shuffle(files)
     with ExitStack() as stack:
-        archive = stack.enter_context(Orthanc(tmp_path / "orthanc", program).running())
         server = stack.enter_context(running(Path(program("postgres")), {}))
         url = stack.enter_context(server.database())
-        workers = stack.enter_context(workforce(tmp_path))
-        node = NodeProcess(tmp_path / "node", program, archive.port)
+        orthanc = Orthanc(tmp_path / "orthanc", program)
+        node = NodeProcess(tmp_path / "node", program, orthanc.port)
+        orthanc.more = archive(node.port)
+        stack.enter_context(orthanc.running())
         stack.callback(node.clean_up)
-        words = f'[node]\njournal = "{url}"\nscheduler = "{workers.address}"'
-        node.config.write_text(node.config.read_text().replace("[node]", words, 1))
+        here = Here(
+            data=tmp_path / "node" / "data",
+            database=url.partition("@")[2],
+            scheduler=free_port(),
+            door=node.port,
+            pages=free_port(),
+            archive=orthanc.port,
+        )
+        node.config.write_text(settings(tmp_path, here))
+        assert command("duet", node.config) == ["serve", "--config", str(node.config)], "as NodeProcess starts it"
         node.start()
         node.wait_for_door()
         until(lambda: "No scheduler answers" in node.status(), "the node waits for its scheduler, and says so", 30)
@@ -38,10 +49,15 @@ def test_a_database_that_restarts_while_images_come_loses_nothing_and_doubles_no
         assert not push(program, node.port, files[half : half + 1]), "what cannot be recorded is not acknowledged"
         server.start()
         assert push(program, node.port, files[half:])
-        workers.scheduler()
-        workers.worker("--no-gpu")
+        others = []
+        for service, more in (("scheduler", ("--port", str(here.scheduler))), ("worker", ("--no-gpu",))):
+            others.append(Process(tmp_path / f"{service}.log", *command(service, node.config, *more)))
+            stack.callback(others[-1].kill)
         until(lambda: "delivered" in node.status(), f"all delivered\n{node.status()}\n{node.log()[-3000:]}", 180)
-        assert len(archive.holds()) == 6
+        assert f"Works for tls://127.0.0.1:{here.scheduler}" in others[1].log
+        assert len(orthanc.holds()) == 6
         assert f"{len(files)} objects received: {len(files)} filed." in node.status()
-        assert list((tmp_path / "node" / "data" / "locks").iterdir()) == []
-        assert node.stop() == 0
+        assert list((here.data / "locks").iterdir()) == []
+        with urllib.request.urlopen(f"http://127.0.0.1:{here.pages}/healthz", timeout=10) as answer:
+            assert answer.status == 200, "what compose.yaml asks for the node's health"
+        assert [node.stop(), *(other.stop() for other in reversed(others))] == [0, 0, 0]
