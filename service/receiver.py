@@ -6,6 +6,7 @@ Storage commitment comes in here, too, and is handled by others.
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,15 @@ from service.inbox import Inbox
 from service.journal import Journal
 from service.keeping import StoreHandler
 from service.logs import logger
+from service.receiver_server import Door, Places
+from service.receiver_wire import Bounds
 from service.sockets import PROMPT
 
 MAXIMUM_PDU = 131072
 
+# PS3.8 9.3.4: result, source, reason
 _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN = 0x01, 0x01, 0x03
+_REJECTED_TRANSIENT, _SERVICE_PROVIDER, _LOCAL_LIMIT_EXCEEDED = 0x02, 0x03, 0x02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,8 @@ class ReceiverSettings:
     port: int = 11112
     allow: tuple[str, ...] = ()
     free_gb: float = 2.0
-    associations: int = 50
+    associations: int = 100
+    max_object_mb: int = 4000
     negotiation_timeout_s: float = 10.0
     silence_timeout_s: float = 60.0
 
@@ -47,6 +53,7 @@ class ReceiverSettings:
         check_not_negative(free_gb=self.free_gb)
         check_positive(
             associations=self.associations,
+            max_object_mb=self.max_object_mb,
             negotiation_timeout_s=self.negotiation_timeout_s,
             silence_timeout_s=self.silence_timeout_s,
         )
@@ -69,7 +76,8 @@ class Receiver:
         self._ae_title, self._settings = ae_title, settings
         self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
         self._commitment = commitment
-        self._server: Any = None
+        self._places = Places(settings.associations, settings.negotiation_timeout_s)
+        self._server: Door | None = None
 
     def start(self) -> None:
         """Raises BadSettings where the address is taken."""
@@ -77,7 +85,7 @@ class Receiver:
         _config.LOG_HANDLER_LEVEL = "none"
         ae = AE(ae_title=self._ae_title)
         ae.maximum_pdu_size = MAXIMUM_PDU
-        ae.maximum_associations = self._settings.associations
+        ae.maximum_associations = sys.maxsize  # pynetdicom would count the silent ones, too; see Places
         ae.acse_timeout = self._settings.negotiation_timeout_s
         ae.dimse_timeout = ae.network_timeout = self._settings.silence_timeout_s
         ae.add_supported_context(Verification)
@@ -90,23 +98,35 @@ class Receiver:
             *self._store_handler.handlers,
         ]
         address = (self._settings.host, self._settings.port)
+        bounds = Bounds(
+            pdu=MAXIMUM_PDU, object=self._settings.max_object_mb * 1_000_000, pdu_s=self._settings.silence_timeout_s
+        )
         try:
-            self._server = ae.start_server(address, block=False, evt_handlers=handlers)
+            self._server = ae.make_server(address, evt_handlers=handlers, server_class=Door, bounds=bounds)
+            ae._servers.append(self._server)
+            self._server.open()
         except OSError as error:
             raise BadSettings(f"[receiver] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
 
     def stop(self) -> None:
         if self._server is not None:
-            self._server.shutdown()
+            self._server.close()
 
     def _on_requested(self, event: Any) -> None:
         calling = str(event.assoc.requestor.primitive.calling_ae_title).strip()
         address = str(event.assoc.requestor.address)
         if not admitted(self._settings.allow, calling, address):
             logger().warning("caller refused", calling_ae=calling, address=address)
-            event.assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN)
-            event.assoc.is_rejected = True
-            event.assoc.kill()  # returns when the answer has left
+            _reject(event.assoc, _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN)
+        elif not self._places.take(event.assoc):
+            logger().warning("all associations are taken, caller put off", calling_ae=calling, address=address)
+            _reject(event.assoc, _REJECTED_TRANSIENT, _SERVICE_PROVIDER, _LOCAL_LIMIT_EXCEEDED)
+
+
+def _reject(assoc: Any, result: int, source: int, reason: int) -> None:
+    assoc.acse.send_reject(result, source, reason)
+    assoc.is_rejected = True
+    assoc.kill()  # returns when the answer has left
 
 
 def admitted(allow: Sequence[str], calling_ae: str, address: str) -> bool:

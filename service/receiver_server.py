@@ -1,0 +1,83 @@
+"""The listening socket: takes every caller in at once, and lets the silent ones wait without holding a place."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from pynetdicom.transport import AssociationServer, RequestHandler
+
+from service.logs import logger
+from service.receiver_wire import Bounds, quicken
+
+BACKLOG = 256
+MOST_SILENT = 256  # connections that have asked for nothing yet; beyond, the oldest gives way
+LOOK_AGAIN_S = 0.02
+
+
+class _Caller(RequestHandler):
+    """Makes an association of a connection."""
+
+    server: Door
+
+    def handle(self) -> None:
+        self.server.make_room()
+        super().handle()
+
+    def _create_association(self) -> Any:
+        assoc = super()._create_association()
+        quicken(assoc, self.request, self.server.bounds)
+        return assoc
+
+
+class Door(AssociationServer):
+    """pynetdicom's server with associations of our own."""
+
+    request_queue_size = BACKLOG
+
+    def __init__(self, *given: Any, bounds: Bounds, **named: Any) -> None:
+        super().__init__(*given, request_handler=_Caller, **named)
+        self.bounds = bounds
+
+    def open(self) -> None:
+        threading.Thread(target=self.serve_forever, name="door", daemon=True).start()
+
+    def make_room(self) -> None:
+        """Close the oldest connection that has said nothing, where there are too many of them."""
+        silent = [assoc for assoc in self.active_associations if assoc.requestor.primitive is None]
+        for assoc in silent[: max(0, len(silent) - MOST_SILENT)]:
+            logger().warning("too many silent connections, the oldest was closed", address=assoc.requestor.address)
+            assoc.dul.socket.close()
+
+    def close(self) -> None:
+        """Close the door, and break what is open: what was not acknowledged comes again."""
+        self.shutdown()
+        for assoc in self.active_associations:
+            assoc.abort(block=False)
+
+
+class Places:
+    """How many associations may be at work; who comes when all are taken waits a while."""
+
+    def __init__(self, most: int, wait_s: float) -> None:
+        self._most, self._wait_s = most, wait_s
+        self._taken: list[Any] = []
+        self._guard = threading.Lock()
+
+    def take(self, assoc: Any) -> bool:
+        """Whether there was a place in time; it is held for as long as the association lives."""
+        deadline = time.monotonic() + self._wait_s
+        while not self._took(assoc):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_AGAIN_S)
+        return True
+
+    def _took(self, assoc: Any) -> bool:
+        with self._guard:
+            self._taken = [each for each in self._taken if each.is_alive()]
+            if len(self._taken) >= self._most:
+                return False
+            self._taken.append(assoc)
+            return True
