@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
@@ -67,6 +67,7 @@ class Filing:
     study_date: str = ""
 
 
+_ARRIVAL = tuple(field.name for field in fields(Arrival))
 _ROW = (
     instances.c.id,
     instances.c.sop_instance_uid,
@@ -109,11 +110,15 @@ def break_open_associations(journal: Journal, now: float) -> None:
         )
 
 
+_KNOWN_PATH = select(instances.c.path).where(
+    instances.c.sop_instance_uid == bindparam("uid"), instances.c.digest == bindparam("content")
+)
+
+
 def known_path(journal: Journal, sop_instance_uid: str, digest: str) -> str | None:
     """Where the same object with the same content lies already."""
     with journal.reading() as connection:
-        same = (instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
-        return connection.execute(select(instances.c.path).where(*same)).scalar()
+        return connection.execute(_KNOWN_PATH, {"uid": sop_instance_uid, "content": digest}).scalar()
 
 
 def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> set[str]:
@@ -129,21 +134,25 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
     return found
 
 
-def record(journal: Journal, arrival: Arrival) -> None:
-    """Write the row of an object on disk; one that came before is only marked as seen again."""
+def record(journal: Journal, *arrived: Arrival) -> None:
+    """Write the rows of objects on disk, all or none; one that came before is only marked as seen again."""
     with journal.writing() as connection:
-        row = {
-            "sop_class_uid": arrival.sop_class_uid,
-            "sop_instance_uid": arrival.sop_instance_uid,
-            "digest": arrival.digest,
-            "path": arrival.path,
-            "received_at": arrival.received_at,
-            "association_id": arrival.association_id,
-            "state": InstanceState.NEW,
-            "sentence": "",
-        }
-        if connection.execute(insert_or_ignore(connection, instances).values(**row)).rowcount == 0:
-            _seen_again(connection, arrival)
+        statement = _new_row(connection)
+        for arrival in arrived:
+            row = {name: getattr(arrival, name) for name in _ARRIVAL}
+            if connection.execute(statement, {**row, "state": InstanceState.NEW, "sentence": ""}).rowcount == 0:
+                _seen_again(connection, arrival)
+
+
+_new_rows: dict[str, Any] = {}
+
+
+def _new_row(connection: Connection) -> Any:
+    """Made once: SQLAlchemy takes longer to look at a new statement than SQLite to execute it."""
+    dialect = connection.dialect.name
+    if dialect not in _new_rows:
+        _new_rows[dialect] = insert_or_ignore(connection, instances)
+    return _new_rows[dialect]
 
 
 def _seen_again(connection: Connection, arrival: Arrival) -> None:

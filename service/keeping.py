@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import struct
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pynetdicom import evt
-from pynetdicom.dsutils import encode_file_meta
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import arrivals
-from service.inbox import Inbox, Received
+from service.inbox import Draft, Header, Inbox
 from service.journal import Journal
 from service.logs import logger
+from service.registrar import Registrar
 from service.tables import Ending
 
 SUCCESS = 0x0000
@@ -26,14 +29,68 @@ STATUSES = {
     OUT_OF_RESOURCES: ("Refused: out of resources", "less disk is free than `[receiver] free_gb`, or the disk is full"),
     PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PREAMBLE = b"\0" * 128 + b"DICM"
+_VERSION = struct.pack("<HH2sHL", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1"
+
+
+class Storing:
+    """One object on its way in; the first thing that goes wrong is its status, and nothing of it is left."""
+
+    def __init__(self, handler: StoreHandler, assoc: Any, header: Header) -> None:
+        self._handler, self._assoc, self._header = handler, assoc, header
+        self._draft: Draft | None = None
+        self._size = 0
+        self._status = self._tried(self._open)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """The next bytes; after a failure they are let go."""
+        if self._draft is not None and self._status == SUCCESS:
+            self._status = self._tried(partial(self._add, self._draft, piece))
+
+    def end(self) -> int:
+        """All bytes are here: the status that the sender is to get. SUCCESS when file and row are on disk."""
+        if self._draft is not None and self._status == SUCCESS:
+            self._status = self._tried(partial(self._handler.keep, self._assoc, self._header, self._draft))
+        return self._status
+
+    def give_up(self) -> None:
+        """The rest will not come."""
+        if self._draft is not None:
+            self._draft.discard()
+
+    def _add(self, draft: Draft, piece: bytes | memoryview) -> int | None:
+        self._size += len(piece)
+        if self._size > self._handler.most_bytes:
+            logger().error("object larger than max_object_mb, refused", limit=self._handler.most_bytes)
+            draft.discard()
+            return OUT_OF_RESOURCES
+        draft.write(piece)
+        return None
+
+    def _open(self) -> int | None:
+        self._draft = self._handler.open_draft(self._header)
+        return OUT_OF_RESOURCES if self._draft is None else None
+
+    @staticmethod
+    def _tried(step: Callable[[], int | None]) -> int:
+        try:
+            return step() or SUCCESS
+        except OSError as error:
+            logger().error("object not written", error=error.strerror, number=error.errno)
+            return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
+        except SQLAlchemyError as error:
+            logger().error("object not recorded", error=type(error).__name__)
+            return PROCESSING_FAILURE
 
 
 class StoreHandler:
     """Keeps each object that is stored over associations with these handlers."""
 
-    def __init__(self, inbox: Inbox, journal: Journal, free_gb: float) -> None:
+    def __init__(self, inbox: Inbox, journal: Journal, free_gb: float, max_object_mb: int = 4000) -> None:
         self._inbox, self._journal, self._free_gb = inbox, journal, free_gb
+        self.most_bytes = max_object_mb * 1_000_000
+        self._registrar = Registrar(journal)
         self._open: dict[Any, int] = {}
         self._guard = threading.Lock()
 
@@ -47,37 +104,49 @@ class StoreHandler:
             (evt.EVT_CONN_CLOSE, self._on_broken),
         ]
 
-    def _on_store(self, event: Any) -> int:
-        try:
-            if self._inbox.free_bytes() < self._free_gb * 1e9:
-                logger().error("disk below its floor, object refused", floor_gb=self._free_gb)
-                return OUT_OF_RESOURCES
-            self._keep(event)
-        except OSError as error:
-            logger().error("object not written", error=str(error))
-            return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
-        except SQLAlchemyError as error:
-            logger().error("object not recorded", error=type(error).__name__)
-            return PROCESSING_FAILURE
-        return SUCCESS
+    def begin(self, assoc: Any, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Storing:
+        """An object is announced; what follows of it is written to what this returns."""
+        sender = _title(_peer(assoc))
+        meta = PREAMBLE + file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender)
+        header = Header(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            meta=meta,
+        )
+        return Storing(self, assoc, header)
 
-    def _keep(self, event: Any) -> None:
+    def open_draft(self, header: Header) -> Draft | None:
+        """Where an object is written to; None where less disk is free than the floor. Raises OSError."""
+        if self._inbox.free_bytes() < self._free_gb * 1e9:
+            logger().error("disk below its floor, object refused", floor_gb=self._free_gb)
+            return None
+        return self._inbox.draft(header)
+
+    def keep(self, assoc: Any, header: Header, draft: Draft) -> None:
         """Disk first, then the journal: a file without a row is found at the next start, a row without its file never is."""
         now = time.time()
-        received = _received(event)
-        digest = received.digest
-        path = arrivals.known_path(self._journal, received.sop_instance_uid, digest)
-        if path is None or not (self._inbox.data / path).is_file():
-            path = self._inbox.keep(received, digest)
+        path = arrivals.known_path(self._journal, header.sop_instance_uid, draft.digest)
+        if path is not None and (self._inbox.data / path).is_file():
+            draft.discard()
+        else:
+            path = draft.keep()
         arrival = arrivals.Arrival(
-            sop_class_uid=received.sop_class_uid,
-            sop_instance_uid=received.sop_instance_uid,
-            digest=digest,
+            sop_class_uid=header.sop_class_uid,
+            sop_instance_uid=header.sop_instance_uid,
+            digest=draft.digest,
             path=path,
             received_at=now,
-            association_id=self._association(event.assoc, now),
+            association_id=self._association(assoc, now),
         )
-        arrivals.record(self._journal, arrival)
+        self._registrar.record(arrival)
+
+    def _on_store(self, event: Any) -> int:
+        """pynetdicom's way to hand over an object: as a whole."""
+        request, syntax = event.request, str(event.context.transfer_syntax)
+        storing = self.begin(event.assoc, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), syntax)
+        storing.write(event.encoded_dataset(include_meta=False))
+        return storing.end()
 
     def _association(self, assoc: Any, now: float) -> int:
         """The journal's number of the association, entered with its first object."""
@@ -113,14 +182,21 @@ def _title(peer: Any) -> str:
     return str(peer.ae_title).strip()[:16]
 
 
-def _received(event: Any) -> Received:
-    request = event.request
-    meta = event.file_meta
-    meta.SourceApplicationEntityTitle = _title(_peer(event.assoc))
-    return Received(
-        sop_class_uid=str(request.AffectedSOPClassUID),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(meta.TransferSyntaxUID),
-        meta=b"\0" * 128 + b"DICM" + encode_file_meta(meta),
-        dataset=event.encoded_dataset(include_meta=False),
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, sender: str) -> bytes:
+    """File meta information (PS3.10 7.1), explicit VR little endian."""
+    texts = (
+        (0x0002, b"UI", sop_class_uid),
+        (0x0003, b"UI", sop_instance_uid),
+        (0x0010, b"UI", transfer_syntax_uid),
+        (0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID),
+        (0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION),
+        (0x0016, b"AE", sender),
     )
+    content = _VERSION + b"".join(_element(number, vr, text) for number, vr, text in texts)
+    return struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(content)) + content
+
+
+def _element(number: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii", "replace")
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value

@@ -74,7 +74,7 @@ class Receiver:
     ) -> None:
         """commitment: what handles the events of storage commitment; without it none is offered."""
         self._ae_title, self._settings = ae_title, settings
-        self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
+        self._store_handler = StoreHandler(inbox, journal, settings.free_gb, settings.max_object_mb)
         self._commitment = commitment
         self._places = Places(settings.associations, settings.negotiation_timeout_s)
         self._server: Door | None = None
@@ -98,11 +98,10 @@ class Receiver:
             *self._store_handler.handlers,
         ]
         address = (self._settings.host, self._settings.port)
-        bounds = Bounds(
-            pdu=MAXIMUM_PDU, object=self._settings.max_object_mb * 1_000_000, pdu_s=self._settings.silence_timeout_s
-        )
+        bounds = Bounds(pdu=MAXIMUM_PDU, pdu_s=self._settings.silence_timeout_s)
+        named = {"server_class": Door, "bounds": bounds, "stores": self._store_handler}
         try:
-            self._server = ae.make_server(address, evt_handlers=handlers, server_class=Door, bounds=bounds)
+            self._server = ae.make_server(address, evt_handlers=handlers, **named)
             ae._servers.append(self._server)
             self._server.open()
         except OSError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pynetdicom.transport import AssociationServer, RequestHandler
 
+from service.keeping import StoreHandler
 from service.logs import logger
 from service.receiver_wire import Bounds, quicken
 
@@ -27,7 +28,7 @@ class _Caller(RequestHandler):
 
     def _create_association(self) -> Any:
         assoc = super()._create_association()
-        quicken(assoc, self.request, self.server.bounds)
+        quicken(assoc, self.request, self.server.bounds, self.server.stores)
         return assoc
 
 
@@ -36,9 +37,9 @@ class Door(AssociationServer):
 
     request_queue_size = BACKLOG
 
-    def __init__(self, *given: Any, bounds: Bounds, **named: Any) -> None:
+    def __init__(self, *given: Any, bounds: Bounds, stores: StoreHandler, **named: Any) -> None:
         super().__init__(*given, request_handler=_Caller, **named)
-        self.bounds = bounds
+        self.bounds, self.stores = bounds, stores
 
     def open(self) -> None:
         threading.Thread(target=self.serve_forever, name="door", daemon=True).start()

@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -24,22 +24,38 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.timer import Timer
 from pynetdicom.transport import AssociationSocket
 
+from service.keeping import StoreHandler, Storing
+from service.receiver_stores import StoreRequest, answer, store_request
+
 HEADER = struct.Struct(">BBL")  # PS3.8 9.3: type, reserved, length of what follows
-ITEM = struct.Struct(">LB")  # PS3.8 9.3.5.1: length of what follows, presentation context
+ITEM = struct.Struct(">LBB")  # PS3.8 9.3.5.1: length of what follows, presentation context, kind of piece
+COMMAND, LAST = 0x01, 0x02  # PS3.8 E.2
 P_DATA_TF, PDU_TYPES = 0x04, range(0x01, 0x08)
-ESTABLISHED = "Sta6"
+ESTABLISHED, CLOSING = "Sta6", "Sta13"  # PS3.8 9.2
 CLOSED, UNREADABLE = "Evt17", "Evt19"
 LONGEST_NEGOTIATION = 1 << 20  # 128 presentation contexts with all their syntaxes are below 100 kB
+LONGEST_MESSAGE = 1 << 26  # that is no object: a request for storage commitment of half a million
 LOOK_AGAIN_S = 0.25  # for what nobody wakes us: timeouts
+
+
+class UnreadableError(Exception):
+    """The peer sends what is no DICOM, or more than is believed; the association is aborted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What is believed of a peer. pdu, object: bytes; pdu_s: within which a PDU that has begun must be here."""
+    """What is believed of a peer. pdu: bytes; pdu_s: within which a PDU that has begun must be here."""
 
     pdu: int
-    object: int
     pdu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """An object of which the last piece is not here yet."""
+
+    request: StoreRequest
+    storing: Storing
 
 
 class SteadyTimer(Timer):
@@ -106,21 +122,27 @@ class Wire(AssociationSocket):
 class UpperLayer(DULServiceProvider):
     """Sleeps until the peer sends or this node does."""
 
-    def __init__(self, assoc: Any, bounds: Bounds) -> None:
+    def __init__(self, assoc: Any, bounds: Bounds, stores: StoreHandler) -> None:
         super().__init__(assoc)
         usual = assoc.dul
-        self._bounds, self._checkpoint = bounds, assoc._reactor_checkpoint
+        self._bounds, self._stores, self._checkpoint = bounds, stores, assoc._reactor_checkpoint
+        self._command = bytearray()
+        self._incoming: Incoming | None = None
+        self._storing = False
         self._idle_timer, self.artim_timer = SteadyTimer(usual._idle_timer.timeout), SteadyTimer(usual.artim_timer.timeout)
         self._run_loop_delay = 0
         self._buffer = bytearray(HEADER.size)
         self._guard = threading.Lock()
         self._ended = False
+        self._poll, self._watched = select.poll(), -1
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self.daemon = True
 
     def end(self) -> None:
-        """Give the pipe back; a number that others may have by now is not written to."""
+        """Let go of half an object, and give the pipe back: a number that others may have by now is not written to."""
+        if self._incoming is not None:
+            self._incoming.storing.give_up()
         with self._guard:
             self._ended = True
             os.close(self._wake)
@@ -130,6 +152,9 @@ class UpperLayer(DULServiceProvider):
         with self._guard, contextlib.suppress(BlockingIOError):  # a full pipe wakes, too
             if not self._ended:
                 os.write(self._wake, b"!")
+
+    def idle_timer_expired(self) -> bool:
+        return not self._storing and super().idle_timer_expired()
 
     def send_pdu(self, primitive: Any) -> None:
         super().send_pdu(primitive)
@@ -148,34 +173,45 @@ class UpperLayer(DULServiceProvider):
         return True
 
     def _is_transport_event(self) -> bool:
+        """Sleep until the peer has sent something, and take it; pieces of objects one after the other."""
+        if self.socket is None or self.socket.socket is None or self.state_machine.current_state == CLOSING:
+            return super()._is_transport_event()
+        while self._comes():
+            self._read_pdu_data()
+            if self._checkpoint.has_news or not (self.event_queue.empty() and self.to_provider_queue.empty()):
+                return True
+            self._idle_timer.restart()
+        return False
+
+    def _comes(self) -> bool:
+        """Wait until the peer has sent something, or there is something else to do: whether it has."""
         if self._checkpoint.has_news:
             self._checkpoint.ring()
-        self._await()
-        return super()._is_transport_event()
-
-    def _await(self) -> None:
-        """Until there is something to do, or a moment has passed."""
-        connection: Any = self.socket.socket if self.socket else None
-        if connection is None or self.state_machine.current_state == "Sta13":
-            return
-        if not self.event_queue.empty() or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
-            return
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        poll.register(self._woken, select.POLLIN)
-        if any(descriptor == self._woken for descriptor, _ in poll.poll(1000 * LOOK_AGAIN_S)):
+        connection: Any = cast(Wire, self.socket).socket
+        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+            return True
+        ready = dict(self._poll.poll(1000 * LOOK_AGAIN_S))
+        if self._woken in ready:
             os.read(self._woken, 4096)
+        return self._watched in ready
+
+    def watch(self, connection: Any) -> None:
+        self._watched = connection.fileno()
+        for descriptor in (self._watched, self._woken):
+            self._poll.register(descriptor, select.POLLIN)
 
     def _read_pdu_data(self) -> None:
         try:
             event = self._read()
+        except UnreadableError:
+            event = UNREADABLE
         except OSError:
             event = CLOSED
         if event:
             self.event_queue.put(event)
 
     def _read(self) -> str:
-        """One PDU; returns what has happened. Raises OSError where the connection broke or the peer fell silent."""
+        """One PDU; returns what has happened. Raises OSError where the connection broke or the peer fell silent; UnreadableError."""
         wire: Any = self.socket
         deadline = time.monotonic() + self._bounds.pdu_s
         header = bytearray(HEADER.size)
@@ -183,7 +219,7 @@ class UpperLayer(DULServiceProvider):
             return CLOSED
         kind, _, length = HEADER.unpack(header)
         if kind not in PDU_TYPES or length > (self._bounds.pdu if kind == P_DATA_TF else LONGEST_NEGOTIATION):
-            return UNREADABLE
+            raise UnreadableError
         if len(self._buffer) < length:
             self._buffer = bytearray(length)
         body = memoryview(self._buffer)[:length]
@@ -196,22 +232,64 @@ class UpperLayer(DULServiceProvider):
         return str(event)
 
     def _take(self, body: memoryview) -> str:
-        """A piece of a message, without a detour through the state machine, which would not move."""
-        items, at = [], 0
+        """Pieces of a message, without a detour through the state machine, which would not move. Raises UnreadableError."""
+        at = 0
         while at < len(body):
-            if at + ITEM.size + 1 > len(body):
-                return UNREADABLE
-            length, context = ITEM.unpack_from(body, at)
-            if length < 2 or at + 4 + length > len(body):
-                return UNREADABLE
-            items.append((context, body[at + ITEM.size : at + 4 + length]))
-            at += 4 + length
+            if at + ITEM.size > len(body):
+                raise UnreadableError
+            length, context, control = ITEM.unpack_from(body, at)
+            end = at + 4 + length
+            if length < 2 or end > len(body):
+                raise UnreadableError
+            self._piece(context, control, body[at + ITEM.size : end])
+            at = end
+        return ""
+
+    def _piece(self, context: int, control: int, piece: memoryview) -> None:
+        """Stores are handled here, all other messages by pynetdicom. Raises UnreadableError."""
+        if control & COMMAND:
+            self._command += piece
+            if len(self._command) > LONGEST_NEGOTIATION:
+                raise UnreadableError
+            if control & LAST:
+                command, self._command = bytes(self._command), bytearray()
+                self._begin(context, command)
+        elif self._incoming is None:
+            self._pass_on(context, bytes([control]) + piece)
+        else:
+            self._incoming.storing.write(piece)
+            if control & LAST:
+                self._answer(self._incoming)
+
+    def _begin(self, context: int, command: bytes) -> None:
+        try:
+            request = store_request(context, command)
+        except ValueError:
+            raise UnreadableError from None
+        accepted = self._assoc._accepted_cx.get(context)
+        if self._incoming is not None or accepted is None:
+            raise UnreadableError
+        if request is None:
+            self._pass_on(context, bytes([COMMAND | LAST]) + command)
+        else:
+            uids = (request.sop_class_uid, request.sop_instance_uid, str(accepted.transfer_syntax[0]))
+            self._incoming = Incoming(request=request, storing=self._stores.begin(self._assoc, *uids))
+
+    def _answer(self, incoming: Incoming) -> None:
+        self._storing = True  # a disk that is slow is no silence of the peer
+        status = incoming.storing.end()
+        self._incoming = None
+        self._idle_timer.restart()
+        self._storing = False
+        cast(Wire, self.socket).send(answer(incoming.request, status))
+
+    def _pass_on(self, context: int, content: bytes) -> None:
         message = P_DATA()
-        message._presentation_data_value_list = items
+        message.presentation_data_value_list = [[context, content]]
         dimse = self._assoc.dimse
         dimse.receive_primitive(message)
-        too_long = dimse.message is not None and dimse.message.data_set.tell() > self._bounds.object
-        return UNREADABLE if too_long else ""
+        if dimse.message is not None and dimse.message.data_set.tell() > LONGEST_MESSAGE:
+            raise UnreadableError
 
 
 class Acceptor(Association):
@@ -226,10 +304,11 @@ class Acceptor(Association):
             self.dul.end()
 
 
-def quicken(assoc: Any, connection: Any, bounds: Bounds) -> None:
+def quicken(assoc: Any, connection: Any, bounds: Bounds, stores: StoreHandler) -> None:
     """Exchange the parts of an association that pynetdicom has just made; there is no place to name others to it."""
     connection.settimeout(bounds.pdu_s)
     assoc.__class__ = Acceptor
     assoc._reactor_checkpoint = Checkpoint(assoc)
-    assoc.dul = UpperLayer(assoc, bounds)
+    assoc.dul = UpperLayer(assoc, bounds, stores)
+    assoc.dul.watch(connection)
     assoc.dul.socket = Wire(assoc, client_socket=connection)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from analysis.errors import BadSettings
 from service import arrivals
-from service.inbox import Inbox
+from service.inbox import Draft
 from service.receiver import Receiver, ReceiverSettings, admitted
 
 RESOURCES, FAILURE = 0xA700, 0x0110
@@ -124,7 +124,7 @@ def test_a_write_that_fails_is_never_a_success(
     def fail(*_: Any) -> str:
         raise error
 
-    monkeypatch.setattr(Inbox, "keep", fail)
+    monkeypatch.setattr(Draft, "keep", fail)
     with door(folder, port):
         assert send(port, scan().datasets()[:1]) == [status]
 
@@ -141,10 +141,11 @@ def test_a_row_that_cannot_be_written_is_never_a_success(
 
 
 def test_an_unforeseen_error_is_never_a_success(folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Inbox, "keep", lambda *_: 1 / 0)
+    monkeypatch.setattr(Draft, "keep", lambda *_: 1 / 0)
     with door(folder, port):
-        (status,) = send(port, scan().datasets()[:1])
-    assert status >= 0xA000
+        assoc = associate(port)
+        assert "Status" not in assoc.send_c_store(scan().datasets()[0])
+    assert rows(folder, "SELECT * FROM instances") == []
 
 
 def test_a_broken_association_is_remembered_as_such(folder: Any, scan: Any, port: int) -> None:
