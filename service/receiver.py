@@ -99,13 +99,11 @@ class Receiver:
         ]
         address = (self._settings.host, self._settings.port)
         bounds = Bounds(pdu=MAXIMUM_PDU, pdu_s=self._settings.silence_timeout_s)
-        named = {"server_class": Door, "bounds": bounds, "stores": self._store_handler}
         try:
-            self._server = ae.make_server(address, evt_handlers=handlers, **named)
-            ae._servers.append(self._server)
-            self._server.open()
+            self._server = Door(ae, address, handlers, bounds, self._store_handler)
         except OSError as error:
             raise BadSettings(f"[receiver] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
+        self._server.open()
 
     def stop(self) -> None:
         if self._server is not None:

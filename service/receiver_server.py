@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
+from pynetdicom import AE
 from pynetdicom.transport import AssociationServer, RequestHandler
 
 from service.keeping import StoreHandler
 from service.logs import logger
-from service.receiver_wire import Bounds, quicken
+from service.receiver_wire import Bounds, Wire, quicken
 
 BACKLOG = 256
 MOST_SILENT = 256  # connections that have asked for nothing yet; beyond, the oldest gives way
@@ -37,9 +38,12 @@ class Door(AssociationServer):
 
     request_queue_size = BACKLOG
 
-    def __init__(self, *given: Any, bounds: Bounds, stores: StoreHandler, **named: Any) -> None:
-        super().__init__(*given, request_handler=_Caller, **named)
+    def __init__(self, ae: AE, address: tuple[str, int], handlers: list[Any], bounds: Bounds, stores: StoreHandler) -> None:
+        """Raises OSError where the address cannot be had."""
+        contexts = ae.supported_contexts
+        super().__init__(ae, address, ae.ae_title, contexts, evt_handlers=handlers, request_handler=_Caller)
         self.bounds, self.stores = bounds, stores
+        cast(list[Any], ae._servers).append(self)  # from which shutdown() takes it
 
     def open(self) -> None:
         threading.Thread(target=self.serve_forever, name="door", daemon=True).start()
@@ -49,7 +53,7 @@ class Door(AssociationServer):
         silent = [assoc for assoc in self.active_associations if assoc.requestor.primitive is None]
         for assoc in silent[: max(0, len(silent) - MOST_SILENT)]:
             logger().warning("too many silent connections, the oldest was closed", address=assoc.requestor.address)
-            assoc.dul.socket.close()
+            cast(Wire, assoc.dul.socket)._shutdown_socket()
 
     def close(self) -> None:
         """Close the door, and break what is open: what was not acknowledged comes again."""

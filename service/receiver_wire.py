@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, cast
 
 from pynetdicom import evt
@@ -211,7 +212,7 @@ class UpperLayer(DULServiceProvider):
             self.event_queue.put(event)
 
     def _read(self) -> str:
-        """One PDU; returns what has happened. Raises OSError where the connection broke or the peer fell silent; UnreadableError."""
+        """One PDU; returns what has happened. Raises OSError (connection broken, peer silent) and UnreadableError."""
         wire: Any = self.socket
         deadline = time.monotonic() + self._bounds.pdu_s
         header = bytearray(HEADER.size)
@@ -284,11 +285,11 @@ class UpperLayer(DULServiceProvider):
         cast(Wire, self.socket).send(answer(incoming.request, status))
 
     def _pass_on(self, context: int, content: bytes) -> None:
-        message = P_DATA()
+        message: Any = P_DATA()
         message.presentation_data_value_list = [[context, content]]
         dimse = self._assoc.dimse
         dimse.receive_primitive(message)
-        if dimse.message is not None and dimse.message.data_set.tell() > LONGEST_MESSAGE:
+        if dimse.message is not None and cast(BytesIO, dimse.message.data_set).tell() > LONGEST_MESSAGE:
             raise UnreadableError
 
 
@@ -300,8 +301,8 @@ class Acceptor(Association):
             super().run()
         finally:
             self.dul.stop_dul()
-            evt.trigger(self, evt.EVT_CONN_CLOSE, {"address": self.requestor.address_info.as_tuple})
-            self.dul.end()
+            evt.trigger(self, evt.EVT_CONN_CLOSE, {})
+            cast(UpperLayer, self.dul).end()
 
 
 def quicken(assoc: Any, connection: Any, bounds: Bounds, stores: StoreHandler) -> None:
