@@ -98,7 +98,11 @@ class Receiver:
             *self._store_handler.handlers,
         ]
         address = (self._settings.host, self._settings.port)
-        bounds = Bounds(pdu=MAXIMUM_PDU, pdu_s=self._settings.silence_timeout_s)
+        bounds = Bounds(
+            pdu=MAXIMUM_PDU,
+            negotiation_s=self._settings.negotiation_timeout_s,
+            silence_s=self._settings.silence_timeout_s,
+        )
         try:
             self._server = Door(ae, address, handlers, bounds, self._store_handler)
         except OSError as error:

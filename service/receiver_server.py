@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from typing import Any, cast
@@ -50,16 +52,29 @@ class Door(AssociationServer):
 
     def make_room(self) -> None:
         """Close the oldest connection that has said nothing, where there are too many of them."""
-        silent = [assoc for assoc in self.active_associations if assoc.requestor.primitive is None]
+        silent = [assoc for assoc in self.active_associations if _silent(assoc)]
         for assoc in silent[: max(0, len(silent) - MOST_SILENT)]:
             logger().warning("too many silent connections, the oldest was closed", address=assoc.requestor.address)
-            cast(Wire, assoc.dul.socket)._shutdown_socket()
+            hang_up(assoc)
 
     def close(self) -> None:
         """Close the door, and break what is open: what was not acknowledged comes again."""
         self.shutdown()
         for assoc in self.active_associations:
-            assoc.abort(block=False)
+            hang_up(assoc) if _silent(assoc) else assoc.abort(block=False)
+
+
+def _silent(assoc: Any) -> bool:
+    """Whether the caller has not asked for an association yet."""
+    return assoc.requestor.primitive is None
+
+
+def hang_up(assoc: Any) -> None:
+    """End the connection; its threads see that."""
+    wire: Wire | None = assoc.dul.socket
+    if wire is not None and wire.socket is not None:
+        with contextlib.suppress(OSError):
+            wire.socket.shutdown(socket.SHUT_RDWR)
 
 
 class Places:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import ssl
 import struct
 import threading
@@ -36,6 +37,7 @@ ESTABLISHED, CLOSING = "Sta6", "Sta13"  # PS3.8 9.2
 CLOSED, UNREADABLE = "Evt17", "Evt19"
 LONGEST_NEGOTIATION = 1 << 20  # 128 presentation contexts with all their syntaxes are below 100 kB
 LONGEST_MESSAGE = 1 << 26  # that is no object: a request for storage commitment of half a million
+MAXIMUM_DRAINED = 65536  # bytes at a time
 LOOK_AGAIN_S = 0.25  # for what nobody wakes us: timeouts
 
 
@@ -45,10 +47,12 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What is believed of a peer. pdu: bytes; pdu_s: within which a PDU that has begun must be here."""
+    """What is believed of a peer: the longest PDU in bytes, and how long one that has begun may take, before and after the
+    association is established."""
 
     pdu: int
-    pdu_s: float
+    negotiation_s: float
+    silence_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,11 @@ class SteadyTimer(Timer):
 
     def stop(self) -> None:
         self._end_time = time.monotonic()
+
+    @property
+    def expired(self) -> bool:
+        """One that was stopped late does not expire afterwards."""
+        return self._end_time is None and super().expired
 
     @property
     def remaining(self) -> float:
@@ -175,14 +184,26 @@ class UpperLayer(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         """Sleep until the peer has sent something, and take it; pieces of objects one after the other."""
-        if self.socket is None or self.socket.socket is None or self.state_machine.current_state == CLOSING:
+        if self.socket is None or self.socket.socket is None:
             return super()._is_transport_event()
+        if self.state_machine.current_state == CLOSING:
+            self._drain(self.socket)
+            return True
         while self._comes():
             self._read_pdu_data()
             if self._checkpoint.has_news or not (self.event_queue.empty() and self.to_provider_queue.empty()):
                 return True
             self._idle_timer.restart()
         return False
+
+    def _drain(self, wire: AssociationSocket) -> None:
+        """Our last word is said. What still comes is let go: unread, it would make TCP take our word back."""
+        connection = cast(socket.socket, wire.socket)
+        try:
+            if not self._poll.poll(0) or not connection.recv(MAXIMUM_DRAINED):
+                wire.close()
+        except OSError:
+            wire.close()
 
     def _comes(self) -> bool:
         """Wait until the peer has sent something, or there is something else to do: whether it has."""
@@ -214,7 +235,11 @@ class UpperLayer(DULServiceProvider):
     def _read(self) -> str:
         """One PDU; returns what has happened. Raises OSError (connection broken, peer silent) and UnreadableError."""
         wire: Any = self.socket
-        deadline = time.monotonic() + self._bounds.pdu_s
+        established = self.state_machine.current_state == ESTABLISHED
+        patience = self._bounds.silence_s if established else self._bounds.negotiation_s
+        if wire.socket.gettimeout() != patience:
+            wire.socket.settimeout(patience)
+        deadline = time.monotonic() + patience
         header = bytearray(HEADER.size)
         if not wire.fill(memoryview(header), deadline):
             return CLOSED
@@ -226,7 +251,7 @@ class UpperLayer(DULServiceProvider):
         body = memoryview(self._buffer)[:length]
         if not wire.fill(body, deadline):
             return CLOSED
-        if kind == P_DATA_TF and self.state_machine.current_state == ESTABLISHED:
+        if kind == P_DATA_TF and established:
             return self._take(body)
         pdu, event = self._decode_pdu(header + body)  # raises what it likes on rubbish: the association is aborted
         self._recv_pdu.put(pdu)
@@ -307,7 +332,7 @@ class Acceptor(Association):
 
 def quicken(assoc: Any, connection: Any, bounds: Bounds, stores: StoreHandler) -> None:
     """Exchange the parts of an association that pynetdicom has just made; there is no place to name others to it."""
-    connection.settimeout(bounds.pdu_s)
+    connection.settimeout(bounds.negotiation_s)
     assoc.__class__ = Acceptor
     assoc._reactor_checkpoint = Checkpoint(assoc)
     assoc.dul = UpperLayer(assoc, bounds, stores)

@@ -52,7 +52,7 @@ def some_object(pixels: int = 20_000, uid: str = "", **words: Any) -> Sent:
     return Sent(uid=uid, content=stream.getvalue())
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """The door has closed the connection, or says nothing any more."""
 
 
@@ -74,7 +74,7 @@ class Peer:
         try:
             self.socket.sendall(content)
         except OSError as error:
-            raise Broken(str(error)) from None
+            raise BrokenError(str(error)) from None
 
     def hear(self) -> tuple[int, bytes]:
         """The next PDU: type and what follows its header."""
@@ -87,9 +87,9 @@ class Peer:
             try:
                 piece = self.socket.recv(count - len(found))
             except OSError as error:
-                raise Broken(str(error)) from None
+                raise BrokenError(str(error)) from None
             if not piece:
-                raise Broken("closed")
+                raise BrokenError("closed")
             found += piece
         return found
 
@@ -108,7 +108,7 @@ class Peer:
         self.say(association_request())
         kind, _ = self.hear()
         if kind != ACCEPTED:
-            raise Broken(f"PDU {kind} for an association")
+            raise BrokenError(f"PDU {kind} for an association")
         return self
 
     def store(self, sent: Sent) -> int:
@@ -123,7 +123,7 @@ class Peer:
     def status(self) -> int:
         kind, content = self.hear()
         if kind != DATA:
-            raise Broken(f"PDU {kind} for an answer")
+            raise BrokenError(f"PDU {kind} for an answer")
         return status_of(content)
 
     def echo(self) -> int:
@@ -200,7 +200,7 @@ def status_of(content: bytes) -> int:
         if (group, element) == (0, 0x0900):
             return int(struct.unpack_from("<H", content, at + 8)[0])
         at += 8 + length
-    raise Broken("an answer without a status")
+    raise BrokenError("an answer without a status")
 
 
 # What is there
