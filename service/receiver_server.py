@@ -17,7 +17,9 @@ from service.receiver_wire import Bounds, Wire, quicken
 
 BACKLOG = 256
 MOST_SILENT = 256  # connections that have asked for nothing yet; beyond, the oldest gives way
-LOOK_AGAIN_S = 0.02
+LOOK_AGAIN_S = 0.02  # for a place
+LOOK_UP_S = 0.1  # whether the door is to close
+COLLECT_EVERY = 300  # looks: pynetdicom's ended associations are rings, which only the collector takes away
 
 
 class _Caller(RequestHandler):
@@ -45,10 +47,11 @@ class Door(AssociationServer):
         contexts = ae.supported_contexts
         super().__init__(ae, address, ae.ae_title, contexts, evt_handlers=handlers, request_handler=_Caller)
         self.bounds, self.stores = bounds, stores
+        self._gc = [0, COLLECT_EVERY]
         cast(list[Any], ae._servers).append(self)  # from which shutdown() takes it
 
     def open(self) -> None:
-        threading.Thread(target=self.serve_forever, name="door", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(LOOK_UP_S,), name="door", daemon=True).start()
 
     def make_room(self) -> None:
         """Close the oldest connection that has said nothing, where there are too many of them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import socket
 import sqlite3
 import struct
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
@@ -212,10 +211,12 @@ def on_disk(data: Path) -> Counter[tuple[str, str]]:
 
 
 def _read(path: Path) -> tuple[str, str]:
+    """From the file meta information (PS3.10 7.1) and what follows it."""
     content = path.read_bytes()
-    meta = dcmread(io.BytesIO(content), stop_before_pixels=True).file_meta
-    start = 144 + int(meta.FileMetaInformationGroupLength)
-    return str(meta.MediaStorageSOPInstanceUID), hashlib.sha256(content[start:]).hexdigest()
+    start = 144 + int(struct.unpack_from("<L", content, 140)[0])
+    at = content.index(b"\x02\x00\x03\x00UI", 0, start) + 6
+    uid = content[at + 2 : at + 2 + int(struct.unpack_from("<H", content, at)[0])]
+    return uid.rstrip(b"\0").decode(), hashlib.sha256(content[start:]).hexdigest()
 
 
 def in_journal(journal: Path, data: Path) -> Counter[tuple[str, str]]:
