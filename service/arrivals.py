@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.tables import Ending, InstanceState, StudyState, associations, deliveries, instances, studies
@@ -110,15 +110,11 @@ def break_open_associations(journal: Journal, now: float) -> None:
         )
 
 
-_KNOWN_PATH = select(instances.c.path).where(
-    instances.c.sop_instance_uid == bindparam("uid"), instances.c.digest == bindparam("content")
-)
-
-
 def known_path(journal: Journal, sop_instance_uid: str, digest: str) -> str | None:
     """Where the same object with the same content lies already."""
     with journal.reading() as connection:
-        return connection.execute(_KNOWN_PATH, {"uid": sop_instance_uid, "content": digest}).scalar()
+        same = (instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
+        return connection.execute(select(instances.c.path).where(*same)).scalar()
 
 
 def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> set[str]:
@@ -134,14 +130,26 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
     return found
 
 
-def record(journal: Journal, *arrived: Arrival) -> None:
-    """Write the rows of objects on disk, all or none; one that came before is only marked as seen again."""
+def record(journal: Journal, *arrived: Arrival) -> list[bool]:
+    """Write the rows of objects on disk, all or none; one that came before is only marked as seen again. Which are new."""
     with journal.writing() as connection:
-        statement = _new_row(connection)
-        for arrival in arrived:
-            row = {name: getattr(arrival, name) for name in _ARRIVAL}
-            if connection.execute(statement, {**row, "state": InstanceState.NEW, "sentence": ""}).rowcount == 0:
-                _seen_again(connection, arrival)
+        return [_record(connection, arrival) for arrival in arrived]
+
+
+def _record(connection: Connection, arrival: Arrival) -> bool:
+    row = {name: getattr(arrival, name) for name in _ARRIVAL}
+    new = {"state": InstanceState.NEW, "sentence": ""}
+    if connection.execute(_new_row(connection), {**row, **new}).rowcount:
+        return True
+    _seen_again(connection, arrival)
+    return False
+
+
+def move(journal: Journal, sop_instance_uid: str, digest: str, path: str) -> None:
+    """An object whose file was gone lies elsewhere now."""
+    same = (instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
+    with journal.writing() as connection:
+        connection.execute(update(instances).where(*same).values(path=path))
 
 
 _new_rows: dict[str, Any] = {}

@@ -125,12 +125,7 @@ class StoreHandler:
 
     def keep(self, assoc: Any, header: Header, draft: Draft) -> None:
         """Disk first, then the journal: a file without a row is found at the next start, a row without its file never is."""
-        now = time.time()
-        path = arrivals.known_path(self._journal, header.sop_instance_uid, draft.digest)
-        if path is not None and (self._inbox.data / path).is_file():
-            draft.discard()
-        else:
-            path = draft.keep()
+        now, path = time.time(), draft.keep()
         arrival = arrivals.Arrival(
             sop_class_uid=header.sop_class_uid,
             sop_instance_uid=header.sop_instance_uid,
@@ -139,7 +134,18 @@ class StoreHandler:
             received_at=now,
             association_id=self._association(assoc, now),
         )
-        self._registrar.record(arrival)
+        if not self._registrar.record(arrival):
+            self._one_file(arrival)
+
+    def _one_file(self, arrival: arrivals.Arrival) -> None:
+        """An object that came again may lie in a place of an operator's choice: then that one stays."""
+        known = arrivals.known_path(self._journal, arrival.sop_instance_uid, arrival.digest)
+        if known in (None, arrival.path):
+            return
+        if (self._inbox.data / str(known)).is_file():
+            (self._inbox.data / arrival.path).unlink(missing_ok=True)
+        else:
+            arrivals.move(self._journal, arrival.sop_instance_uid, arrival.digest, arrival.path)
 
     def _on_store(self, event: Any) -> int:
         """pynetdicom's way to hand over an object: as a whole."""

@@ -16,7 +16,7 @@ class _Entry:
 
     def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
-        self.done = False
+        self.done = self.new = False
         self.error: SQLAlchemyError | None = None
 
 
@@ -28,8 +28,8 @@ class Registrar:
         self._guard, self._turn = threading.Lock(), threading.Lock()
         self._waiting: list[_Entry] = []
 
-    def record(self, arrival: Arrival) -> None:
-        """Returns when the row is on disk. Raises SQLAlchemyError."""
+    def record(self, arrival: Arrival) -> bool:
+        """Returns when the row is on disk: whether it is new. Raises SQLAlchemyError."""
         entry = _Entry(arrival)
         with self._guard:
             self._waiting.append(entry)
@@ -38,12 +38,13 @@ class Registrar:
                 self._write()
         if entry.error is not None:
             raise entry.error
+        return entry.new
 
     def _write(self) -> None:
         with self._guard:
             entries, self._waiting = self._waiting, []
         try:
-            arrivals.record(self._journal, *(entry.arrival for entry in entries))
+            _record(self._journal, entries)
         except SQLAlchemyError as error:
             self._one_by_one(entries, error)
         for entry in entries:
@@ -56,6 +57,12 @@ class Registrar:
             return
         for entry in entries:
             try:
-                arrivals.record(self._journal, entry.arrival)
+                _record(self._journal, [entry])
             except SQLAlchemyError as own:
                 entry.error = own
+
+
+def _record(journal: Journal, entries: list[_Entry]) -> None:
+    new = arrivals.record(journal, *(entry.arrival for entry in entries))
+    for entry, is_new in zip(entries, new, strict=True):
+        entry.new = is_new

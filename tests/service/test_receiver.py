@@ -104,6 +104,23 @@ def test_a_file_that_was_lost_is_written_again(folder: Any, scan: Any, port: int
         assert (folder.data / path).is_file()
 
 
+@pytest.mark.parametrize("still_there", [True, False])
+def test_an_object_that_an_operator_has_moved_is_one_file(folder: Any, scan: Any, port: int, still_there: bool) -> None:
+    one = scan().datasets()[0]
+    with door(folder, port):
+        send(port, [one])
+        (path,) = folder.inbox.files()
+        elsewhere = "inbox/00/by-hand.dcm"
+        (folder.data / path).rename(folder.data / elsewhere)
+        with sqlite3.connect(folder.data / "journal.sqlite") as journal:
+            journal.execute("UPDATE instances SET path = ?", [elsewhere])
+        if not still_there:
+            (folder.data / elsewhere).unlink()
+        assert send(port, [one]) == [0]
+        assert list(folder.inbox.files()) == [elsewhere if still_there else path]
+        assert rows(folder, "SELECT path FROM instances") == [(elsewhere if still_there else path,)]
+
+
 def test_below_the_disk_floor_nothing_is_taken(folder: Any, scan: Any, port: int) -> None:
     with door(folder, port, free_gb=1e9):
         assert send(port, scan().datasets()[:1]) == [RESOURCES]
