@@ -92,14 +92,24 @@ def open_association(journal: Journal, calling_ae: str, address: str, now: float
         return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
 
-def close_association(journal: Journal, association_id: int, ending: Ending, now: float) -> None:
-    """Remember how it ended; only the first word counts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How and when an association ended."""
+
+    association_id: int
+    ending: Ending
+    at: float
+
+
+def close_associations(journal: Journal, ended: Sequence[Ended]) -> None:
+    """Remember how they ended; only the first word on each counts."""
     with journal.writing() as connection:
-        connection.execute(
-            update(associations)
-            .where(associations.c.id == association_id, associations.c.ending == Ending.OPEN)
-            .values(ending=ending, closed_at=now)
-        )
+        for each in ended:
+            connection.execute(
+                update(associations)
+                .where(associations.c.id == each.association_id, associations.c.ending == Ending.OPEN)
+                .values(ending=each.ending, closed_at=each.at)
+            )
 
 
 def break_open_associations(journal: Journal, now: float) -> None:

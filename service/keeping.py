@@ -26,7 +26,10 @@ PROCESSING_FAILURE = 0x0110
 # Every answer to a C-STORE request: what it means, and when it is given.
 STATUSES = {
     SUCCESS: ("Success", "the object is on disk"),
-    OUT_OF_RESOURCES: ("Refused: out of resources", "less disk is free than `[receiver] free_gb`, or the disk is full"),
+    OUT_OF_RESOURCES: (
+        "Refused: out of resources",
+        "less disk is free than `[receiver] free_gb`, the disk is full, or the object is larger than `max_object_mb`",
+    ),
     PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,6 +95,7 @@ class StoreHandler:
         self.most_bytes = max_object_mb * 1_000_000
         self._registrar = Registrar(journal)
         self._open: dict[Any, int] = {}
+        self._ended: list[arrivals.Ended] = []
         self._guard = threading.Lock()
 
     @property
@@ -176,7 +180,20 @@ class StoreHandler:
         with self._guard:
             known = self._open.pop(assoc, None)
         if known is not None:
-            arrivals.close_association(self._journal, known, ending, time.time())
+            with self._guard:
+                self._ended.append(arrivals.Ended(association_id=known, ending=ending, at=time.time()))
+            self._write_ends()
+
+    def _write_ends(self) -> None:
+        """What cannot be written now is written when the next association ends."""
+        with self._guard:
+            ended, self._ended = self._ended, []
+        try:
+            arrivals.close_associations(self._journal, ended)
+        except SQLAlchemyError as error:
+            logger().error("ends of associations not recorded yet", error=type(error).__name__)
+            with self._guard:
+                self._ended += ended
 
 
 def _peer(assoc: Any) -> Any:

@@ -400,18 +400,22 @@ def test_a_journal_that_can_only_be_read_is_said_and_recovers_by_itself(folder: 
     read_only = threading.Event()
     event.listen(
         folder.journal._engine,
-        "begin",
-        lambda connection: connection.exec_driver_sql(f"PRAGMA query_only={int(read_only.is_set())}"),
-        insert=True,
+        "checkout",
+        lambda connection, *_: connection.execute(f"PRAGMA query_only={int(read_only.is_set())}"),
     )
     with door(folder, port), Peer(port) as peer:
         peer.associate()
         assert peer.store(objects[0]) == SUCCESS
-        read_only.set()
-        assert peer.store(objects[1]) == FAILURE
+        with Peer(port) as other:
+            other.associate().store(objects[0])
+            read_only.set()
+            assert peer.store(objects[1]) == FAILURE
+            other.release()
+        time.sleep(0.5)  # the end of that association cannot be written now
         read_only.clear()
         assert [peer.store(sent) for sent in objects[1:]] == [SUCCESS] * 2
         peer.release()
+        until(lambda: endings(folder) == ["released"] * 2, "both ends are written")
     nothing_lost(folder.data, {sent.uid: sent.digest for sent in objects})
 
 
