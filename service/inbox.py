@@ -13,9 +13,11 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 PART = ".part"
+_COPIED = 1 << 20  # bytes at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Draft:
     def __init__(self, data: Path, stem: Path, header: Header) -> None:
         self._data, self._stem = data, stem
         self._part = stem.with_name(f"{stem.name}.{uuid.uuid4().hex}{PART}")
-        self._file = self._part.open("wb", buffering=0)
+        self._file = self._part.open("w+b", buffering=0)
         self._hash = hashlib.sha256(header.transfer_syntax_uid.encode() + b"\0")
         self._put(header.meta)
 
@@ -72,13 +74,20 @@ class Draft:
         path = self._stem.with_name(f"{self._stem.name}-{self.digest[:16]}.dcm")
         try:
             os.fsync(self._file.fileno())
-            self._file.close()
             self._part.rename(path)
         except OSError:
             self.discard()
             raise
         sync_folder(path.parent)
         return str(path.relative_to(self._data))
+
+    def put_back(self, path: str) -> None:
+        """Write the file once more where somebody has taken it away meanwhile. Raises OSError."""
+        self._file.seek(0)
+        write_durably(self._data / path, iter(partial(self._file.read, _COPIED), b""))
+
+    def close(self) -> None:
+        self._file.close()
 
     def discard(self) -> None:
         self._file.close()
@@ -117,7 +126,9 @@ class Inbox:
         """Write a whole object for good; returns its path."""
         draft = self.draft(received)
         draft.write(received.dataset)
-        return draft.keep()
+        path = draft.keep()
+        draft.close()
+        return path
 
     def files(self) -> Iterator[str]:
         """Every finished file."""

@@ -55,6 +55,7 @@ class Storing:
         """All bytes are here: the status that the sender is to get. SUCCESS when file and row are on disk."""
         if self._draft is not None and self._status == SUCCESS:
             self._status = self._tried(partial(self._handler.keep, self._assoc, self._header, self._draft))
+            self._draft.close()
         return self._status
 
     def give_up(self) -> None:
@@ -139,17 +140,18 @@ class StoreHandler:
             association_id=self._association(assoc, now),
         )
         if not self._registrar.record(arrival):
-            self._one_file(arrival)
+            self._one_file(arrival, draft)
 
-    def _one_file(self, arrival: arrivals.Arrival) -> None:
+    def _one_file(self, arrival: arrivals.Arrival, draft: Draft) -> None:
         """An object that came again may lie in a place of an operator's choice: then that one stays."""
         known = arrivals.known_path(self._journal, arrival.sop_instance_uid, arrival.digest)
-        if known in (None, arrival.path):
-            return
-        if (self._inbox.data / str(known)).is_file():
-            (self._inbox.data / arrival.path).unlink(missing_ok=True)
-        else:
+        if known not in (None, arrival.path):
+            if (self._inbox.data / str(known)).is_file():
+                (self._inbox.data / arrival.path).unlink(missing_ok=True)
+                return
             arrivals.move(self._journal, arrival.sop_instance_uid, arrival.digest, arrival.path)
+        if not (self._inbox.data / arrival.path).is_file():  # let go as an earlier copy just before its row was written anew
+            draft.put_back(arrival.path)
 
     def _on_store(self, event: Any) -> int:
         """pynetdicom's way to hand over an object: as a whole."""

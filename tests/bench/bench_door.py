@@ -36,7 +36,7 @@ import door_alone  # noqa: E402
 from door_peers import Peer, Sent, some_object  # noqa: E402
 from nodes import Orthanc, free_port, until  # noqa: E402
 
-ROUNDS = 5
+ROUNDS = 3
 INSTANCES = int(os.environ.get("DUET_DOOR_INSTANCES", "20000"))
 PET, CT = 60_000, 524_288  # bytes of pixels
 
@@ -169,8 +169,8 @@ def main() -> None:
     os.environ["TCP_NODELAY"] = "1"
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        pet = written(work / "pet", 500, PET)
-        ct = [written(work / f"ct{number}", 150, CT) for number in range(4)]
+        pet = written(work / "pet", 300, PET)
+        ct = [written(work / f"ct{number}", 80, CT) for number in range(4)]
         loads = [
             Load(name="PET slices, one sender", senders=[pet]),
             Load(name="CT slices, one sender", senders=ct[:1]),

@@ -66,3 +66,15 @@ def test_sealing_keeps_the_folder_that_was_finished_first(tmp_path: Path) -> Non
         seal(tmp_path / name, tmp_path / "case")
     assert (tmp_path / "case" / "sub" / "file").read_text() == "first"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case"]
+
+
+def test_a_file_that_is_taken_away_before_its_row_is_written_can_be_put_back(inbox: Inbox) -> None:
+    one = received(b"pixels" * 1000)
+    draft = inbox.draft(one)
+    draft.write(one.dataset)
+    path = draft.keep()
+    (inbox.data / path).unlink()
+    draft.put_back(path)
+    draft.close()
+    assert (inbox.data / path).read_bytes() == one.meta + one.dataset
+    assert list(inbox.files()) == [path]
