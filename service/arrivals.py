@@ -78,6 +78,7 @@ _ROW = (
     instances.c.state,
     instances.c.sentence,
 )
+_KEPT = instances.c.state != InstanceState.DELETED
 GONE = "Its file is no longer in the inbox, so it is not used; put it back and restart the node, or send it again."
 
 
@@ -133,7 +134,7 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
     wanted = sorted(set(sop_instance_uids))
     columns = (instances.c.sop_instance_uid, instances.c.path)
     for start in range(0, len(wanted), LOT):
-        query = select(*columns).where(instances.c.sop_instance_uid.in_(wanted[start : start + LOT]))
+        query = select(*columns).where(instances.c.sop_instance_uid.in_(wanted[start : start + LOT]), _KEPT)
         with journal.reading() as connection:
             rows = connection.execute(query).all()
         found |= {uid for uid, path in rows if (data / path).is_file()}
@@ -178,7 +179,8 @@ def _seen_again(connection: Connection, arrival: Arrival) -> None:
     same = (instances.c.sop_instance_uid == arrival.sop_instance_uid, instances.c.digest == arrival.digest)
     seen = {"received_at": arrival.received_at, "association_id": arrival.association_id}
     connection.execute(update(instances).where(*same).values(**seen))
-    connection.execute(update(instances).where(*same, _set_aside_as_gone()).values(state=InstanceState.NEW, sentence=""))
+    anew = {"state": InstanceState.NEW, "sentence": "", "deleted_at": None}
+    connection.execute(update(instances).where(*same, or_(_set_aside_as_gone(), ~_KEPT)).values(**anew))
     study = select(instances.c.study_instance_uid).where(*same).scalar_subquery()
     last = {"last_received_at": arrival.received_at, "last_association_id": arrival.association_id}
     connection.execute(update(studies).where(studies.c.study_instance_uid == study).values(**last))
@@ -190,7 +192,7 @@ def _set_aside_as_gone() -> Any:
 
 def kept_as(journal: Journal, sop_instance_uid: str) -> list[tuple[str, str]]:
     """Under which (SOP class UID, path) the door has taken in an object."""
-    query = select(instances.c.sop_class_uid, instances.c.path).where(instances.c.sop_instance_uid == sop_instance_uid)
+    query = select(instances.c.sop_class_uid, instances.c.path).where(instances.c.sop_instance_uid == sop_instance_uid, _KEPT)
     with journal.reading() as connection:
         return [(str(sop_class), str(path)) for sop_class, path in connection.execute(query)]
 
@@ -239,7 +241,7 @@ def reconsider(journal: Journal, present: Collection[str]) -> None:
         for number in back:
             connection.execute(update(instances).where(instances.c.id == number).values(state=InstanceState.NEW, sentence=""))
         versions: dict[tuple[str, str], set[bool]] = defaultdict(set)
-        for row in connection.execute(select(*columns).where(~_set_aside_as_gone(), instances.c.modality.in_(IMAGES))):
+        for row in connection.execute(select(*columns).where(~_set_aside_as_gone(), _KEPT, instances.c.modality.in_(IMAGES))):
             versions[row.study_instance_uid, row.sop_instance_uid].add(row.path in present)
         for study in {study for (study, _), there in versions.items() if len(there) > 1}:
             connection.execute(update(studies).where(studies.c.study_instance_uid == study).values(settled_instances=-1))

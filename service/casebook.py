@@ -19,7 +19,10 @@ from service.tables import Ending, JobState, StudyState, associations, jobs, rel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRow:
-    """One study with PET or CT; cut_off: its last association broke, so its sender may have more to send."""
+    """One study with PET or CT; cut_off: its last association broke, so its sender may have more to send.
+
+    checked_instances: how many it had when it was last looked at; evidence: why it was taken as whole, in words.
+    """
 
     study_instance_uid: str
     patient_id: str
@@ -33,6 +36,8 @@ class StudyRow:
     settled_instances: int
     last_received_at: float
     cut_off: bool
+    checked_instances: int = 0
+    evidence: str = ""
 
     @property
     def settled(self) -> bool:
@@ -42,7 +47,8 @@ class StudyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What intake says of one study after looking at its objects. instances: how many are part of it; notes: on each file."""
+    """What intake says of one study after looking at its objects. instances: how many are part of it; notes: on each file;
+    evidence: why no more are awaited."""
 
     study_instance_uid: str
     instances: int
@@ -51,6 +57,7 @@ class Ruling:
     sentence: str = ""
     tracer: str = ""
     notes: Sequence[Note] = ()
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +152,20 @@ def unsettle_all(journal: Journal) -> None:
         connection.execute(update(jobs).where(refused).values(state=JobState.QUEUED))
 
 
+def unsettle(journal: Journal, study_instance_uid: str) -> None:
+    """Something is known of a study that was not known when it was judged."""
+    with journal.writing() as connection:
+        mine = studies.c.study_instance_uid == study_instance_uid
+        connection.execute(update(studies).where(mine).values(settled_instances=-1))
+
+
+def remember_look(journal: Journal, row: StudyRow) -> None:
+    """Nothing showed that a study is whole: with the objects it has now it is not looked at again before silence."""
+    with journal.writing() as connection:
+        mine = studies.c.study_instance_uid == row.study_instance_uid
+        connection.execute(update(studies).where(mine).values(checked_instances=row.instances))
+
+
 def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], now: float) -> None:
     """Write what was decided for one patient: the states of the studies, new jobs, and jobs that no longer hold."""
     with journal.writing() as connection:
@@ -157,6 +178,8 @@ def settle(journal: Journal, rulings: Sequence[Ruling], cases: Sequence[Case], n
                 "reason": ruling.reason,
                 "sentence": ruling.sentence,
                 "tracer": ruling.tracer,
+                "checked_instances": ruling.instances,
+                "evidence": ruling.evidence,
             }
             mine = studies.c.study_instance_uid == ruling.study_instance_uid
             connection.execute(update(studies).where(mine).values(**values))

@@ -17,9 +17,11 @@ from service.cohort_inputs import clinical_table, cohort_section
 from service.config import Settings, load
 from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
+from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings
 from service.retrieval_link import Link
 from service.storage import echo
@@ -69,6 +71,8 @@ def _settings(settings: Settings) -> str:
     destinations_of(settings)
     archives_of(settings)
     settings.section("retrieval", RetrievalSettings)
+    settings.section("backup", BackupSettings)
+    settings.section("retention", RetentionSettings)
     senders_of(settings)
     objects_of(settings)
     analysis_of(settings)

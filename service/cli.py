@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from analysis.errors import BadSettings, Rejected
+from service import cli_keep
 
 FAILED = 1  # exit status: this machine does not allow it
 REJECTED = 2  # exit status: the data or the settings were turned away
@@ -372,6 +373,8 @@ def models_fetch(
     typer.echo("It is not loaded before duet.toml holds these lines:")
     typer.echo(lines_to_allow(fetched))
 
+
+cli_keep.add_to(app)
 
 if __name__ == "__main__":
     main()

@@ -36,11 +36,23 @@ _WANTED = {
     "dataclass": "a table",
 }
 
-TABLES = ("node", "receiver", "intake", "tracers", "pairing", "objects", "delivery", "retrieval", "cohort")
+TABLES = (
+    "node",
+    "receiver",
+    "intake",
+    "tracers",
+    "pairing",
+    "objects",
+    "delivery",
+    "retrieval",
+    "cohort",
+    "backup",
+    "retention",
+)
 ANALYSIS_TABLES = ("registration", "segmentation", "models", "totalsegmentator", "measurement", "quality")
 PRESET_SECTIONS = ("segmentation", "measurement")
 LISTS = ("destination", "sender", "archive")
-PLANNED = ("web", "retention")  # sections of the plan that nothing heeds yet: said, and left alone
+PLANNED = ("web",)  # sections of the plan that nothing heeds yet: said, and left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

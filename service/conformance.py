@@ -28,10 +28,11 @@ from service import commitment, commitment_promises
 from service.commitments import MOST_REFUSALS
 from service.config import NodeSettings
 from service.destinations import DeliverySettings
-from service.intake import IntakeSettings
 from service.keeping import STATUSES
 from service.outbox import MOST_ASKS
+from service.readiness import IntakeSettings
 from service.receiver import MAXIMUM_PDU, ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_answers import KEYS
 from service.retrieval_link import CUT_OFF, FIND, GET, MOVE, STORED, SYNTAXES, UNKNOWN_DESTINATION
@@ -89,6 +90,7 @@ def _settings() -> dict[str, str]:
         "most_mb": str(receiver.max_object_mb),
         "negotiation_s": f"{receiver.negotiation_timeout_s:g}",
         "silence_assoc_s": f"{receiver.silence_timeout_s:g}",
+        "settle_s": f"{intake.settle_s:g}",
         "silence_s": f"{intake.silence_s:g}",
         "patience_s": f"{intake.patience_s:g}",
         **_archive(Archive(name="", url="dicom://A@h:1"), RetrievalSettings()),
@@ -156,6 +158,7 @@ def _commitment() -> dict[str, str]:
         "wait_s": f"{commitment.WAIT_S:g}",
         "most_refusals": str(MOST_REFUSALS),
         "most_asks": str(MOST_ASKS),
+        "promised_days": str(RetentionSettings().promised_days),
         "promise_days": f"{commitment_promises.MOST_CALLS * commitment_promises.LONGEST_RETRY_S / 86400:.0f}",
         "http_statuses": ", ".join(map(str, MEANINGS)),
     }

@@ -6,11 +6,13 @@ after any interruption: an object is filed once, and a study is judged anew when
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
+from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom, NoUsableCt, NoUsablePet
+from dicom_io.completeness import signs_of_completeness
 from dicom_io.elements import text
 from dicom_io.headers import differences, group, read_instance, same_patient_id
 from dicom_io.pairing import Pairing, PairingSettings, pair
@@ -19,35 +21,29 @@ from dicom_io.tracers import TracerRules, recognise
 from service import arrivals, casebook, doubles
 from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
 from service.casebook import Case, JobRow, Ruling, StudyRow
+from service.deleted_studies import Absent, as_it_was, widowed, with_partner
 from service.inbox import Inbox, content_digest
 from service.journal import Journal
+from service.readiness import IntakeSettings, Ready, quiet_s, readiness, sending
+from service.retention_marks import DELETED, Deleted, deleted_of
 from service.tables import InstanceState, StudyState
+from service.tallies import objects_here, tally_of
 from service.worker import Refusal, attempt
 
 TWO_CONTENTS = "TwoContents"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeSettings:
-    """[intake]. A study is looked at after silence_s without a new object, or patience_s where its sender was cut off."""
-
-    silence_s: float = 30.0
-    patience_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.silence_s < float("inf"):
-            raise ValueError(f"silence_s is a finite number, 0 or more, not {self.silence_s}")
-        if not 0 < self.patience_s < float("inf"):
-            raise ValueError(f"patience_s is a finite number above 0, not {self.patience_s}")
+BY_SILENCE = "nothing more came for a while"
+# What a study may be refused for because a part of it has not come yet.
+_FOR_WANT_OF_IMAGES = (IncompleteSeries.__name__, NoUsableCt.__name__, NoUsablePet.__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """All settings that intake decides by."""
+    """All settings that intake decides by. counted: whether archives are asked for the number of a study's objects."""
 
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     tracers: TracerRules = field(default_factory=TracerRules)
     pairing: PairingSettings = field(default_factory=PairingSettings)
+    counted: bool = False
 
 
 def step(journal: Journal, data: Path, rules: Rules, now: float) -> None:
@@ -55,8 +51,8 @@ def step(journal: Journal, data: Path, rules: Rules, now: float) -> None:
     while rows := arrivals.unread(journal):
         own = arrivals.own_results(journal, [row.sop_instance_uid for row in rows])
         arrivals.file(journal, [filing(row, data, own) for row in rows])
-    for patient_id in ripe(casebook.unsettled(journal), now, rules.intake):
-        judge(journal, data, patient_id, rules, now)
+    for patient_id, readiness_of in ripe(journal, rules, now).items():
+        judge(journal, data, patient_id, rules, Occasion(now=now, ready=readiness_of))
 
 
 def recover(journal: Journal, inbox: Inbox, now: float) -> int:
@@ -122,49 +118,79 @@ def _use(modality: str, own: bool) -> tuple[InstanceState, str]:
     return InstanceState.FILED, ""
 
 
-def ripe(unsettled: Iterable[StudyRow], now: float, settings: IntakeSettings) -> list[str]:
-    """The Patient IDs of whom something is to be judged and nothing is still arriving."""
-    quiet: dict[str, bool] = {}
-    for study in unsettled:
-        quiet[study.patient_id] = quiet.get(study.patient_id, True) and is_quiet(study, now, settings)
-    return [patient_id for patient_id, all_quiet in quiet.items() if all_quiet]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """When a patient's studies are judged, and what is known of those to which something has come, by Study Instance UID."""
+
+    now: float
+    ready: Mapping[str, Ready] = field(default_factory=dict)
 
 
-def is_quiet(study: StudyRow, now: float, settings: IntakeSettings) -> bool:
-    """Whether nothing has come for long enough; a clock that was set back does not hold a study up."""
-    return abs(now - study.last_received_at) >= (settings.patience_s if study.cut_off else settings.silence_s)
+def ripe(journal: Journal, rules: Rules, now: float) -> dict[str, dict[str, Ready]]:
+    """The Patient IDs of whom something is to be judged and nothing is still arriving, with their studies' readiness."""
+    found: dict[str, dict[str, Ready]] = defaultdict(dict)
+    for study in casebook.unsettled(journal):
+        found[study.patient_id][study.study_instance_uid] = _readiness(journal, study, rules, now)
+    return {patient_id: ready for patient_id, ready in found.items() if Ready.NOT_YET not in ready.values()}
+
+
+def _readiness(journal: Journal, row: StudyRow, rules: Rules, now: float) -> Ready:
+    if quiet_s(row, now) < rules.intake.soonest_s:
+        return Ready.NOT_YET
+    ready = readiness(row, sending(journal, row), rules.intake, now)
+    if ready is Ready.BY_EVIDENCE and rules.counted:  # before silence the archives have the first word
+        tally = tally_of(journal, row.study_instance_uid)
+        return ready if tally is not None and tally.asked_at >= row.last_received_at else Ready.NOT_YET
+    return ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """One study after reading its headers. looked: what its first versions are, or why they cannot be used; dispute: what
-    an operator must decide before it makes a new case; notes: what becomes of each file."""
+    an operator must decide before it makes a new case; evidence: what shows that it is whole, or that it is not; notes: what
+    becomes of each file; deleted: what [retention] let go of it."""
 
     row: StudyRow
     paths: dict[Path, str]
     looked: TracerStudy | Refusal
     dispute: str = ""
+    evidence: str = ""
     notes: tuple[Note, ...] = ()
+    deleted: Deleted | None = None
 
     @property
     def filed(self) -> int:
         return sum(note.state is InstanceState.FILED for note in self.notes)
 
 
-def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, now: float) -> None:
-    """Look at all studies of a patient together and write down what follows."""
+def judge(journal: Journal, data: Path, patient_id: str, rules: Rules, occasion: Occasion) -> None:
+    """Look at all studies of a patient together and write down what follows; nothing, where it is open whether one is whole."""
+    now = occasion.now
     looked = [look(journal, data, row, rules) for row in casebook.studies_of(journal, patient_id)]
+    if unproven := [each.row for each in looked if _unproven(each, occasion)]:
+        for row in unproven:
+            casebook.remember_look(journal, row)
+        return
     paths = {path: name for study in looked for path, name in study.paths.items()}
     jobs = casebook.jobs_of(journal, patient_id)
     finished = {job.pair_uid: job for job in jobs if job.finished}
     kept = _kept(looked, finished, paths, rules.pairing)
+    absent = [Absent(row=each.row, deleted=each.deleted) for each in looked if each.deleted is not None and not each.paths]
+    told = widowed(absent, finished.values())
+    looked = [_widowed(each, told.get(each.row.study_instance_uid)) for each in looked]
     usable = [s.looked for s in looked if isinstance(s.looked, TracerStudy) and _usable(s, kept)]
     paired = _paired(usable, rules.pairing)
     cases = [] if isinstance(paired, Refusal) else [case(each, paths) for each in paired.pairs]
     remarks = _remarks(cases, finished)
     rulings = [ruling(study, paired, usable, remarks.get(study.row.study_instance_uid, "")) for study in looked]
+    dates = {study.row.study_instance_uid: study.row.study_date for study in looked}
+    rulings = [with_partner(each, absent, dates[each.study_instance_uid], rules.pairing.max_days) for each in rulings]
     _set_results_aside(data, cases, {job.pair_uid: job for job in jobs if not job.finished}, now)
     casebook.settle(journal, rulings, cases, now)
+
+
+def _unproven(study: Looked, occasion: Occasion) -> bool:
+    return occasion.ready.get(study.row.study_instance_uid) is Ready.BY_EVIDENCE and not study.evidence
 
 
 def _set_results_aside(data: Path, cases: Sequence[Case], unfinished: Mapping[str, JobRow], now: float) -> None:
@@ -218,12 +244,29 @@ def look(journal: Journal, data: Path, row: StudyRow, rules: Rules) -> Looked:
         return Looked(row=row, paths={}, looked=files, notes=_as_they_are(rows))
     paths = {data / each.path: each.path for each in files.used}
     found = attempt(lambda: _recognise(list(paths), rules))
+    found, evidence = _wholeness(journal, row, found)
+    deleted = deleted_of(journal, row.study_instance_uid)
+    if deleted is not None and (deleted.half or isinstance(found, Refusal)):
+        found = Refusal(reason=IncompleteSeries.__name__, sentence=deleted.sentence, system=False)
     open_ones = [each for each in files.disputes if isinstance(found, Refusal) or each.concerns(found)]
     dispute = doubles.sentence(open_ones) if open_ones else ""
     if dispute and isinstance(found, Refusal):
         found = replace(found, sentence=f"{found.sentence} Besides, {dispute}")
     notes = (*files.notes, *doubles.notes_on(files.disputes, open_ones))
-    return Looked(row=row, paths=paths, looked=found, dispute=dispute, notes=notes)
+    return Looked(row=row, paths=paths, looked=found, dispute=dispute, evidence=evidence, notes=notes, deleted=deleted)
+
+
+def _wholeness(journal: Journal, row: StudyRow, found: TracerStudy | Refusal) -> tuple[TracerStudy | Refusal, str]:
+    """The study, or that the archives have more of it; and what shows that it is whole, or is not, in words."""
+    tally, here = tally_of(journal, row.study_instance_uid), objects_here(journal, row.study_instance_uid)
+    short = tally.shortage(here) if tally is not None else ""
+    if short and (isinstance(found, TracerStudy) or found.reason in _FOR_WANT_OF_IMAGES):
+        return Refusal(reason=IncompleteSeries.__name__, sentence=short, system=False), short
+    archive = tally.complete(here) if tally is not None else ""
+    if archive:
+        return found, f"{archive} has no more PET and CT of it"
+    released = isinstance(found, TracerStudy) and sending(journal, row).released
+    return found, signs_of_completeness(found) if released and isinstance(found, TracerStudy) else ""
 
 
 def _as_they_are(rows: Sequence[InstanceRow]) -> tuple[Note, ...]:
@@ -247,6 +290,8 @@ def _recognise(paths: Sequence[Path], rules: Rules) -> TracerStudy:
 
 def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStudy], remark: str = "") -> Ruling:
     """The state of one study, and the sentence that `duet status` shows. remark: on a finished case of it."""
+    if study.deleted is not None and not study.paths:
+        return as_it_was(study.row)
     if isinstance(study.looked, Refusal):
         return _refused(study, "", study.looked)
     tracer = study.looked.tracer
@@ -261,7 +306,13 @@ def ruling(study: Looked, paired: Pairing | Refusal, usable: Sequence[TracerStud
     state = StudyState.PAIRED if waiting is None else StudyState.WAITING
     sentence = " ".join((*study.looked.remarks, *([remark] if remark else ()))) if waiting is None else waiting
     return Ruling(
-        study_instance_uid=uid, instances=study.filed, state=state, sentence=sentence, tracer=tracer, notes=study.notes
+        study_instance_uid=uid,
+        instances=study.filed,
+        state=state,
+        sentence=sentence,
+        tracer=tracer,
+        notes=study.notes,
+        evidence=study.evidence or BY_SILENCE,
     )
 
 
@@ -269,6 +320,13 @@ def _disputed(study: Looked, tracer: str, usable: Sequence[TracerStudy]) -> Ruli
     kept = any(each is study.looked for each in usable)
     told = " The finished case was made with those received first, and stays as it is." if kept else ""
     return _refused(study, tracer, Refusal(reason=TWO_CONTENTS, sentence=study.dispute + told, system=False))
+
+
+def _widowed(study: Looked, told: str | None) -> Looked:
+    """A study that is not used, because its finished case's other half was deleted."""
+    if told is None or isinstance(study.looked, Refusal):
+        return study
+    return replace(study, looked=Refusal(reason=DELETED, sentence=told, system=False))
 
 
 def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
@@ -283,7 +341,7 @@ def _doubtful(study: TracerStudy, others: Sequence[TracerStudy]) -> bool:
 
 
 def _refused(study: Looked, tracer: str, why: Refusal) -> Ruling:
-    waits = why.reason == IncompleteSeries.__name__
+    waits = why.reason in (IncompleteSeries.__name__, DELETED)
     return Ruling(
         study_instance_uid=study.row.study_instance_uid,
         instances=study.filed,
@@ -292,6 +350,7 @@ def _refused(study: Looked, tracer: str, why: Refusal) -> Ruling:
         sentence=why.sentence,
         tracer=tracer,
         notes=study.notes,
+        evidence="" if waits else study.evidence or BY_SILENCE,
     )
 
 

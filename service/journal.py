@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from analysis.errors import BadSettings
 from service.tables import facts
 
-HEAD = "0004"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
+HEAD = "0006"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
 MIGRATIONS = Path(__file__).parent / "migrations"
+MADE_BY = "duet"  # the fact that says which version of duet gave the journal its revision
 
 
 class Journal:
@@ -47,13 +49,14 @@ class Journal:
 
     def migrate(self) -> None:
         """Bring the tables to the newest revision, keeping what they hold."""
-        if self._revision() != HEAD:
+        if self.revision() != HEAD:
             _upgrade(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def _revision(self) -> str | None:
+    def revision(self) -> str | None:
+        """That of its tables; None where there are none yet."""
         with self.reading() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
@@ -78,12 +81,39 @@ def journal_url(journal: str, data: Path) -> str:
 
 
 def open_journal(journal: str, data: Path) -> Journal:
-    """The node's journal, created or upgraded where needed. Raises BadSettings where it cannot be used."""
+    """The node's journal, made where there is none. Raises BadSettings where it cannot be used, or has another revision:
+    only a node that starts upgrades its journal (journal_upgrade.py)."""
     url = journal_url(journal, data)
     with telling_errors(url):
         opened = Journal(url)
-        opened.migrate()
+        revision = opened.revision()
+        if revision is None:
+            opened.migrate()
+        elif revision != HEAD:
+            told = newer(opened, url) or (
+                f"The journal {named(url)} is of an earlier duet (revision {revision}, now {HEAD}); "
+                "start the node once with duet serve, which backs it up and upgrades it."
+            )
+            opened.close()
+            raise BadSettings(told)
     return opened
+
+
+def newer(opened: Journal, url: str) -> str:
+    """That a later duet has written the journal, which this one does not understand; empty where it does."""
+    revision = opened.revision()
+    if revision is None or any(path.name.startswith(f"r{revision}_") for path in MIGRATIONS.glob("r*.py")):
+        return ""
+    by = opened.fact(MADE_BY)
+    return (
+        f"The journal {named(url)} is of a later duet (revision {revision}; this is {version('duet-node')}, which knows up to "
+        f"{HEAD}), and nothing was touched; install duet {by or 'of that revision'} or later, or restore an older backup."
+    )
+
+
+def named(url: str) -> str:
+    """A database's address without its password."""
+    return url.rpartition("@")[2] if "@" in url else url.removeprefix("sqlite:///")
 
 
 @contextmanager
@@ -92,7 +122,6 @@ def telling_errors(url: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        where = url.rpartition("@")[2] if "@" in url else url.removeprefix("sqlite:///")  # without a password
         said = str(error.orig).splitlines()[0].rstrip(".") if str(error.orig) else type(error.orig).__name__
         todo = "see whether it can be reached and written"
         if not isinstance(error, OperationalError) and url.startswith("sqlite"):
@@ -100,7 +129,7 @@ def telling_errors(url: str) -> Iterator[None]:
                 "stop the node and put a copy of it back, or move it and its -wal and -shm files away: "
                 "the next start makes a new one from the inbox, without the releases"
             )
-        raise BadSettings(f"The journal {where} cannot be used ({said}); {todo}.") from None
+        raise BadSettings(f"The journal {named(url)} cannot be used ({said}); {todo}.") from None
 
 
 def insert_or_ignore(connection: Connection, table: Any) -> Any:
@@ -134,3 +163,5 @@ def _upgrade(engine: Engine) -> None:
     with EnvironmentContext(Config(), script, fn=steps) as environment, engine.begin() as connection:
         environment.configure(connection=connection, transactional_ddl=True)
         environment.run_migrations()
+        connection.execute(facts.delete().where(facts.c.name == MADE_BY))
+        connection.execute(facts.insert().values(name=MADE_BY, value=version("duet-node")))

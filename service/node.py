@@ -25,15 +25,19 @@ from service.config import ANALYSIS_TABLES, Settings
 from service.destinations import DeliverySettings, Destination, Sender
 from service.handover import put_all_back
 from service.inbox import Inbox
-from service.intake import IntakeSettings, Rules
-from service.journal import Journal, open_journal
+from service.intake import Rules
+from service.journal import Journal
+from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
 from service.outbox import Desk, Outbox
+from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
+from service.retention import Retention, RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_study import Holdings
+from service.tally_keeper import TallyKeeper
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -51,8 +55,10 @@ def rules_of(settings: Settings) -> Rules:
     from dicom_io.pairing import PairingSettings
     from dicom_io.tracers import TracerRules
 
+    intake = settings.section("intake", IntakeSettings)
     return Rules(
-        intake=settings.section("intake", IntakeSettings),
+        intake=intake,
+        counted=intake.ask_archives and bool(settings.sections("archive", Archive)),
         tracers=settings.section("tracers", TracerRules),
         pairing=settings.section("pairing", PairingSettings),
     )
@@ -109,6 +115,8 @@ class Node:
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
+        self._backup = settings.section("backup", BackupSettings)
+        self._retention = settings.section("retention", RetentionSettings)
         self._retrieval = settings.section("retrieval", RetrievalSettings)
         self._senders = senders_of(settings)
         self._rules = rules_of(settings)
@@ -125,7 +133,7 @@ class Node:
     def run(self, announce: Callable[[str], None]) -> bool:
         """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
         with only_node(self._data):
-            journal = open_journal(self._node.journal, self._data)
+            journal = upgraded_journal(self._node.journal, self._data, self._backup)
             inbox = Inbox(self._data)
             inbox.prepare()
             put_all_back(self._data / "cases")
@@ -149,10 +157,12 @@ class Node:
         return not self._failed
 
     def _start(self, journal: Journal, inbox: Inbox, promises: Promises) -> list[threading.Thread]:
+        retention = Retention(journal, inbox, self._retention, self._rules.pairing.max_days)
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
+            "retention": lambda: self._repeat(lambda: retention.hourly(time.time())),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
         for destination in self._destinations:
@@ -160,6 +170,9 @@ class Node:
             works[f"outbox {destination.name}"] = lambda outbox=outbox: self._repeat(outbox.step)  # type: ignore[misc]
         if self._retrieval.missing_half and self._archives:
             works["missing half"] = partial(self._repeat, self._missing_half(journal, inbox).step)
+        if self._rules.counted:
+            keeper = TallyKeeper(journal, self._archives, self._node.ae_title, self._rules.intake.soonest_s)
+            works["tallies"] = partial(self._repeat, keeper.step)
         works["cohort"] = lambda: self._keep_cohort(journal)
         threads = [threading.Thread(target=self._watch, args=work, name=work[0], daemon=True) for work in works.items()]
         for thread in threads:

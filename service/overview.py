@@ -17,6 +17,7 @@ from service.journal import Journal
 from service.outcomes import Outcome
 from service.postings import DeliveryCount
 from service.releases import ReleaseRow
+from service.restorations import Restoration, restoration_of
 from service.searches import search_of
 from service.tables import InstanceState, JobState, StudyState, instances
 
@@ -62,13 +63,14 @@ class CohortView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Of one patient, or of all: studies and cases, oldest first. unused, objects, cohort: of all patients together."""
+    """Of one patient, or of all: studies and cases, oldest first. The rest is of all patients together."""
 
     studies: tuple[StudyRow, ...] = ()
     cases: tuple[CaseView, ...] = ()
     unused: tuple[Unused, ...] = ()
     objects: dict[str, int]
     cohort: CohortView | None = None
+    restored: Restoration | None = None
 
 
 def overview(journal: Journal, patient_id: str | None = None) -> Overview:
@@ -87,6 +89,7 @@ def overview(journal: Journal, patient_id: str | None = None) -> Overview:
         unused=() if patient_id is not None else tuple(_unused(journal)),
         objects=_objects(journal),
         cohort=None if patient_id is not None else _cohort(journal),
+        restored=restoration_of(journal),
     )
 
 
@@ -148,6 +151,8 @@ def as_json(known: Overview, *, node_runs: bool) -> str:
             for each in known.unused
         ],
         "cohort": None if known.cohort is None else _cohort_facts(known.cohort),
+        "restored": known.restored
+        and {"from_backup_of": moment(known.restored.made_at), "at": moment(known.restored.restored_at)},
     }
     return json.dumps(facts, indent=1, ensure_ascii=False)
 
@@ -178,6 +183,7 @@ def _study_facts(row: StudyRow) -> dict[str, Any]:
         "state": state,
         "reason": row.reason if row.settled else "",
         "sentence": sentence,
+        "evidence": row.evidence if row.settled else "",
     }
 
 

@@ -183,6 +183,9 @@ class Page:
         held = sum(case.state == "on hold" for case in known.cases)
         if held:
             yield f"{held} case(s) on hold: nothing of them is sent until an operator releases them."
+        if known.restored is not None:
+            made, at = moment(known.restored.made_at), moment(known.restored.restored_at)
+            yield f"Restored {at} from a backup of {made}; what came in between is to be sent again."
         parts = ", ".join(f"{count} {state}" for state, count in sorted(known.objects.items()))
         yield f"{sum(known.objects.values())} objects received{': ' if parts else ''}{parts}."
 

@@ -9,6 +9,7 @@ from pydicom import Dataset
 
 from service.retrieval import IMAGES, Contents, Found, Level, SeriesAnswer, StudyAnswer, Wanted
 from service.retrieval_link import Answers, Link
+from service.tallies import Count, SeriesCount
 
 FIRST_DAY = date(1970, 1, 1)  # no PET/CT is older
 MOST_QUERIES = 250  # into which one question about studies is divided
@@ -85,17 +86,38 @@ def _study(ds: Dataset) -> StudyAnswer:
 
 def contents(link: Link, study_uid: str) -> Contents:
     """The PET and CT series of a study with all their objects. Raises ArchiveError."""
+    images, lacking = _images(link, study_uid)
+    return Contents(
+        series=tuple(_series(link, study_uid, ds) for _, ds in sorted(images.items())),
+        doubt=f"{link.archive.name} stops answering before it has told all series of the study." if lacking else "",
+    )
+
+
+def counts(link: Link, study_uid: str) -> Count:
+    """How many objects an archive has of a study's PET and CT, without listing them. Raises ArchiveError."""
+    images, _ = _images(link, study_uid)
+    series = {
+        uid: SeriesCount(modality=_word(ds, "Modality"), objects=_number(ds, "NumberOfSeriesRelatedInstances"))
+        for uid, ds in images.items()
+    }
+    if not series or any(each.objects is not None for each in series.values()):
+        return Count(series=series)
+    keys = {"StudyInstanceUID": study_uid, "ModalitiesInStudy": "", "NumberOfStudyRelatedInstances": ""}
+    answers = [ds for ds in link.find(Level.STUDY, keys).found if _word(ds, "StudyInstanceUID") == study_uid]
+    # The number counts everything, so it can be compared only where PET and CT are everything.
+    alone = [ds for ds in answers if (kinds := set(_study(ds).modalities)) and kinds <= set(IMAGES)]
+    return Count(series=series, study=_number(alone[0], "NumberOfStudyRelatedInstances") if alone else None)
+
+
+def _images(link: Link, study_uid: str) -> tuple[dict[str, Dataset], bool]:
+    """The answers on a study's PET and CT series by UID, and whether some may be lacking."""
     keys = _keys(Level.SERIES, {"StudyInstanceUID": study_uid})
     answers = [link.find(Level.SERIES, keys)]
     if _may_lack(link, answers[0]):
         answers += [link.find(Level.SERIES, {**keys, "Modality": modality}) for modality in IMAGES]
     found = {_word(ds, "SeriesInstanceUID"): ds for each in answers for ds in each.found if _within(ds, study_uid)}
     lacking = any(_may_lack(link, each) for each in answers[1:])
-    images = {series: ds for series, ds in found.items() if series and _word(ds, "Modality") in IMAGES}
-    return Contents(
-        series=tuple(_series(link, study_uid, ds) for _, ds in sorted(images.items())),
-        doubt=f"{link.archive.name} stops answering before it has told all series of the study." if lacking else "",
-    )
+    return {series: ds for series, ds in found.items() if series and _word(ds, "Modality") in IMAGES}, lacking
 
 
 def _series(link: Link, study_uid: str, ds: Dataset) -> SeriesAnswer:

@@ -16,12 +16,14 @@ class Ending(StrEnum):
 
 
 class InstanceState(StrEnum):
-    """NEW: header not read yet; FILED: part of a study; IGNORED: neither PET nor CT; REJECTED: not readable. All are kept."""
+    """NEW: header not read yet; FILED: part of a study; IGNORED: neither PET nor CT; REJECTED: not readable. All are kept
+    until [retention] lets them go. DELETED: it has let the file go, the row stays."""
 
     NEW = "new"
     FILED = "filed"
     IGNORED = "ignored"
     REJECTED = "rejected"
+    DELETED = "deleted"
 
 
 class StudyState(StrEnum):
@@ -94,6 +96,7 @@ instances = Table(
     Column("study_instance_uid", String(64)),
     Column("series_instance_uid", String(64)),
     Column("modality", String(16)),
+    Column("deleted_at", Float),  # when [retention] let its file go
     UniqueConstraint("sop_instance_uid", "digest", name="one_row_per_content"),
     Index("instances_by_state", "state"),
     Index("instances_by_study", "study_instance_uid"),
@@ -114,7 +117,10 @@ studies = Table(
     Column("settled_instances", Integer, nullable=False),  # how many of them the state above rests on
     Column("last_received_at", Float, nullable=False),
     Column("last_association_id", Integer, ForeignKey("associations.id")),
+    Column("checked_instances", Integer, nullable=False, server_default="0"),  # how many there were when last looked at
+    Column("evidence", Text, nullable=False, server_default=""),  # why the state above rests on a whole study
     Index("studies_by_patient", "patient_id", "issuer"),
+    Index("studies_by_association", "last_association_id"),
 )
 
 jobs = Table(
@@ -231,6 +237,19 @@ promises = Table(
     Column("asked_at", Float, nullable=False),
     Column("answered_at", Float),
     Index("promises_by_state", "state"),
+)
+
+# What archives count of a study that arrives here; next_ask_at: null where nothing is open.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("study_instance_uid", String(64), primary_key=True),
+    Column("asked_at", Float, nullable=False),
+    Column("next_ask_at", Float),
+    Column("asks", Integer, nullable=False),
+    Column("told", Text, nullable=False),  # JSON {archive: {"series": {UID: [modality, objects]}, "study": objects}}
+    Column("sentence", Text, nullable=False),  # of the archives that did not answer
+    Index("tallies_by_next_ask", "next_ask_at"),
 )
 
 facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))

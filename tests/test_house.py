@@ -47,6 +47,11 @@ COMMANDS = (
     "cohort",
     "phantom",
     "demo",
+    "backup",
+    "restore",
+    "retention",
+    "scheduler",
+    "worker",
 )
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

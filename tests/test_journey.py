@@ -50,11 +50,8 @@ def uninterrupted(
 ) -> Iterator[tuple[NodeProcess, Orthanc, dict[str, tuple[str, str]]]]:
     """A run without disturbance, after everything has arrived."""
     with hospital(tmp_path_factory.mktemp("calm"), program) as (node, archive):
-        begun = time.monotonic()
         node.start()
         node.wait_for_door()
-        opened = time.monotonic() - begun
-        assert opened < 10, "two seconds on a machine that does nothing else"
         assert push(program, node.port, shuffled(patient, 1))
         until(lambda: "delivered" in node.status(), f"all delivered\n{node.status()}\n{node.log()[-3000:]}", 180)
         yield node, archive, archive.holds()

@@ -25,7 +25,7 @@ from service.sockets import PROMPT
 
 UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 STORED = (PositronEmissionTomographyImageStorage, CTImageStorage)
-COUNTED = ("NumberOfSeriesRelatedInstances", "ModalitiesInStudy")
+COUNTED = ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances", "ModalitiesInStudy")
 
 
 @dataclass(kw_only=True)
@@ -144,6 +144,8 @@ class ScriptedArchive:
     def _value(self, keyword: str, ds: Dataset) -> Any:
         if keyword == "NumberOfSeriesRelatedInstances":
             return sum(each.SeriesInstanceUID == ds.SeriesInstanceUID for each in self.datasets)
+        if keyword == "NumberOfStudyRelatedInstances":
+            return sum(each.StudyInstanceUID == ds.StudyInstanceUID for each in self.datasets)
         if keyword == "ModalitiesInStudy":
             return sorted({each.Modality for each in self.datasets if each.StudyInstanceUID == ds.StudyInstanceUID})
         return ds.get(keyword, "")

@@ -14,7 +14,8 @@ from pynetdicom import AE, _config
 from pynetdicom.sop_class import CTImageStorage, PositronEmissionTomographyImageStorage, Verification
 
 from service import intake
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
+from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")

@@ -22,9 +22,11 @@ from dicom_io.tracers import TracerRules
 from service.cohort_inputs import CohortSection
 from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
-from service.intake import IntakeSettings
+from service.journal_upgrade import BackupSettings
 from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
+from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 
 SECTIONS: dict[str, type[Any]] = {
@@ -42,6 +44,8 @@ SECTIONS: dict[str, type[Any]] = {
     "totalsegmentator": TotalSegmentatorSettings,
     "measurement": MeasurementSettings,
     "cohort": CohortSection,
+    "backup": BackupSettings,
+    "retention": RetentionSettings,
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "duet.toml"
 
@@ -196,10 +200,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_sections_of_the_plan_are_accepted_and_said_to_have_no_effect(tmp_path: Path) -> None:
     file = tmp_path / "duet.toml"
-    file.write_text("[node]\nae_title = 'D2'\n[web]\n[retention]\n")
+    file.write_text("[node]\nae_title = 'D2'\n[web]\n")
     settings = load(file)
     assert settings.node.ae_title == "D2"
-    assert settings.unheeded == ("web", "retention")
+    assert settings.unheeded == ("web",)
 
 
 def test_a_preset_fills_its_section_and_the_result_shows_it(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from pydicom.uid import JPEGLSLossless, generate_uid
 from analysis.values import Tracer
 from service import arrivals, casebook, doubles, intake
 from service.casebook import StudyRow
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
 from service.overview import overview
+from service.readiness import IntakeSettings
 from service.tables import InstanceState, JobState, StudyState
 
 RULES = Rules(intake=IntakeSettings(silence_s=30, patience_s=300))

@@ -20,7 +20,8 @@ from dicom_io.pairing import one_pair
 from dicom_io.studies import TracerStudy
 from dicom_io.tracers import recognise
 from service import casebook, intake
-from service.intake import IntakeSettings, Rules
+from service.intake import Rules
+from service.readiness import IntakeSettings
 from service.tables import StudyState
 
 RULES = Rules(intake=IntakeSettings(silence_s=30, patience_s=300))

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from old_journals import old_journal
 from sqlalchemy.exc import OperationalError
 
 from analysis.errors import BadSettings
 from service import arrivals, casebook, commitments, outcomes, postings, releases
 from service.journal import HEAD, MIGRATIONS, journal_url, open_journal, telling_errors
+from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.overview import overview
 from service.tables import Ending, JobState, metadata
 
@@ -30,7 +29,7 @@ def test_the_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
 
 def test_a_journal_of_the_first_revision_is_upgraded_and_a_case_that_it_holds_can_be_released(tmp_path: Path) -> None:
     _first_journal(tmp_path / "journal.sqlite")
-    journal = open_journal("", tmp_path)
+    journal = upgraded_journal("", tmp_path, BackupSettings())
     with journal.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     (job,) = casebook.jobs_of(journal)
@@ -44,7 +43,7 @@ def test_a_journal_of_the_first_revision_is_upgraded_and_a_case_that_it_holds_ca
 
 
 def test_what_was_delivered_before_commitments_counts_as_stored_then_and_is_not_sent_again(tmp_path: Path) -> None:
-    _old_journal(tmp_path / "journal.sqlite", "0003")
+    old_journal(f"sqlite:///{tmp_path / 'journal.sqlite'}", "0003")
     with sqlite3.connect(tmp_path / "journal.sqlite") as old:
         old.execute(_FIRST_JOB)
         for number, (state, at) in enumerate((("delivered", 7.0), ("pending", None))):
@@ -53,7 +52,7 @@ def test_what_was_delivered_before_commitments_counts_as_stored_then_and_is_not_
                 " sentence, delivered_at) VALUES (5, ?, 'pacs', ?, 'a.dcm', ?, 0, 0.0, '', ?)",
                 (number, f"1.2.{number}", state, at),
             )
-    journal = open_journal("", tmp_path)
+    journal = upgraded_journal("", tmp_path, BackupSettings())
     (count,) = postings.counts(journal)
     assert (count.delivered, count.stored, count.committed, count.total) == (1, 1, 0, 2)
     (row,) = postings.due(journal, "pacs", 1.0)
@@ -63,18 +62,9 @@ def test_what_was_delivered_before_commitments_counts_as_stored_then_and_is_not_
 
 def _first_journal(path: Path) -> None:
     """As r0001 alone makes it, with a case that a quality check holds."""
-    _old_journal(path, "0001")
+    old_journal(f"sqlite:///{path}", "0001")
     with sqlite3.connect(path) as old:
         old.execute(_FIRST_JOB)
-
-
-def _old_journal(path: Path, revision: str) -> None:
-    script = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
-    engine = create_engine(f"sqlite:///{path}")
-    steps = {"fn": lambda begun, _context: script._upgrade_revs(revision, begun)}
-    with EnvironmentContext(Config(), script, **steps) as environment, engine.begin() as connection:
-        environment.configure(connection=connection, transactional_ddl=True)
-        environment.run_migrations()
 
 
 _FIRST_JOB = """
