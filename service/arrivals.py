@@ -102,6 +102,10 @@ class Ended:
     at: float
 
 
+def close_association(journal: Journal, association_id: int, ending: Ending, now: float) -> None:
+    close_associations(journal, [Ended(association_id=association_id, ending=ending, at=now)])
+
+
 def close_associations(journal: Journal, ended: Sequence[Ended]) -> None:
     """Remember how they ended; only the first word on each counts."""
     with journal.writing() as connection:

@@ -47,14 +47,15 @@ class Load:
 
     name: str
     senders: Sequence[Sequence[Path]]
+    megabytes: float
 
     @property
     def count(self) -> int:
         return sum(len(files) for files in self.senders)
 
-    @property
-    def megabytes(self) -> float:
-        return sum(path.stat().st_size for files in self.senders for path in files) / 1e6
+
+def load_of(name: str, senders: Sequence[Sequence[Path]]) -> Load:
+    return Load(name=name, senders=senders, megabytes=sum(path.stat().st_size for files in senders for path in files) / 1e6)
 
 
 def program(name: str) -> str:
@@ -172,9 +173,9 @@ def main() -> None:
         pet = written(work / "pet", 300, PET)
         ct = [written(work / f"ct{number}", 80, CT) for number in range(4)]
         loads = [
-            Load(name="PET slices, one sender", senders=[pet]),
-            Load(name="CT slices, one sender", senders=ct[:1]),
-            Load(name="CT slices, four senders", senders=ct),
+            load_of("PET slices, one sender", [pet]),
+            load_of("CT slices, one sender", ct[:1]),
+            load_of("CT slices, four senders", ct),
         ]
         best = measure(loads, work)
         first, last = memory(work)
