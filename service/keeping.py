@@ -104,10 +104,15 @@ class StoreHandler:
         """Event handlers of pynetdicom, for an association that was accepted or requested."""
         return [
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_RELEASED, self._on_released),
-            (evt.EVT_ABORTED, self._on_broken),
+            *self.ends,
             (evt.EVT_CONN_CLOSE, self._on_broken),
         ]
+
+    @property
+    def ends(self) -> list[Any]:
+        """Those for the door, which hands objects over by `begin` and says itself when a connection has ended: pynetdicom
+        may say so before it says that the association was released."""
+        return [(evt.EVT_RELEASED, self._on_released), (evt.EVT_ABORTED, self._on_broken)]
 
     def begin(self, assoc: Any, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Storing:
         """An object is announced; what follows of it is written to what this returns."""

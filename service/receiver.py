@@ -95,7 +95,7 @@ class Receiver:
             *PROMPT,
             *self._commitment,
             (evt.EVT_REQUESTED, self._on_requested),
-            *self._store_handler.handlers,
+            *self._store_handler.ends,
         ]
         address = (self._settings.host, self._settings.port)
         bounds = Bounds(

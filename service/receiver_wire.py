@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, cast
 
-from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
@@ -28,6 +27,7 @@ from pynetdicom.transport import AssociationSocket
 
 from service.keeping import StoreHandler, Storing
 from service.receiver_stores import StoreRequest, answer, store_request
+from service.tables import Ending
 
 HEADER = struct.Struct(">BBL")  # PS3.8 9.3: type, reserved, length of what follows
 ITEM = struct.Struct(">LBB")  # PS3.8 9.3.5.1: length of what follows, presentation context, kind of piece
@@ -153,6 +153,7 @@ class UpperLayer(DULServiceProvider):
         """Let go of half an object, and give the pipe back: a number that others may have by now is not written to."""
         if self._incoming is not None:
             self._incoming.storing.give_up()
+        self._stores.close(self._assoc, Ending.BROKEN)  # unless its release was noted before
         with self._guard:
             self._ended = True
             os.close(self._wake)
@@ -326,7 +327,6 @@ class Acceptor(Association):
             super().run()
         finally:
             self.dul.stop_dul()
-            evt.trigger(self, evt.EVT_CONN_CLOSE, {})
             cast(UpperLayer, self.dul).end()
 
 
