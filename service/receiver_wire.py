@@ -174,6 +174,7 @@ class UpperLayer(DULServiceProvider):
     def kill_dul(self) -> None:
         super().kill_dul()
         self.wake()
+        self._checkpoint.ring()
 
     def stop_dul(self) -> bool:
         """End the thread where the connection is closed; False where it is not."""

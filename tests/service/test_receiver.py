@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from nodes import until
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEGLSLossless
 from pynetdicom import AE
@@ -170,10 +171,7 @@ def test_a_broken_association_is_remembered_as_such(folder: Any, scan: Any, port
         assoc = associate(port)
         assoc.send_c_store(scan().datasets()[0])
         assoc.abort()
-        for _ in range(50):
-            if rows(folder, "SELECT ending FROM associations") == [("broken",)]:
-                break
-            assoc.join(0.1)
+        until(lambda: rows(folder, "SELECT ending FROM associations") == [("broken",)], "its end is noted", 10)
     assert rows(folder, "SELECT ending FROM associations") == [("broken",)]
 
 
