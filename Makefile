@@ -4,6 +4,7 @@
 # make bench  accuracy, time and memory beside their peers, into tests/bench/RESULTS.md; make bench ONLY="features reading"
 #             make bench-phantoms: twenty digital patients, each lesion judged; make bench-fuzz: ten thousand broken headers
 #             make cohort-journey: 22 digital patients through a whole node to the cohort's report
+# make soak   20,000 instances into a door that is killed again and again: minutes
 # make pictures  docs/ohif-*.png: a digital patient's results as OHIF shows them
 # make train-phantom  the small network for tests and the demonstration, trained on digital patients (minutes on two cores)
 # make clean  takes away what the others made
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench bench-phantoms bench-fuzz cohort-journey train-phantom pictures peers clean
+.PHONY: help demo test lint bench bench-phantoms bench-fuzz cohort-journey soak train-phantom pictures peers clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -76,6 +77,9 @@ bench-fuzz: $(VENV)/.package $(VENV)/.dev
 
 cohort-journey: $(VENV)/.package $(VENV)/.dev peers
 	DUET_COHORT_PATIENTS=22 $(BIN)/pytest tests/test_cohort_journey.py --durations=10
+
+soak: $(VENV)/.package $(VENV)/.dev
+	DUET_SOAK=20000 $(BIN)/pytest tests/service/test_door_soak.py
 
 train-phantom: $(VENV)/.package $(VENV)/.dev
 	rm -rf analysis/segmenters/shipped/duet-phantom-lesions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Filing:
     study_date: str = ""
 
 
+_ARRIVAL = tuple(field.name for field in fields(Arrival))
 _ROW = (
     instances.c.id,
     instances.c.sop_instance_uid,
@@ -96,14 +97,28 @@ def open_association(journal: Journal, calling_ae: str, address: str, now: float
         return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How and when an association ended."""
+
+    association_id: int
+    ending: Ending
+    at: float
+
+
 def close_association(journal: Journal, association_id: int, ending: Ending, now: float) -> None:
-    """Remember how it ended; only the first word counts."""
+    close_associations(journal, [Ended(association_id=association_id, ending=ending, at=now)])
+
+
+def close_associations(journal: Journal, ended: Sequence[Ended]) -> None:
+    """Remember how they ended; only the first word on each counts."""
     with journal.adding() as connection:
-        connection.execute(
-            update(associations)
-            .where(associations.c.id == association_id, associations.c.ending == Ending.OPEN)
-            .values(ending=ending, closed_at=now)
-        )
+        for each in ended:
+            connection.execute(
+                update(associations)
+                .where(associations.c.id == each.association_id, associations.c.ending == Ending.OPEN)
+                .values(ending=each.ending, closed_at=each.at)
+            )
 
 
 def break_open_associations(journal: Journal, now: float) -> None:
@@ -134,24 +149,40 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
     return found
 
 
-def record(journal: Journal, arrival: Arrival) -> None:
-    """Write the row of an object on disk; one that came before is only marked as seen again."""
+def record(journal: Journal, *arrived: Arrival) -> list[bool]:
+    """Write the rows of objects on disk; one that came before is only marked as seen again. Which are new."""
     with journal.adding() as connection:
-        row = {
-            "sop_class_uid": arrival.sop_class_uid,
-            "sop_instance_uid": arrival.sop_instance_uid,
-            "digest": arrival.digest,
-            "path": arrival.path,
-            "received_at": arrival.received_at,
-            "association_id": arrival.association_id,
-            "state": InstanceState.NEW,
-            "sentence": "",
-        }
-        entry = insert_or_ignore(connection, instances).values(**row).returning(instances.c.id)
-        entered = connection.execute(entry).first() is not None
-    if not entered:  # alone: what [retention] decides in its turn must not change under it
+        new = [_entered(connection, arrival) for arrival in arrived]
+    again = [arrival for arrival, is_new in zip(arrived, new, strict=True) if not is_new]
+    if again:  # alone: what [retention] decides in its turn must not change under it
         with journal.writing() as connection:
-            _seen_again(connection, arrival)
+            for arrival in again:
+                _seen_again(connection, arrival)
+    return new
+
+
+def _entered(connection: Connection, arrival: Arrival) -> bool:
+    row = {name: getattr(arrival, name) for name in _ARRIVAL}
+    new = {"state": InstanceState.NEW, "sentence": ""}
+    return connection.execute(_new_row(connection), {**row, **new}).first() is not None
+
+
+def move(journal: Journal, sop_instance_uid: str, digest: str, path: str) -> None:
+    """An object whose file was gone lies elsewhere now."""
+    same = (instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
+    with journal.writing() as connection:
+        connection.execute(update(instances).where(*same).values(path=path))
+
+
+_new_rows: dict[str, Any] = {}
+
+
+def _new_row(connection: Connection) -> Any:
+    """Made once: SQLAlchemy takes longer to look at a new statement than SQLite to execute it."""
+    dialect = connection.dialect.name
+    if dialect not in _new_rows:
+        _new_rows[dialect] = insert_or_ignore(connection, instances).returning(instances.c.id)
+    return _new_rows[dialect]
 
 
 def _seen_again(connection: Connection, arrival: Arrival) -> None:

@@ -87,6 +87,7 @@ def _settings() -> dict[str, str]:
         "ae_title": node.ae_title,
         "port": str(receiver.port),
         "associations": str(receiver.associations),
+        "most_mb": str(receiver.max_object_mb),
         "negotiation_s": f"{receiver.negotiation_timeout_s:g}",
         "silence_assoc_s": f"{receiver.silence_timeout_s:g}",
         "settle_s": f"{intake.settle_s:g}",

@@ -13,24 +13,85 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 PART = ".part"
+_COPIED = 1 << 20  # bytes at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """One object as it came: what the network said of it, and its bytes, undecoded."""
+class Header:
+    """What the network says of an object before it comes."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     meta: bytes  # preamble and file meta information
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Header):
+    """One object as it came, undecoded."""
+
     dataset: bytes
 
     @property
     def digest(self) -> str:
         return content_digest(self.transfer_syntax_uid, self.dataset)
+
+
+class Draft:
+    """An object on its way in, below a temporary name; nothing is held in memory."""
+
+    def __init__(self, data: Path, stem: Path, header: Header) -> None:
+        self._data, self._stem = data, stem
+        self._part = stem.with_name(f"{stem.name}.{uuid.uuid4().hex}{PART}")
+        self._file = self._part.open("w+b", buffering=0)
+        self._hash = hashlib.sha256(header.transfer_syntax_uid.encode() + b"\0")
+        self._put(header.meta)
+
+    @property
+    def digest(self) -> str:
+        """That of content_digest."""
+        return self._hash.hexdigest()
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """The next bytes of the dataset. Raises OSError; then there is no file any more."""
+        self._hash.update(piece)
+        self._put(piece)
+
+    def _put(self, piece: bytes | memoryview) -> None:
+        try:
+            while piece:
+                piece = memoryview(piece)[self._file.write(piece) :]
+        except OSError:
+            self.discard()
+            raise
+
+    def keep(self) -> str:
+        """Make it a file for good; returns its path. Raises OSError."""
+        path = self._stem.with_name(f"{self._stem.name}-{self.digest[:16]}.dcm")
+        try:
+            os.fsync(self._file.fileno())
+            self._part.rename(path)
+        except OSError:
+            self.discard()
+            raise
+        sync_folder(path.parent)
+        return str(path.relative_to(self._data))
+
+    def put_back(self, path: str) -> None:
+        """Write the file once more where somebody has taken it away meanwhile. Raises OSError."""
+        self._file.seek(0)
+        write_durably(self._data / path, iter(partial(self._file.read, _COPIED), b""))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def discard(self) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
 
 
 class Inbox:
@@ -56,12 +117,18 @@ class Inbox:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
 
-    def keep(self, received: Received, digest: str) -> str:
-        """Write the object for good; returns its path."""
-        owner = hashlib.sha256(received.sop_instance_uid.encode()).hexdigest()
-        path = self.root / owner[:2] / f"{owner[:24]}-{digest[:16]}.dcm"
-        write_durably(path, (received.meta, received.dataset))
-        return str(path.relative_to(self.data))
+    def draft(self, header: Header) -> Draft:
+        """An object that begins to come. Raises OSError."""
+        owner = hashlib.sha256(header.sop_instance_uid.encode()).hexdigest()
+        return Draft(self.data, self.root / owner[:2] / owner[:24], header)
+
+    def keep(self, received: Received) -> str:
+        """Write a whole object for good; returns its path."""
+        draft = self.draft(received)
+        draft.write(received.dataset)
+        path = draft.keep()
+        draft.close()
+        return path
 
     def files(self) -> Iterator[str]:
         """Every finished file."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import struct
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pynetdicom import evt
-from pynetdicom.dsutils import encode_file_meta
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import arrivals
 from service.counts import BYTES, COUNTS, OBJECTS
-from service.inbox import Inbox, Received
+from service.inbox import Draft, Header, Inbox
 from service.journal import Journal
 from service.logs import logger
+from service.registrar import Registrar
 from service.tables import Ending
 
 SUCCESS = 0x0000
@@ -24,18 +27,81 @@ PROCESSING_FAILURE = 0x0110
 # Every answer to a C-STORE request: what it means, and when it is given.
 STATUSES = {
     SUCCESS: ("Success", "the object is on disk"),
-    OUT_OF_RESOURCES: ("Refused: out of resources", "less disk is free than `[receiver] free_gb`, or the disk is full"),
+    OUT_OF_RESOURCES: (
+        "Refused: out of resources",
+        "less disk is free than `[receiver] free_gb`, the disk is full, or the object is larger than `max_object_mb`",
+    ),
     PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_COUNTED = {SUCCESS: "stored", OUT_OF_RESOURCES: "refused", PROCESSING_FAILURE: "failed"}  # as metrics name them
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PREAMBLE = b"\0" * 128 + b"DICM"
+_VERSION = struct.pack("<HH2sHL", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1"
+
+
+class Storing:
+    """One object on its way in; the first thing that goes wrong is its status, and nothing of it is left."""
+
+    def __init__(self, handler: StoreHandler, assoc: Any, header: Header) -> None:
+        self._handler, self._assoc, self._header = handler, assoc, header
+        self._draft: Draft | None = None
+        self._size = 0
+        self._status = self._tried(self._open)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """The next bytes; after a failure they are let go."""
+        if self._draft is not None and self._status == SUCCESS:
+            self._status = self._tried(partial(self._add, self._draft, piece))
+
+    def end(self) -> int:
+        """All bytes are here: the status that the sender is to get. SUCCESS when file and row are on disk."""
+        if self._draft is not None and self._status == SUCCESS:
+            self._status = self._tried(partial(self._handler.keep, self._assoc, self._header, self._draft))
+            self._draft.close()
+        COUNTS.add(OBJECTS, _COUNTED[self._status])
+        if self._status == SUCCESS:
+            COUNTS.add(BYTES, by=self._size)
+        return self._status
+
+    def give_up(self) -> None:
+        """The rest will not come."""
+        if self._draft is not None:
+            self._draft.discard()
+
+    def _add(self, draft: Draft, piece: bytes | memoryview) -> int | None:
+        self._size += len(piece)
+        if self._size > self._handler.most_bytes:
+            logger().error("object larger than max_object_mb, refused", limit=self._handler.most_bytes)
+            draft.discard()
+            return OUT_OF_RESOURCES
+        draft.write(piece)
+        return None
+
+    def _open(self) -> int | None:
+        self._draft = self._handler.open_draft(self._header)
+        return OUT_OF_RESOURCES if self._draft is None else None
+
+    @staticmethod
+    def _tried(step: Callable[[], int | None]) -> int:
+        try:
+            return step() or SUCCESS
+        except OSError as error:
+            logger().error("object not written", error=error.strerror, number=error.errno)
+            return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
+        except SQLAlchemyError as error:
+            logger().error("object not recorded", error=type(error).__name__)
+            return PROCESSING_FAILURE
 
 
 class StoreHandler:
     """Keeps each object that is stored over associations with these handlers."""
 
-    def __init__(self, inbox: Inbox, journal: Journal, free_gb: float) -> None:
+    def __init__(self, inbox: Inbox, journal: Journal, free_gb: float, max_object_mb: int = 4000) -> None:
         self._inbox, self._journal, self._free_gb = inbox, journal, free_gb
+        self.most_bytes = max_object_mb * 1_000_000
+        self._registrar = Registrar(journal)
         self._open: dict[Any, int] = {}
+        self._ended: list[arrivals.Ended] = []
         self._guard = threading.Lock()
 
     @property
@@ -43,49 +109,66 @@ class StoreHandler:
         """Event handlers of pynetdicom, for an association that was accepted or requested."""
         return [
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_RELEASED, self._on_released),
-            (evt.EVT_ABORTED, self._on_broken),
+            *self.ends,
             (evt.EVT_CONN_CLOSE, self._on_broken),
         ]
 
-    def _on_store(self, event: Any) -> int:
-        try:
-            if self._inbox.free_bytes() < self._free_gb * 1e9:
-                logger().error("disk below its floor, object refused", floor_gb=self._free_gb)
-                COUNTS.add(OBJECTS, "refused")
-                return OUT_OF_RESOURCES
-            self._keep(event)
-        except OSError as error:
-            logger().error("object not written", error=str(error))
-            COUNTS.add(OBJECTS, "refused" if error.errno in _FULL else "failed")
-            return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
-        except SQLAlchemyError as error:
-            logger().error("object not recorded", error=type(error).__name__)
-            COUNTS.add(OBJECTS, "failed")
-            return PROCESSING_FAILURE
-        return SUCCESS
+    @property
+    def ends(self) -> list[Any]:
+        """Those for the door, which hands objects over by `begin` and says itself when a connection has ended: pynetdicom
+        may say so before it says that the association was released."""
+        return [(evt.EVT_RELEASED, self._on_released), (evt.EVT_ABORTED, self._on_broken)]
 
-    def _keep(self, event: Any) -> None:
+    def begin(self, assoc: Any, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Storing:
+        """An object is announced; what follows of it is written to what this returns."""
+        sender = _title(_peer(assoc))
+        meta = PREAMBLE + file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender)
+        header = Header(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            meta=meta,
+        )
+        return Storing(self, assoc, header)
+
+    def open_draft(self, header: Header) -> Draft | None:
+        """Where an object is written to; None where less disk is free than the floor. Raises OSError."""
+        if self._inbox.free_bytes() < self._free_gb * 1e9:
+            logger().error("disk below its floor, object refused", floor_gb=self._free_gb)
+            return None
+        return self._inbox.draft(header)
+
+    def keep(self, assoc: Any, header: Header, draft: Draft) -> None:
         """Disk first, then the journal: a file without a row is found at the next start, a row without its file never is."""
-        now = time.time()
-        received = _received(event)
-        digest = received.digest
-        path = arrivals.known_path(self._journal, received.sop_instance_uid, digest)
-        if path is None or not (self._inbox.data / path).is_file():
-            path = self._inbox.keep(received, digest)
+        now, path = time.time(), draft.keep()
         arrival = arrivals.Arrival(
-            sop_class_uid=received.sop_class_uid,
-            sop_instance_uid=received.sop_instance_uid,
-            digest=digest,
+            sop_class_uid=header.sop_class_uid,
+            sop_instance_uid=header.sop_instance_uid,
+            digest=draft.digest,
             path=path,
             received_at=now,
-            association_id=self._association(event.assoc, now),
+            association_id=self._association(assoc, now),
         )
-        arrivals.record(self._journal, arrival)
-        if not (self._inbox.data / path).is_file():  # [retention] let the earlier copy go just before its row was written anew
-            self._inbox.keep(received, digest)
-        COUNTS.add(OBJECTS, "stored")
-        COUNTS.add(BYTES, by=len(received.dataset))
+        if not self._registrar.record(arrival):
+            self._one_file(arrival, draft)
+
+    def _one_file(self, arrival: arrivals.Arrival, draft: Draft) -> None:
+        """An object that came again may lie in a place of an operator's choice: then that one stays."""
+        known = arrivals.known_path(self._journal, arrival.sop_instance_uid, arrival.digest)
+        if known not in (None, arrival.path):
+            if (self._inbox.data / str(known)).is_file():
+                (self._inbox.data / arrival.path).unlink(missing_ok=True)
+                return
+            arrivals.move(self._journal, arrival.sop_instance_uid, arrival.digest, arrival.path)
+        if not (self._inbox.data / arrival.path).is_file():  # let go as an earlier copy just before its row was written anew
+            draft.put_back(arrival.path)
+
+    def _on_store(self, event: Any) -> int:
+        """pynetdicom's way to hand over an object: as a whole."""
+        request, syntax = event.request, str(event.context.transfer_syntax)
+        storing = self.begin(event.assoc, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), syntax)
+        storing.write(event.encoded_dataset(include_meta=False))
+        return storing.end()
 
     def _association(self, assoc: Any, now: float) -> int:
         """The journal's number of the association, entered with its first object."""
@@ -109,7 +192,20 @@ class StoreHandler:
         with self._guard:
             known = self._open.pop(assoc, None)
         if known is not None:
-            arrivals.close_association(self._journal, known, ending, time.time())
+            with self._guard:
+                self._ended.append(arrivals.Ended(association_id=known, ending=ending, at=time.time()))
+            self._write_ends()
+
+    def _write_ends(self) -> None:
+        """What cannot be written now is written when the next association ends."""
+        with self._guard:
+            ended, self._ended = self._ended, []
+        try:
+            arrivals.close_associations(self._journal, ended)
+        except SQLAlchemyError as error:
+            logger().error("ends of associations not recorded yet", error=type(error).__name__)
+            with self._guard:
+                self._ended += ended
 
 
 def _peer(assoc: Any) -> Any:
@@ -121,14 +217,21 @@ def _title(peer: Any) -> str:
     return str(peer.ae_title).strip()[:16]
 
 
-def _received(event: Any) -> Received:
-    request = event.request
-    meta = event.file_meta
-    meta.SourceApplicationEntityTitle = _title(_peer(event.assoc))
-    return Received(
-        sop_class_uid=str(request.AffectedSOPClassUID),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(meta.TransferSyntaxUID),
-        meta=b"\0" * 128 + b"DICM" + encode_file_meta(meta),
-        dataset=event.encoded_dataset(include_meta=False),
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, sender: str) -> bytes:
+    """File meta information (PS3.10 7.1), explicit VR little endian."""
+    texts = (
+        (0x0002, b"UI", sop_class_uid),
+        (0x0003, b"UI", sop_instance_uid),
+        (0x0010, b"UI", transfer_syntax_uid),
+        (0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID),
+        (0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION),
+        (0x0016, b"AE", sender),
     )
+    content = _VERSION + b"".join(_element(number, vr, text) for number, vr, text in texts)
+    return struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(content)) + content
+
+
+def _element(number: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii", "replace")
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value

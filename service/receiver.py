@@ -6,7 +6,7 @@ Storage commitment comes in here, too, and is handled by others.
 from __future__ import annotations
 
 import ipaddress
-import threading
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +21,17 @@ from service.inbox import Inbox
 from service.journal import Journal
 from service.keeping import StoreHandler
 from service.logs import logger
+from service.receiver_server import Door, Places
+from service.receiver_wire import Bounds
 from service.sockets import PROMPT
 from service.tls import TlsError, TlsSettings
 from service.tls_door import DoorTls, names_of_caller
 
 MAXIMUM_PDU = 131072
 
+# PS3.8 9.3.4: result, source, reason
 _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN, _CALLED_AE_UNKNOWN = 0x01, 0x01, 0x03, 0x07
+_REJECTED_TRANSIENT, _SERVICE_PROVIDER, _LOCAL_LIMIT_EXCEEDED = 0x02, 0x03, 0x02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,8 @@ class ReceiverSettings:
     require_called_ae: bool = True
     also_called: tuple[str, ...] = ()
     free_gb: float = 2.0
-    associations: int = 50
+    associations: int = 100
+    max_object_mb: int = 4000
     negotiation_timeout_s: float = 10.0
     silence_timeout_s: float = 60.0
 
@@ -56,6 +61,7 @@ class ReceiverSettings:
         check_not_negative(free_gb=self.free_gb)
         check_positive(
             associations=self.associations,
+            max_object_mb=self.max_object_mb,
             negotiation_timeout_s=self.negotiation_timeout_s,
             silence_timeout_s=self.silence_timeout_s,
         )
@@ -79,12 +85,13 @@ class Receiver:
     ) -> None:
         """commitment: what handles the events of storage commitment; without it none is offered. tls: for the TLS door."""
         self._ae_title, self._settings = ae_title, settings
-        self._store_handler = StoreHandler(inbox, journal, settings.free_gb)
+        self._store_handler = StoreHandler(inbox, journal, settings.free_gb, settings.max_object_mb)
         self._commitment = commitment
         self._tls = tls or TlsSettings()
-        self._servers: list[Any] = []
+        self._servers: list[Door] = []
         self._refusals = Refusals()
         self._titles = {title.strip() for title in (ae_title, *settings.also_called)}
+        self._places = Places(settings.associations, settings.negotiation_timeout_s)
 
     def start(self) -> None:
         """Raises BadSettings where an address is taken or a certificate cannot be used."""
@@ -92,7 +99,7 @@ class Receiver:
         _config.LOG_HANDLER_LEVEL = "none"
         ae = AE(ae_title=self._ae_title)
         ae.maximum_pdu_size = MAXIMUM_PDU
-        ae.maximum_associations = self._settings.associations
+        ae.maximum_associations = sys.maxsize  # pynetdicom would count the silent ones, too; see Places
         ae.acse_timeout = self._settings.negotiation_timeout_s
         ae.dimse_timeout = ae.network_timeout = self._settings.silence_timeout_s
         ae.add_supported_context(Verification)
@@ -102,7 +109,7 @@ class Receiver:
             *PROMPT,
             *self._commitment,
             (evt.EVT_REQUESTED, self._on_requested),
-            *self._store_handler.handlers,
+            *self._store_handler.ends,
         ]
         if not (self._settings.port or self._tls.port):
             raise BadSettings("[receiver] port and [tls] port are both 0, so that nobody could call.")
@@ -117,15 +124,22 @@ class Receiver:
 
     def stop(self) -> None:
         while self._servers:
-            self._servers.pop().shutdown()
+            self._servers.pop().close()
 
     def _open(self, ae: AE, section: str, handlers: list[Any], tls: DoorTls | None = None) -> None:
         settings = self._settings if tls is None else self._tls
         address = (settings.host, settings.port)
+        bounds = Bounds(
+            pdu=MAXIMUM_PDU,
+            negotiation_s=self._settings.negotiation_timeout_s,
+            silence_s=self._settings.silence_timeout_s,
+        )
         try:
-            self._servers.append(ae.start_server(address, block=False, evt_handlers=handlers, ssl_context=tls))  # type: ignore[arg-type]
+            door = Door(ae, address, handlers, bounds, self._store_handler, tls)
         except OSError as error:
             raise BadSettings(f"[{section}] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
+        self._servers.append(door)
+        door.open()
 
     def _door_tls(self) -> DoorTls:
         limits = (self._settings.negotiation_timeout_s, self._settings.silence_timeout_s)
@@ -137,8 +151,7 @@ class Receiver:
     @property
     def is_open(self) -> bool:
         """Whether callers are taken."""
-        accepts = any(t.name.startswith("AcceptorServer") and t.is_alive() for t in threading.enumerate())
-        return bool(self._servers) and all(server.socket.fileno() >= 0 for server in self._servers) and accepts
+        return bool(self._servers) and all(door.is_open for door in self._servers)
 
     def _on_requested(self, event: Any) -> None:
         calling = str(event.assoc.requestor.primitive.calling_ae_title).strip()
@@ -150,15 +163,16 @@ class Receiver:
             self._refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused: its certificate bears another name")
         elif self._settings.require_called_ae and called not in self._titles:
             self._refuse(event.assoc, _CALLED_AE_UNKNOWN, "caller refused: it called another AE title")
+        elif not self._places.take(event.assoc):
+            logger().warning("all associations are taken, caller put off", calling_ae=calling, address=address)
+            _reject(event.assoc, _REJECTED_TRANSIENT, _SERVICE_PROVIDER, _LOCAL_LIMIT_EXCEEDED)
 
     def _refuse(self, assoc: Any, reason: int, event: str) -> None:
         request, address = assoc.requestor.primitive, str(assoc.requestor.address)
         calling, called = str(request.calling_ae_title).strip(), str(request.called_ae_title).strip()
         logger().warning(event, calling_ae=calling, called_ae=called, address=address)
         self._refusals.enter(self._ae_title, address, event, calling)
-        assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, reason)
-        assoc.is_rejected = True
-        assoc.kill()  # returns when the answer has left
+        _reject(assoc, _REJECTED_PERMANENT, _SERVICE_USER, reason)
 
     def _handshake_failed(self, address: str, reason: str) -> None:
         logger().warning("TLS handshake failed", address=address, reason=reason)
@@ -167,6 +181,12 @@ class Receiver:
     def _named(self, assoc: Any, calling: str) -> bool:
         """Whether a caller's certificate bears its AE title; the door without TLS asks for none."""
         return assoc._server.ssl_context is None or calling in names_of_caller(assoc)
+
+
+def _reject(assoc: Any, result: int, source: int, reason: int) -> None:
+    assoc.acse.send_reject(result, source, reason)
+    assoc.is_rejected = True
+    assoc.kill()  # returns when the answer has left
 
 
 def admitted(allow: Sequence[str], calling_ae: str, address: str) -> bool:

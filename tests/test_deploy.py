@@ -1,4 +1,4 @@
-"""What deploy/ holds agrees with what there is: paths, commands, units. No container engine runs here; commands run as processes.
+"""What deploy/ holds agrees with what there is: paths, commands, units. No container engine runs here.
 
 tests/test_journey_scale.py runs the services of compose.yaml together.
 """

@@ -1,4 +1,4 @@
-"""The whole journey as deploy/compose.yaml has it: node, scheduler and worker as processes, TLS between them, PostgreSQL, Orthanc."""
+"""The whole journey as deploy/compose.yaml has it: node, scheduler, worker (TLS between them), PostgreSQL, Orthanc, as processes."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class NodeFolder:
         return [self._one(_received(ds), now, association_id) for ds in datasets]
 
     def _one(self, received: Received, now: float, association_id: int | None) -> str:
-        path = self.inbox.keep(received, received.digest)
+        path = self.inbox.keep(received)
         arrival = Arrival(
             sop_class_uid=received.sop_class_uid,
             sop_instance_uid=received.sop_instance_uid,

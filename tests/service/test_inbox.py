@@ -22,24 +22,24 @@ def inbox(tmp_path: Path) -> Inbox:
 
 def test_the_same_object_twice_is_one_file(inbox: Inbox) -> None:
     one = received(b"pixels")
-    assert inbox.keep(one, one.digest) == inbox.keep(one, one.digest)
+    assert inbox.keep(one) == inbox.keep(one)
     assert len(list(inbox.files())) == 1
 
 
 def test_another_content_or_another_object_is_another_file(inbox: Inbox) -> None:
     for each in (received(b"a"), received(b"b"), received(b"a", uid="1.2.4"), received(b"a", syntax="1.2.840.10008.1.2")):
-        inbox.keep(each, each.digest)
+        inbox.keep(each)
     assert len(list(inbox.files())) == 4
 
 
 def test_bytes_are_kept_as_they_came(inbox: Inbox) -> None:
     one = received(b"\x00\xffpixels")
-    assert (inbox.data / inbox.keep(one, one.digest)).read_bytes() == b"meta\x00\xffpixels"
+    assert (inbox.data / inbox.keep(one)).read_bytes() == b"meta\x00\xffpixels"
 
 
 def test_an_object_cannot_choose_its_place(inbox: Inbox) -> None:
     evil = received(b"a", uid="../../../outside")
-    assert (inbox.data / inbox.keep(evil, evil.digest)).resolve().is_relative_to(inbox.root.resolve())
+    assert (inbox.data / inbox.keep(evil)).resolve().is_relative_to(inbox.root.resolve())
 
 
 def test_half_written_files_are_neither_listed_nor_kept(inbox: Inbox) -> None:
@@ -66,3 +66,15 @@ def test_sealing_keeps_the_folder_that_was_finished_first(tmp_path: Path) -> Non
         seal(tmp_path / name, tmp_path / "case")
     assert (tmp_path / "case" / "sub" / "file").read_text() == "first"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case"]
+
+
+def test_a_file_that_is_taken_away_before_its_row_is_written_can_be_put_back(inbox: Inbox) -> None:
+    one = received(b"pixels" * 1000)
+    draft = inbox.draft(one)
+    draft.write(one.dataset)
+    path = draft.keep()
+    (inbox.data / path).unlink()
+    draft.put_back(path)
+    draft.close()
+    assert (inbox.data / path).read_bytes() == one.meta + one.dataset
+    assert list(inbox.files()) == [path]

@@ -131,8 +131,8 @@ def test_many_threads_write_without_losing_a_row(tmp_path: Path) -> None:
 def test_only_the_first_ending_of_an_association_counts(tmp_path: Path) -> None:
     journal = open_journal("", tmp_path)
     number = arrivals.open_association(journal, "AE", "127.0.0.1", 1.0)
-    arrivals.close_association(journal, number, Ending.RELEASED, 2.0)
-    arrivals.close_association(journal, number, Ending.BROKEN, 3.0)
+    arrivals.close_associations(journal, [arrivals.Ended(association_id=number, ending=Ending.RELEASED, at=2.0)])
+    arrivals.close_associations(journal, [arrivals.Ended(association_id=number, ending=Ending.BROKEN, at=3.0)])
     arrivals.break_open_associations(journal, 4.0)
     with sqlite3.connect(tmp_path / "journal.sqlite") as check:
         assert check.execute("SELECT ending, closed_at FROM associations").fetchall() == [("released", 2.0)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from nodes import until
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEGLSLossless
 from pynetdicom import AE
@@ -18,7 +19,7 @@ from structlog.testing import capture_logs
 
 from analysis.errors import BadSettings
 from service import arrivals
-from service.inbox import Inbox
+from service.inbox import Draft
 from service.receiver import Receiver, ReceiverSettings, admitted
 
 RESOURCES, FAILURE = 0xA700, 0x0110
@@ -105,6 +106,23 @@ def test_a_file_that_was_lost_is_written_again(folder: Any, scan: Any, port: int
         assert (folder.data / path).is_file()
 
 
+@pytest.mark.parametrize("still_there", [True, False])
+def test_an_object_that_an_operator_has_moved_is_one_file(folder: Any, scan: Any, port: int, still_there: bool) -> None:
+    one = scan().datasets()[0]
+    with door(folder, port):
+        send(port, [one])
+        (path,) = folder.inbox.files()
+        elsewhere = "inbox/00/by-hand.dcm"
+        (folder.data / path).rename(folder.data / elsewhere)
+        with sqlite3.connect(folder.data / "journal.sqlite") as journal:
+            journal.execute("UPDATE instances SET path = ?", [elsewhere])
+        if not still_there:
+            (folder.data / elsewhere).unlink()
+        assert send(port, [one]) == [0]
+        assert list(folder.inbox.files()) == [elsewhere if still_there else path]
+        assert rows(folder, "SELECT path FROM instances") == [(elsewhere if still_there else path,)]
+
+
 def test_below_the_disk_floor_nothing_is_taken(folder: Any, scan: Any, port: int) -> None:
     with door(folder, port, free_gb=1e9):
         assert send(port, scan().datasets()[:1]) == [RESOURCES]
@@ -125,7 +143,7 @@ def test_a_write_that_fails_is_never_a_success(
     def fail(*_: Any) -> str:
         raise error
 
-    monkeypatch.setattr(Inbox, "keep", fail)
+    monkeypatch.setattr(Draft, "keep", fail)
     with door(folder, port):
         assert send(port, scan().datasets()[:1]) == [status]
 
@@ -142,10 +160,11 @@ def test_a_row_that_cannot_be_written_is_never_a_success(
 
 
 def test_an_unforeseen_error_is_never_a_success(folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Inbox, "keep", lambda *_: 1 / 0)
+    monkeypatch.setattr(Draft, "keep", lambda *_: 1 / 0)
     with door(folder, port):
-        (status,) = send(port, scan().datasets()[:1])
-    assert status >= 0xA000
+        assoc = associate(port)
+        assert "Status" not in assoc.send_c_store(scan().datasets()[0])
+    assert rows(folder, "SELECT * FROM instances") == []
 
 
 def test_a_broken_association_is_remembered_as_such(folder: Any, scan: Any, port: int) -> None:
@@ -153,10 +172,7 @@ def test_a_broken_association_is_remembered_as_such(folder: Any, scan: Any, port
         assoc = associate(port)
         assoc.send_c_store(scan().datasets()[0])
         assoc.abort()
-        for _ in range(50):
-            if rows(folder, "SELECT ending FROM associations") == [("broken",)]:
-                break
-            assoc.join(0.1)
+        until(lambda: rows(folder, "SELECT ending FROM associations") == [("broken",)], "its end is noted", 10)
     assert rows(folder, "SELECT ending FROM associations") == [("broken",)]
 
 

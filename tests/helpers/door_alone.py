@@ -1,0 +1,34 @@
+"""The door in a process of its own, with what a node does before it opens it: `python door_alone.py DATA PORT`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from service import arrivals, intake
+from service.inbox import Inbox
+from service.journal import open_journal
+from service.receiver import Receiver, ReceiverSettings
+
+
+def main(data: Path, port: int) -> None:
+    """Serve until SIGTERM."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    data.mkdir(parents=True, exist_ok=True)
+    journal, inbox = open_journal("", data), Inbox(data)
+    inbox.prepare()
+    arrivals.break_open_associations(journal, time.time())
+    door = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, free_gb=0.0), inbox, journal)
+    door.start()
+    intake.recover(journal, inbox, time.time())
+    told.wait()
+    door.stop()
+    journal.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
