@@ -23,7 +23,7 @@ from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
 from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
-from service.node import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
+from service.node_settings import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.receiver import ReceiverSettings
 from service.retention import RetentionSettings
 from service.retrieval import Archive, ArchiveError, RetrievalSettings

@@ -65,7 +65,7 @@ def retention(config: Config = None) -> None:
     from service.config import load
     from service.desk import journal_of
     from service.inbox import Inbox
-    from service.node import rules_of
+    from service.node_settings import rules_of
     from service.retention import Retention, RetentionSettings, sentence
 
     settings = load(config)

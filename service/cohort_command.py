@@ -18,7 +18,7 @@ from service.cohort_making import analysed, write_results
 from service.cohorts import finished_cases
 from service.config import Settings
 from service.desk import journal_of, node_runs
-from service.node import destinations_of
+from service.node_settings import destinations_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ def node_runs(data: Path) -> bool:
 
 def release_case(settings: Settings, case: str, *, by: str | None, why: str) -> str:
     """Release a held case, and what follows in one sentence. Raises BadSettings."""
-    from service.node import destinations_of  # loads the network, which `duet status` does without
+    from service.node_settings import destinations_of  # loads the network, which `duet status` does without
 
     with journal_of(settings) as journal, audit_events.trail_of(settings):
         who = _operator() if by is None else by

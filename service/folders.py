@@ -17,7 +17,7 @@ from dicom_io.tracers import recognise
 from dicom_io.volumes import read_pet
 from service.config import Settings
 from service.intake import Rules
-from service.node import analysis_of, objects_of, rules_of
+from service.node_settings import analysis_of, objects_of, rules_of
 from service.outfolder import replaced, require_writable
 from service.suv_text import SuvText
 from service.worker import Wishes, write_pair

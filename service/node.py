@@ -27,24 +27,22 @@ from service.cohort_inputs import cohort_section
 from service.cohort_keeper import Keeper, Shelf
 from service.commitment import Reports
 from service.commitment_promises import Promises
-from service.config import ANALYSIS_TABLES, Settings
-from service.destinations import DeliverySettings, Destination, Sender
+from service.config import Settings
+from service.destinations import DeliverySettings
 from service.explain import Patience
 from service.handover import put_all_back
 from service.inbox import Inbox
-from service.intake import Rules
 from service.journal import Journal, journal_url
 from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.missing_half import Asking, MissingHalf
+from service.node_settings import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
 from service.outbox import Desk, Outbox
-from service.priorities import EngineSettings
 from service.pulse import Pulse
-from service.readiness import IntakeSettings
 from service.receiver import Receiver, ReceiverSettings
 from service.retention import Retention, RetentionSettings
-from service.retrieval import Archive, RetrievalSettings
+from service.retrieval import RetrievalSettings
 from service.retrieval_study import Holdings
 from service.tally_keeper import TallyKeeper
 from service.tls import TlsSettings
@@ -57,68 +55,12 @@ from service.worker import clear_drafts
 if TYPE_CHECKING:
     from distributed.security import Security
 
-    from analysis.patient.pipeline import AnalysisSettings
-    from dicom_io.derived import ObjectSettings
     from service.engine import Engine
 
 PAUSE_S = 0.5  # between two looks at the journal
 HEAD_START_S = 1.0  # the door answers before the analysis is imported
 LOCK_TRIES = 20  # within a second
 RULES_FACT = "rules"
-
-
-def rules_of(settings: Settings) -> Rules:
-    """[intake], [tracers] and [pairing]. Raises BadSettings."""
-    from dicom_io.pairing import PairingSettings
-    from dicom_io.tracers import TracerRules
-
-    intake = settings.section("intake", IntakeSettings)
-    return Rules(
-        intake=intake,
-        counted=intake.ask_archives and bool(settings.sections("archive", Archive)),
-        tracers=settings.section("tracers", TracerRules),
-        pairing=settings.section("pairing", PairingSettings),
-        engine=settings.section("engine", EngineSettings),
-    )
-
-
-def analysis_of(settings: Settings) -> AnalysisSettings:
-    """The sections that steer the analysis; imports all of it. Raises BadSettings."""
-    from analysis.patient.pipeline import AnalysisSettings
-
-    return replace(settings.group(AnalysisSettings, ANALYSIS_TABLES), cache=settings.node.data / "anatomy")
-
-
-def objects_of(settings: Settings) -> ObjectSettings:
-    """[objects]. Raises BadSettings."""
-    from dicom_io.derived import ObjectSettings
-
-    return settings.section("objects", ObjectSettings)
-
-
-def destinations_of(settings: Settings) -> tuple[Destination, ...]:
-    """Every [[destination]]. Raises BadSettings where two bear one name."""
-    destinations = settings.sections("destination", Destination)
-    names = [destination.name for destination in destinations]
-    if len(set(names)) < len(names):
-        raise BadSettings(f"{settings.source}: two [[destination]] bear one name; deliveries are remembered by it.")
-    return destinations
-
-
-def archives_of(settings: Settings) -> tuple[Archive, ...]:
-    """Every [[archive]]. Raises BadSettings where two bear one name."""
-    archives = settings.sections("archive", Archive)
-    if len({archive.name for archive in archives}) < len(archives):
-        raise BadSettings(f"{settings.source}: two [[archive]] bear one name; a command names one of them.")
-    return archives
-
-
-def senders_of(settings: Settings) -> tuple[Sender, ...]:
-    """Every [[sender]]. Raises BadSettings where two bear one AE title."""
-    senders = settings.sections("sender", Sender)
-    if len({sender.ae_title for sender in senders}) < len(senders):
-        raise BadSettings(f"{settings.source}: two [[sender]] bear one AE title; it is by that that they are called back.")
-    return senders
 
 
 class Node:

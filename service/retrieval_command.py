@@ -24,7 +24,7 @@ from service.inbox import Inbox
 from service.journal import open_journal
 from service.keeping import StoreHandler
 from service.lines import plain
-from service.node import archives_of
+from service.node_settings import archives_of
 from service.receiver import ReceiverSettings
 from service.retrieval import Archive, ArchiveError, Method, StudyAnswer, Wanted
 from service.retrieval_answers import studies

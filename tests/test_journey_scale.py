@@ -1,4 +1,4 @@
-"""The whole journey as deploy/compose.yaml has it: node, scheduler, worker (TLS between them), PostgreSQL, Orthanc, as processes."""
+"""The whole journey as deploy/compose.yaml has it: node, scheduler and worker (TLS between them), PostgreSQL and Orthanc."""
 
 from __future__ import annotations
 

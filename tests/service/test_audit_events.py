@@ -20,7 +20,7 @@ from service.audit import AuditSettings
 from service.audit_events import Batch, Received, Refusals
 from service.audit_syslog import as_xml
 from service.config import Settings
-from service.node import rules_of
+from service.node_settings import rules_of
 from service.receiver import Receiver, ReceiverSettings
 from service.tables import Ending
 

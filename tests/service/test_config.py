@@ -27,7 +27,7 @@ from service.config import NodeSettings, build, load
 from service.destinations import DeliverySettings, Destination, Sender
 from service.journal import journal_url
 from service.journal_upgrade import BackupSettings
-from service.node import analysis_of, archives_of, destinations_of, rules_of, senders_of
+from service.node_settings import analysis_of, archives_of, destinations_of, rules_of, senders_of
 from service.priorities import EngineSettings
 from service.readiness import IntakeSettings
 from service.receiver import ReceiverSettings
