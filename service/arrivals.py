@@ -299,7 +299,9 @@ def _count(connection: Connection, filing: Filing) -> bool:
         "settled_instances": 0,
         "last_received_at": filing.row.received_at,
     }
-    first = connection.execute(insert_or_ignore(connection, studies).values(**blank)).rowcount
+    first = connection.execute(
+        insert_or_ignore(connection, studies).values(**blank).returning(studies.c.study_instance_uid)
+    ).first()
     connection.execute(
         update(studies)
         .where(studies.c.study_instance_uid == filing.study_instance_uid)
@@ -309,4 +311,4 @@ def _count(connection: Connection, filing: Filing) -> bool:
             last_association_id=filing.row.association_id,
         )
     )
-    return bool(first)
+    return first is not None  # not rowcount, which is not told of an INSERT into PostgreSQL

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def security_of(scheduler: str, tls: TlsSettings) -> Security | None:
-    """What Dask's client needs for a tls:// scheduler; None for any other. Both sides show certificates of ca_file.
+    """What node, scheduler and worker need for a tls:// scheduler; None for any other. All show certificates of ca_file.
 
     Raises BadSettings where [tls] lacks what it takes, or it cannot be used.
     """
@@ -30,10 +30,10 @@ def security_of(scheduler: str, tls: TlsSettings) -> Security | None:
         raise BadSettings(str(error)) from None
     from distributed.security import Security
 
+    shown = {"cert": str(tls.certificate_file), "key": str(tls.key_file or tls.certificate_file)}
     return Security(  # type: ignore[no-untyped-call]
+        **{f"tls_{role}_{part}": path for role in ("client", "scheduler", "worker") for part, path in shown.items()},
         tls_ca_file=str(tls.ca_file),
-        tls_client_cert=str(tls.certificate_file),
-        tls_client_key=str(tls.key_file or tls.certificate_file),
         tls_min_version=ssl.TLSVersion.TLSv1_2,
         require_encryption=True,
     )

@@ -57,6 +57,7 @@ def test_a_database_that_restarts_while_images_come_loses_nothing_and_doubles_no
         assert f"Works for tls://127.0.0.1:{here.scheduler}" in others[1].log
         assert len(orthanc.holds()) == 6
         assert f"{len(files)} objects received: {len(files)} filed." in node.status()
+        assert node.log().count("study begun") == 2
         assert list((here.data / "locks").iterdir()) == []
         with urllib.request.urlopen(f"http://127.0.0.1:{here.pages}/healthz", timeout=10) as answer:
             assert answer.status == 200, "what compose.yaml asks for the node's health"

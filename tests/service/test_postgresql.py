@@ -100,12 +100,17 @@ def test_sixty_four_associations_at_once_beside_a_long_writer_lose_nothing(journ
     def send(number: int) -> None:
         association = arrivals.open_association(journal, f"AE{number}", "127.0.0.1", 1.0)
         for each in range(5):
-            arrivals.record(journal, arrival(number * 100 + each, association_id=association))
-            arrivals.record(journal, arrival(7, association_id=association))  # all of them send this one
+            assert arrivals.record(journal, arrival(number * 100 + each, association_id=association)) == [True]
 
-    with ThreadPoolExecutor(64) as senders, journal.writing():
-        for done in [senders.submit(send, number) for number in range(64)]:
-            done.result(timeout=60)
+    def send_again(number: int) -> list[bool]:
+        return arrivals.record(journal, arrival(7, association_id=number + 1))  # all of them send this one
+
+    with ThreadPoolExecutor(64) as senders:
+        with journal.writing():
+            for done in [senders.submit(send, number) for number in range(64)]:
+                done.result(timeout=60)
+            again = [senders.submit(send_again, number) for number in range(64)]  # they wait for the writer
+        assert sorted(done.result(timeout=60) for done in again) == [[False]] * 63 + [[True]]
     assert count(journal) == 64 * 5 + 1
 
 

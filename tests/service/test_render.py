@@ -124,7 +124,7 @@ def test_json_has_the_same_facts_under_stable_keys() -> None:
     unused = Unused(state="ignored", sentence="Neither PET nor CT.", count=3, example="inbox/a.dcm")
     known = Overview(studies=(STUDY,), cases=(replace(CASE, release=RELEASE),), unused=(unused,), objects={"filed": 2})
     facts = json.loads(as_json(known, node_runs=True))
-    assert set(facts) == {"node_runs", "objects", "studies", "cases", "unused", "cohort", "restored"}
+    assert set(facts) == {"node_runs", "objects", "studies", "cases", "unused", "cohort", "restored", "workers"}
     (case,) = facts["cases"]
     assert (case["number"], case["uid"], case["state"], case["verdict"]) == (7, "2.25.1234", "releasing", "hold")
     assert case["findings"] == list(FOUND)
