@@ -327,10 +327,10 @@ def test_an_object_that_comes_just_when_it_is_deleted_is_on_disk_before_it_is_ac
     """The door finds the earlier copy and writes none; retention deletes it; only then does the door write the row."""
     record = arrivals.record
 
-    def late(journal: Any, arrival: Any) -> None:
+    def late(journal: Any, *arrived: arrivals.Arrival) -> list[bool]:
         retention(done).step(AFTER)
         assert files(done) == set()
-        record(journal, arrival)
+        return record(journal, *arrived)
 
     monkeypatch.setattr(arrivals, "record", late)
     ds = scan().datasets()[0]
@@ -349,7 +349,7 @@ def _event(ds: Any) -> Any:
     return SimpleNamespace(
         assoc=type("Association", (), {"requestor": peer, "is_acceptor": True})(),
         request=SimpleNamespace(AffectedSOPClassUID=ds.SOPClassUID, AffectedSOPInstanceUID=ds.SOPInstanceUID),
-        file_meta=meta,
+        context=SimpleNamespace(transfer_syntax=meta.TransferSyntaxUID),
         encoded_dataset=lambda include_meta: buffer.getvalue()[start:],  # noqa: ARG005
     )
 

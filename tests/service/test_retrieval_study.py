@@ -18,8 +18,8 @@ from service.retrieval_study import Fetched, Holdings, fetch
 
 
 @contextmanager
-def door(folder: Any, port: int) -> Iterator[None]:
-    opened = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, free_gb=0), folder.inbox, folder.journal)
+def door(folder: Any, port: int, ae_title: str = "DUET") -> Iterator[None]:
+    opened = Receiver(ae_title, ReceiverSettings(host="127.0.0.1", port=port, free_gb=0), folder.inbox, folder.journal)
     opened.start()
     try:
         yield
@@ -87,7 +87,7 @@ def test_a_wrong_destination_is_told_and_not_asked_for_twice(folder: Any, scan: 
             in fetched.sentence
         )
         assert len(archive.requests("MOVE")) == 1
-        with door(folder, port):
+        with door(folder, port, "OTHER"):
             assert numbers(bring(folder, archive, move_to="OTHER")) == (2, 10, 0, 10, 0)
 
 
