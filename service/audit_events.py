@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from service import audit
 from service.audit import AuditSettings, Event, Kind, Outcome, Participant, Role, Thing, Trail
@@ -40,11 +41,12 @@ class Batch:
 
 
 @contextmanager
-def trail_of(settings: Settings) -> Iterator[Trail]:
-    """While it lasts, this process enters events into the node's trail. Raises BadSettings, OSError."""
+def trail_of(settings: Settings, data: Path | None = None) -> Iterator[Trail]:
+    """While it lasts, this process enters events into the node's trail; data: its folder, where that is another than the
+    settings name. Raises BadSettings, OSError."""
     own = settings.section("audit", AuditSettings)
     try:
-        yield audit.set_up(settings.node.data / "logs", own, settings.node.ae_title)
+        yield audit.set_up((data or settings.node.data) / "logs", own, settings.node.ae_title)
     finally:
         audit.close()
 
@@ -73,6 +75,34 @@ def released(ae_title: str, by: str, patient_id: str, study_uids: Sequence[str])
     audit.record(Event.RELEASED, people, _about(patient_id, study_uids))
 
 
+def resent(ae_title: str, destination: str, patient_id: str = "", study_uids: Sequence[str] = ()) -> None:
+    """A person has asked that results are sent again, of one case or, without a patient, of all; each sending is told by
+    itself when it is over."""
+    people = [Participant(user=_user(), requestor=True), _node(ae_title, Role.SOURCE)]
+    receiver = Participant(user=destination or "every destination", role=Role.DESTINATION)
+    audit.record(Event.EXPORTED, [*people, receiver], _about(patient_id, study_uids or [UNKNOWN]))
+
+
+def backed_up(ae_title: str, file: Path) -> None:
+    """A person has made a backup; it holds every patient."""
+    people = [Participant(user=_user(), requestor=True), _node(ae_title, Role.SOURCE)]
+    audit.record(Event.EXPORTED, people, [Thing(kind=Kind.ALERT, id=f"file:{file.absolute()}")])
+
+
+def restored(ae_title: str, file: Path) -> None:
+    """A person has made this node from a backup."""
+    people = [Participant(user=_user(), requestor=True), _node(ae_title, Role.DESTINATION)]
+    audit.record(Event.IMPORTED, people, [Thing(kind=Kind.ALERT, id=f"file:{file.absolute()}")])
+
+
+def deleted(journal: Journal, study_uids: Sequence[str], at: float) -> None:
+    """[retention] has decided that the images of studies go; at: when they were marked."""
+    rule = Participant(user="[retention]", requestor=True)
+    gone = instances.c.study_instance_uid.in_(study_uids) & (instances.c.deleted_at == at)
+    for (study_uid, patient_id), classes in _counted(journal, gone).items():
+        audit.record(Event.DELETED, [rule], _about(patient_id, [study_uid], classes))
+
+
 def queried(ae_title: str, archive: tuple[str, str, int], sop_class_uid: str, keys: Mapping[str, str]) -> None:
     """An archive was asked (C-FIND); the keys hold no name."""
     called, host, _ = archive
@@ -95,10 +125,10 @@ def sent(journal: Journal, batch: Batch) -> None:
 
 
 class Refusals:
-    """Security alerts of the door. Whoever knocks a thousand times fills no disk: repeats are counted."""
+    """Security alerts of a door, by DICOM or http. Whoever knocks a thousand times fills no disk: repeats are counted."""
 
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
+    def __init__(self, scheme: str = "dicom") -> None:
+        self._scheme, self._guard = scheme, threading.Lock()
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def enter(self, ae_title: str, address: str, why: str, calling: str = "") -> None:
@@ -114,7 +144,7 @@ class Refusals:
             self._last[key] = (now, 0)
         caller = Participant(user=calling or address, ae_title=calling, requestor=True, address=address)
         told = f"{why} ({count} times more since the record before)" if count else why
-        subject = Thing(kind=Kind.ALERT, id=f"dicom:{ae_title}")
+        subject = Thing(kind=Kind.ALERT, id=f"{self._scheme}:{ae_title}")
         audit.record(Event.REFUSED, [caller, _node(ae_title)], [subject], outcome=Outcome.MINOR, told=told)
 
 
@@ -163,7 +193,8 @@ class Received:
         sender_ae, address = getattr(row, "calling_ae", ""), getattr(row, "address", "")
         broken = getattr(row, "ending", "") == Ending.BROKEN
         sender = Participant(user=sender_ae, ae_title=sender_ae, role=Role.SOURCE, requestor=True, address=address)
-        for (study_uid, patient_id), classes in self._brought(getattr(row, "id", 0)).items():
+        brought = instances.c.association_id == getattr(row, "id", 0)
+        for (study_uid, patient_id), classes in _counted(self._journal, brought).items():
             audit.record(
                 Event.RECEIVED,
                 [sender, _node(self._ae_title, Role.DESTINATION)],
@@ -172,19 +203,20 @@ class Received:
                 told="the association broke; these objects were kept" if broken else "",
             )
 
-    def _brought(self, association_id: int) -> dict[tuple[str, str], Counter[str]]:
-        """(study, patient) > how many objects of each SOP class came with an association."""
-        found: dict[tuple[str, str], Counter[str]] = {}
-        query = (
-            select(instances.c.study_instance_uid, studies.c.patient_id, instances.c.sop_class_uid, func.count())
-            .select_from(instances.outerjoin(studies, instances.c.study_instance_uid == studies.c.study_instance_uid))
-            .where(instances.c.association_id == association_id)
-            .group_by(instances.c.study_instance_uid, studies.c.patient_id, instances.c.sop_class_uid)
-        )
-        with self._journal.reading() as connection:
-            for study_uid, patient_id, sop_class_uid, count in connection.execute(query):
-                found.setdefault((study_uid or UNKNOWN, patient_id or UNKNOWN), Counter())[sop_class_uid] += count
-        return found
+
+def _counted(journal: Journal, wanted: ColumnElement[bool]) -> dict[tuple[str, str], Counter[str]]:
+    """(study, patient) > how many objects of each SOP class."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    query = (
+        select(instances.c.study_instance_uid, studies.c.patient_id, instances.c.sop_class_uid, func.count())
+        .select_from(instances.outerjoin(studies, instances.c.study_instance_uid == studies.c.study_instance_uid))
+        .where(wanted)
+        .group_by(instances.c.study_instance_uid, studies.c.patient_id, instances.c.sop_class_uid)
+    )
+    with journal.reading() as connection:
+        for study_uid, patient_id, sop_class_uid, count in connection.execute(query):
+            found.setdefault((study_uid or UNKNOWN, patient_id or UNKNOWN), Counter())[sop_class_uid] += count
+    return found
 
 
 def _about(patient_id: str, study_uids: Sequence[str], classes: Mapping[str, int] | None = None) -> list[Thing]:

@@ -18,6 +18,7 @@ from service.anatomy_models import anatomy_in_use
 from service.audit import AuditSettings
 from service.cohort_inputs import clinical_table, cohort_section
 from service.config import NodeSettings, Settings, load
+from service.dask_runner import workers_at
 from service.dask_security import security_of
 from service.destinations import DeliverySettings, Destination, UndeliveredError
 from service.journal import open_journal
@@ -58,6 +59,7 @@ def run_checks(config: Path | None) -> Iterator[Line]:
         yield _tell(f"destination {destination.name}", lambda destination=destination: _peer(destination, settings))  # type: ignore[misc]
     for archive in archives_of(settings):
         yield _tell(f"archive {archive.name}", lambda archive=archive: _archive(archive, settings))  # type: ignore[misc]
+    yield _tell("scheduler", lambda: _scheduler(settings))
     yield from _weights(settings)
     for tracer in Tracer:
         yield _tell(f"{tracer} lesions", lambda tracer=tracer: _lesions(settings, tracer))  # type: ignore[misc]
@@ -173,6 +175,15 @@ def _peer(destination: Destination, settings: Settings) -> str:
 def _archive(archive: Archive, settings: Settings) -> str:
     with Link(archive, settings.node.ae_title) as link:
         return link.check()
+
+
+def _scheduler(settings: Settings) -> str:
+    """Whether cases that go to other processes find a worker. Raises ConnectionError."""
+    address = settings.node.scheduler
+    if not address:
+        return "none is set; cases run in a process of this node"
+    security = security_of(address, settings.section("tls", TlsSettings))
+    return workers_at(address, gpu=models_of(settings).device == "cuda", security=security)
 
 
 def _weights(settings: Settings) -> Iterator[Line]:

@@ -28,6 +28,7 @@ def backup(
     config: Config = None,
 ) -> None:
     """Journal, cases, cohort reports and settings of a node, running or not, as one file."""
+    from service import audit_events
     from service import backup as backups
     from service.config import load
     from service.render import progress_bar
@@ -38,7 +39,10 @@ def backup(
         if verify is not None:
             made, manifest = verify, backups.verify(verify, tell)
         else:
-            made, manifest = backups.back_up(load(config), backups.Wish(target=target or Path(), images=images), tell)
+            settings = load(config)
+            made, manifest = backups.back_up(settings, backups.Wish(target=target or Path(), images=images), tell)
+            with audit_events.trail_of(settings):
+                audit_events.backed_up(settings.node.ae_title, made)
     typer.echo(backups.summary(made, manifest))
 
 
@@ -48,14 +52,17 @@ def restore(
     config: Config = None,
 ) -> None:
     """A new data folder from a backup, and what is not in it; of a PostgreSQL journal --config names a new, empty database."""
+    from service import audit_events
     from service.backup_restore import Request
     from service.backup_restore import restore as restored
     from service.config import load
     from service.render import progress_bar
 
-    journal = load(config).node.journal
+    settings = load(config)
     with progress_bar() as tell:
-        lines = restored(Request(backup=file, data=to, journal=journal), tell)
+        lines = restored(Request(backup=file, data=to, journal=settings.node.journal), tell)
+    with audit_events.trail_of(settings, to):
+        audit_events.restored(settings.node.ae_title, file)
     for line in lines:
         typer.echo(line)
 

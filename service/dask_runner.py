@@ -172,6 +172,18 @@ class DaskRunner:
             self._messages[message["case"]] = message["text"]
 
 
+def workers_at(address: str, *, gpu: bool, security: Security | None) -> str:
+    """How many of a scheduler's workers can take cases that ask for these. Raises ConnectionError where none can."""
+    runner = DaskRunner(address, gpu=gpu, security=security)
+    try:
+        able = runner.slots
+    finally:
+        runner.close()
+    if not able:
+        raise ConnectionError(runner.trouble)
+    return f"answers at {address}; {able} worker(s) there can take cases"
+
+
 def listens(address: str) -> bool:
     """Whether anybody takes a connection at tcp://host:port."""
     where = urlsplit(address)

@@ -83,10 +83,13 @@ def resend_now(settings: Settings, wish: Resend) -> str:
     names = [destination.name for destination in settings.sections("destination", Destination)]
     if wish.destination is not None and wish.destination not in names:
         raise BadSettings(f"{settings.source}: no [[destination]] is called {wish.destination!r} (known: {', '.join(names)}).")
-    with journal_of(settings) as journal:
-        job_id = None if wish.case is None else releases.one_case(journal, wish.case).id
-        which = Which(job_id=job_id, destination=wish.destination)
+    with journal_of(settings) as journal, audit_events.trail_of(settings):
+        job = None if wish.case is None else releases.one_case(journal, wish.case)
+        which = Which(job_id=None if job is None else job.id, destination=wish.destination)
         sent, asked = postings.resend(journal, which, time.time(), again=wish.again)
+        if sent:
+            about = (job.patient_id, [job.fdg_study, job.pentixafor_study]) if job is not None else ()
+            audit_events.resent(settings.node.ae_title, wish.destination or "", *about)
     if not sent and not asked:
         return "Nothing of that is owed." if not wish.again else "Nothing of that was ever to be sent."
     parts = [f"{sent} object(s) are sent" if sent else "", f"{asked} object(s) are asked for commitment" if asked else ""]

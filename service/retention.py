@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from service import audit_events
 from service.bounds import check_not_negative
 from service.inbox import Inbox
 from service.journal import Journal
@@ -62,7 +63,7 @@ class RetentionSettings:
 class Going:
     """What goes: studies and their images, objects of no use, and the paths of all of them."""
 
-    studies: int = 0
+    studies: tuple[str, ...] = ()
     images: int = 0
     unused: int = 0
     paths: tuple[str, ...] = ()
@@ -89,8 +90,9 @@ class Retention:
             sweep(self._journal, self._inbox.data, self._inbox.files())
         self._clean = False
         while (gone := self._mark(now)).paths:
+            audit_events.deleted(self._journal, gone.studies, now)
             count, size = sweep(self._journal, self._inbox.data, gone.paths)
-            told = {"studies": gone.studies, "images": gone.images, "unused": gone.unused, "files": count}
+            told = {"studies": len(gone.studies), "images": gone.images, "unused": gone.unused, "files": count}
             logger().info("deleted by retention", **told, megabytes=round(size / 1e6))
         self._clean = True
         if self._settings.ledger_days:
@@ -103,11 +105,12 @@ class Retention:
         """What a step would delete, without doing it."""
         with self._journal.reading() as connection:
             chosen = list(self._due(connection, now))
-            found = [objects(connection, images_of(member)) for member in _members(chosen)]
+            members = _members(chosen)
+            found = [objects(connection, images_of(member)) for member in members]
             waste = self._waste(connection, now)
         images = [path for rows in found for _, _, path in rows]
         paths = (*images, *(path for _, path in waste))
-        return Going(studies=len(found), images=len(images), unused=len(waste), paths=paths)
+        return Going(studies=_uids(members), images=len(images), unused=len(waste), paths=paths)
 
     def _mark(self, now: float) -> Going:
         with self._journal.writing() as connection:
@@ -117,7 +120,7 @@ class Retention:
             waste = self._waste(connection, now)[:WASTE]
             images = mark_studies(connection, members, now)
             mark_rows(connection, [number for number, _ in waste], now)
-        return Going(studies=len(members), images=images, unused=len(waste), paths=(*paths, *(path for _, path in waste)))
+        return Going(studies=_uids(members), images=images, unused=len(waste), paths=(*paths, *(path for _, path in waste)))
 
     def _due(self, connection: Connection, now: float) -> Iterator[Group]:
         """Studies that go together now."""
@@ -178,12 +181,16 @@ def _members(chosen: list[Group]) -> list[Member]:
     return [member for group in chosen for member in group.members]
 
 
+def _uids(members: list[Member]) -> tuple[str, ...]:
+    return tuple(member.study_instance_uid for member in members)
+
+
 def sentence(going: Going, data: Path) -> str:
     """What would go, for an operator."""
     if not going.paths:
         return "Nothing would be deleted by [retention] now."
     size = sum((data / path).stat().st_size for path in going.paths if (data / path).is_file())
     return (
-        f"[retention] would delete now: {going.images} images of {going.studies} studies, {going.unused} objects of no use; "
-        f"{size / 1e6:.0f} MB."
+        f"[retention] would delete now: {going.images} images of {len(going.studies)} studies, "
+        f"{going.unused} objects of no use; {size / 1e6:.0f} MB."
     )

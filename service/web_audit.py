@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from service import audit
+from service.audit_events import Refusals
 from service.lines import plain
 from service.logs import logger
+
+_refusals = Refusals("http")
 
 
 def saw(user: str, address: str, object_key: str, patients: Mapping[str, Sequence[str]]) -> None:
@@ -18,5 +21,6 @@ def saw(user: str, address: str, object_key: str, patients: Mapping[str, Sequenc
 
 
 def turned_away(address: str, why: str) -> None:
-    """Somebody was not let in."""
+    """Somebody was not let in; the user's name that was tried may be a password, and is not kept."""
+    _refusals.enter("pages", address, why)
     logger().warning("not let in to the pages", address=address, why=why)

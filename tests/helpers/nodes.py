@@ -88,7 +88,7 @@ def _thinned(volume: Volume, low: float, high: float, step: int) -> Volume:
 def echoes(program: Callable[[str], str], port: int) -> bool:
     return (
         subprocess.run(
-            [program("echoscu"), "-aec", "DUET", "127.0.0.1", str(port)], capture_output=True, check=False
+            [program("echoscu"), "-aet", "SCANNER", "-aec", "DUET", "127.0.0.1", str(port)], capture_output=True, check=False
         ).returncode
         == 0
     )

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ class Postgres:
             yield self.url(name)
         finally:
             self._tell(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextlib.contextmanager
+    def databases(self) -> Iterator[Callable[[], str]]:
+        """Makes an empty database each time it is asked; all are gone afterwards."""
+        with contextlib.ExitStack() as made:
+            yield lambda: made.enter_context(self.database())
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://duet@127.0.0.1:{self.port}/{database}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import time
 import xml.etree.ElementTree as ET
@@ -171,6 +172,19 @@ def test_start_stop_and_changed_settings(folder: Any, trail: Path) -> None:
     started, stopped, changed = ("110100", "110120"), ("110100", "110121"), ("110113", "110131")
     expected = [started, changed, stopped, started, stopped, started, changed, stopped]
     assert [code_of(message) for message in entered(trail)] == expected
+
+
+def test_what_a_person_takes_out_or_brings_in_at_the_command_line(trail: Path, tmp_path: Path) -> None:
+    audit_events.resent("DUET", "pacs", "P-1", ["1.2.3", "1.2.4"])
+    audit_events.resent("DUET", "")
+    audit_events.backed_up("DUET", tmp_path / "b.tar")
+    audit_events.restored("DUET", tmp_path / "b.tar")
+    codes = [(code_of(message)[0], things(message)) for message in entered(trail)]
+    file = f"file:{tmp_path}/b.tar"
+    everyone = ["unknown", "unknown"]
+    assert codes == [("110106", ["1.2.3", "1.2.4", "P-1"]), ("110106", everyone), ("110106", [file]), ("110107", [file])]
+    assert [message["ActiveParticipant"][0]["UserID"] for message in entered(trail)] == [getpass.getuser()] * 4
+    assert entered(trail)[0]["ActiveParticipant"][2]["UserID"] == "pacs"
 
 
 def test_a_query_a_delivery_and_a_release(folder: Any, trail: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keep_postgres import databases
 from old_journals import fill, old_journal, rows
+from postgres import Postgres
 from sqlalchemy import select, update
 
 from analysis.errors import BadSettings
@@ -187,8 +187,11 @@ def test_a_backup_of_the_first_revision_is_restored_and_upgraded_by_the_node_tha
     journal.close()
 
 
-def test_a_journal_of_postgresql_goes_into_an_empty_database_and_nowhere_else(folder: Any, scan: Any, tmp_path: Path) -> None:
-    with databases() as make:
+@pytest.mark.peer("postgres")
+def test_a_journal_of_postgresql_goes_into_an_empty_database_and_nowhere_else(
+    folder: Any, scan: Any, tmp_path: Path, postgres: Postgres
+) -> None:
+    with postgres.databases() as make:
         url, new = make(), make()
         journal = open_journal(url, folder.data)
         folder.journal.close()

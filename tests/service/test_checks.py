@@ -10,7 +10,8 @@ import pytest
 from archives import ScriptedArchive
 from certificates import Authority
 from nets import swap_byte, write_net
-from nodes import free_port
+from nodes import free_port, until
+from workforce import workforce
 
 from analysis.segmenters.model_settings import ModelSettings
 from service.checks import run_checks
@@ -100,6 +101,30 @@ def test_each_archive_has_a_line(tmp_path: Path) -> None:
         told = lines(tmp_path, device='auto"\n' + both + 'move_to = "DUET')
     assert told["archive here"] == (False, f"offers C-FIND and C-MOVE at {archive.url}")
     assert told["archive away"] == (True, f"PACS at 127.0.0.1:{away} cannot be reached.")
+
+
+def test_the_scheduler_has_a_line_and_one_without_a_worker_that_can_is_a_fault(tmp_path: Path) -> None:
+    config = tmp_path / "duet.toml"
+
+    def told(scheduler: str) -> tuple[bool, str]:
+        config.write_text(f'[node]\ndata = "{tmp_path}"\nscheduler = "{scheduler}"\n[receiver]\nport = {free_port()}\n')
+        return next((fault, sentence) for name, fault, sentence in run_checks(config) if name == "scheduler")
+
+    assert told("") == (False, "none is set; cases run in a process of this node")
+    with workforce(tmp_path) as crew:
+        assert told(crew.address) == (
+            True,
+            f"No scheduler answers at {crew.address}; cases wait for it. Start it with: duet scheduler.",
+        )
+        crew.scheduler()
+        fault, sentence = told(crew.address)
+        assert (fault, "so that cases wait: none is there" in sentence) == (True, True)
+        crew.worker("--no-gpu").says("Works for")
+        until(
+            lambda: told(crew.address) == (False, f"answers at {crew.address}; 1 worker(s) there can take cases"),
+            "it is seen",
+            30,
+        )
 
 
 @pytest.mark.peer("openssl")

@@ -77,6 +77,8 @@ def test_a_node_of_the_first_release_goes_on_and_so_does_one_that_is_restored_fr
             restored = duet("restore", str(tmp_path / "b.tar"), "--to", str(tmp_path / "again" / "data"))
             assert restored.returncode == 0, restored.stderr
             assert "What came after the backup was made is not known here" in restored.stdout
+            for folder, event in ((data, "110106"), (tmp_path / "again" / "data", "110107")):  # Export, Import
+                assert f'"csd-code": "{event}"' in (folder / "logs" / "audit.jsonl").read_text()
             again.start()
             until(lambda: "receives on" in again.log(), f"the door opens\n{again.log()[-3000:]}", 60)
             assert "Restored " in again.status()

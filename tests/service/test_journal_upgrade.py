@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from keep_postgres import databases
 from old_journals import fill, old_journal, revisions, rows
+from postgres import Postgres
 from sqlalchemy import create_engine, inspect
 
 from analysis.errors import BadSettings
@@ -38,14 +38,14 @@ NEW: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Callable[[], str]]:
+@pytest.fixture
+def server(postgres: Postgres) -> Iterator[Callable[[], str]]:
     """Makes empty databases of a PostgreSQL server."""
-    with databases() as make:
+    with postgres.databases() as make:
         yield make
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer("postgres"))])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """Makes empty databases of both kinds."""
     if request.param == "postgresql":
@@ -139,6 +139,7 @@ def test_a_new_journal_or_one_of_today_is_not_copied(tmp_path: Path) -> None:
     assert not (tmp_path / "backups").exists()
 
 
+@pytest.mark.peer("postgres")
 def test_a_journal_of_postgresql_is_dumped_before_and_the_dump_brings_it_back(
     server: Callable[[], str], tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_journal_of_postgresql_is_dumped_before_and_the_dump_brings_it_back(
     assert rows(other) == before
 
 
+@pytest.mark.peer("postgres")
 def test_without_pg_dump_a_journal_of_postgresql_is_not_upgraded(
     server: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

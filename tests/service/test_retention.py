@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from sqlalchemy import select, update
 
 from analysis.errors import BadSettings
 from analysis.values import Tracer
-from service import arrivals, casebook, commitments, intake, postings, recovery
+from service import arrivals, audit, casebook, commitments, intake, postings, recovery
+from service.audit import AuditSettings
 from service.config import build
 from service.destinations import Kept
 from service.intake import Rules
@@ -113,6 +115,25 @@ def test_the_images_go_when_delivered_and_no_partner_can_come_and_rows_results_a
     assert recovery.recover(done.journal, done.inbox, AFTER) == 0
     assert [row.state for row in judged(done, AFTER)] == [StudyState.PAIRED] * 2
     assert objects_here(done.journal, casebook.studies_of(done.journal)[0].study_instance_uid) == {}
+
+
+def test_whose_images_were_deleted_is_entered_into_the_audit_trail(done: Any, tmp_path: Path) -> None:
+    audit.set_up(tmp_path / "logs", AuditSettings(), "DUET")
+    try:
+        retention(done).step(LAST_PARTNER)
+    finally:
+        audit.close()
+    messages = [json.loads(line)["AuditMessage"] for line in (tmp_path / "logs" / "audit.jsonl").read_text().splitlines()]
+    told = {}
+    for message in messages:
+        assert message["EventIdentification"]["EventID"]["csd-code"] == "110105"  # DICOM Study Deleted
+        study, patient = message["ParticipantObjectIdentification"]
+        counted = study["ParticipantObjectDescription"]["SOPClass"]
+        told[study["ParticipantObjectID"]] = (
+            patient["ParticipantObjectID"],
+            sum(int(each["NumberOfInstances"]) for each in counted),
+        )
+    assert told == {row.study_instance_uid: (row.patient_id, 10) for row in casebook.studies_of(done.journal)}
 
 
 def test_the_days_are_counted_from_the_last_delivery(folder: Any, scan: Any) -> None:
@@ -383,7 +404,7 @@ def _refused(_path: Path) -> None:
 
 def test_what_would_go_is_told_and_not_done(done: Any) -> None:
     going = retention(done).would_go(AFTER)
-    assert (going.studies, going.images, going.unused, len(set(going.paths))) == (2, 20, 0, 20)
+    assert (len(going.studies), going.images, going.unused, len(set(going.paths))) == (2, 20, 0, 20)
     assert "would delete now: 20 images of 2 studies, 0 objects of no use;" in sentence(going, done.data)
     assert len(files(done)) == 20
     assert sentence(retention(done).would_go(SENT), done.data) == "Nothing would be deleted by [retention] now."

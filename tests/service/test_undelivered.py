@@ -87,6 +87,7 @@ def test_what_is_owed_is_due_now_and_what_has_arrived_is_left(folder: Any, scan:
     mixed(folder, scan)
     told = resend_now(settings(folder, "pacs"), Resend(destination="pacs"))
     assert told == "1 object(s) are sent and 1 object(s) are asked for commitment when the node starts."
+    assert '"csd-code": "110106"' in (folder.data / "logs" / "audit.jsonl").read_text(), "the audit trail has who asked for it"
     first, second, third, *gone = rows(folder)
     assert (first.failures, first.state) == (0, "pending")
     assert first.next_try_at > 1000.0

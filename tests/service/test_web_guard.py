@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from journals import add_case, add_study
 from pages import served
 
+from service import audit
+from service.audit import AuditSettings
+from service.audit_events import Refusals
 from service.web_guard import FREE_FAILURES, HEADERS, Caller, Guard, Patience, Refusal
 from service.web_settings import Keyhole, WebSettings
 
@@ -85,6 +89,25 @@ def test_who_guesses_has_to_wait_and_not_even_the_right_word_helps_meanwhile(fol
         locked = site.get("/", Authorization=basic("duet", PASSWORD))
         assert locked.status == 429
         assert int(locked.headers["retry-after"]) >= 1
+
+
+def test_who_guesses_stands_in_the_audit_trail_once_and_never_what_was_tried(
+    folder: Any, password_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.web_audit._refusals", Refusals("http"))
+    audit.set_up(folder.data / "logs", AuditSettings(), "DUET")
+    try:
+        with served(folder.journal, folder.data, password_file=password_file) as site:
+            for _ in range(3):
+                assert site.get("/", Authorization=basic("secret-name", "secret-word")).status == 401
+    finally:
+        audit.close()
+    written = (folder.data / "logs" / "audit.jsonl").read_text()
+    (message,) = [json.loads(line)["AuditMessage"] for line in written.splitlines()]
+    assert message["EventIdentification"]["EventID"]["csd-code"] == "110113"  # Security Alert
+    assert message["EventIdentification"]["EventOutcomeDescription"] == "wrong user or password"
+    assert message["ActiveParticipant"][0]["NetworkAccessPointID"] == "127.0.0.1"
+    assert "secret" not in written
 
 
 def test_pauses_double_up_to_a_minute_and_end() -> None:
