@@ -14,10 +14,11 @@ import sysconfig
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duet_command
 import psutil
 import pytest
 
@@ -167,6 +168,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"screenshots of the reading room: {SCREENSHOTS}")
     for label in config.stash[left_running]:
         terminalreporter.line(f"left running by a test, ended now: {label}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_commands() -> Iterator[None]:
+    """What commands are forked from is ended with the tests."""
+    yield
+    duet_command.end()
 
 
 @pytest.fixture(scope="session")
