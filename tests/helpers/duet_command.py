@@ -6,6 +6,7 @@ interpreter does is asked where it matters: test_house.py and the first tests of
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -58,6 +59,7 @@ def _serve() -> None:
     """Fork for each line that comes in, and answer with the command's exit status."""
     for name in NEEDED:
         import_module(name)
+    gc.freeze()  # what is shared with the children is not copied by their looking for garbage
     lines, answers = (os.fdopen(os.dup(number), mode) for number, mode in ((0, "r"), (1, "w")))
     for line in iter(lines.readline, ""):
         child = os.fork()
@@ -73,9 +75,17 @@ def _run(asked: dict[str, Any]) -> None:
     os.chdir(asked["cwd"])
     for number, file in enumerate(asked["files"]):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), number)
-    sys.argv = ["duet", *asked["words"]]
-    import_module("service.cli").main()
-    sys.exit(0)
+    sys.argv, status = ["duet", *asked["words"]], 0
+    try:
+        import_module("service.cli").main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # taking all modules down again would cost more than most commands
 
 
 if __name__ == "__main__":
