@@ -242,6 +242,10 @@ class NodeProcess:
             except sqlite3.OperationalError:  # killed before the tables were made
                 return []
 
+    def told(self) -> str:
+        """For a failure: what its status and the end of its log say."""
+        return f"{self.status()}\n{self.log()[-3000:]}"
+
     def status(self, *patient: str) -> str:
         """What `duet status` prints."""
         return self.duet("status", *patient).stdout
