@@ -157,7 +157,9 @@ def moments(chance: random.Random, files: int, kills: tuple[int, ...]) -> list[t
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [SEVEN, pytest.param(TWENTY, marks=pytest.mark.thorough)], ids=["seven times", "twenty times"])
+@pytest.mark.parametrize(
+    "kills", [SEVEN, pytest.param(TWENTY, marks=pytest.mark.thorough)], ids=["seven times", "twenty times"]
+)
 def test_a_node_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing(
     kills: tuple[int, ...],
     patient: Path,
