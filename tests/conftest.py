@@ -60,9 +60,14 @@ LONGEST = (
     "test_cohort_journey.py",
     "test_journey.py",
     "test_reading_room.py",
+    "test_viewers.py",
     "test_fuzz.py",
-    "test_release_node.py",
+    "test_cohort_command.py",
     "test_cli.py",
+    "test_release_node.py",
+    "test_phantom_network.py",
+    "test_phantom.py",
+    "test_trees.py",
     "test_cohort_keeper.py",
 )
 

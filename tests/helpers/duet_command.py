@@ -80,9 +80,6 @@ def _run(asked: dict[str, Any]) -> None:
         import_module("service.cli").main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # taking all modules down again would cost more than most commands

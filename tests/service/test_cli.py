@@ -1,4 +1,4 @@
-"""The commands as a person meets them: exit status, one clear sentence, nothing else; each command once in a fresh interpreter."""
+"""The commands as a person meets them: exit status, one clear sentence, nothing else; and once in a fresh interpreter."""
 
 from __future__ import annotations
 
