@@ -6,7 +6,6 @@ import csv
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from archives import ScriptedArchive
+from duet_command import duet
 from nodes import Orthanc, free_port, until
 from pydicom import Dataset
 
@@ -91,8 +91,7 @@ class Here:
     def command(self, url: str, rows: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """The same by `duet retrieve`."""
         words = ["retrieve", str(self._written(url, rows)), "--from", "pacs", "--out", str(self.out)]
-        command = [sys.executable, "-m", "service.cli", *words, "--config", str(self._toml)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return duet(*words, "--config", self._toml)
 
     def _written(self, url: str, rows: Sequence[str], more: str = "") -> Path:
         self._list.write_text("\n".join(rows) + "\n")
