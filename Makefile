@@ -1,5 +1,6 @@
 # make demo   everything on this machine: phantoms, a stand-in archive, the node, the results
 # make test   the tests, with the real peers (dcmtk, Orthanc, dicom3tools, dcmqi, OHIF in Chromium)
+# make test-thorough  further examples of what the tests prove: more kills, more broken headers
 # make lint   ruff, mypy --strict, import-linter
 # make bench  accuracy, time and memory beside their peers, into tests/bench/RESULTS.md; make bench ONLY="features reading"
 #             make bench-phantoms: twenty digital patients, each lesion judged; make bench-fuzz: ten thousand broken headers
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench bench-phantoms bench-fuzz cohort-journey soak train-phantom pictures peers clean
+.PHONY: help demo test test-thorough lint bench bench-phantoms bench-fuzz cohort-journey soak train-phantom pictures peers clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -53,7 +54,10 @@ demo: $(VENV)/.package
 	$(BIN)/duet demo --out duet-demo
 
 test: $(VENV)/.package $(VENV)/.dev peers
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+
+test-thorough: $(VENV)/.package $(VENV)/.dev peers
+	$(BIN)/pytest --numprocesses 2 --dist load -m thorough
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

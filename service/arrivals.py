@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal_column, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, not_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.logs import logger
@@ -208,9 +208,11 @@ def kept_as(journal: Journal, sop_instance_uid: str) -> list[tuple[str, str]]:
         return [(str(sop_class), str(path)) for sop_class, path in connection.execute(query)]
 
 
-def recorded_paths(journal: Journal) -> set[str]:
+def unrecorded(journal: Journal, paths: Sequence[str]) -> list[str]:
+    """Which of these files, LOT at most, have no row."""
     with journal.reading() as connection:
-        return set(connection.execute(select(instances.c.path)).scalars())
+        known = set(connection.execute(select(instances.c.path).where(instances.c.path.in_(paths))).scalars())
+    return [path for path in paths if path not in known]
 
 
 def unread(journal: Journal, limit: int = 200) -> list[InstanceRow]:
@@ -238,19 +240,21 @@ def note(connection: Connection, notes: Iterable[Note]) -> None:
             connection.execute(update(instances).where(instances.c.id == each.row.id).values(**known))
 
 
-def reconsider(journal: Journal, present: Collection[str]) -> None:
+def reconsider(journal: Journal, there: Callable[[str], bool]) -> None:
     """At start: an operator may have moved files. What was put back is filed anew, and a study of which one of two
-    versions of an object was moved away is judged anew."""
+    versions of an object was moved away is judged anew. there: whether a path is that of a file."""
+    doubled = select(instances.c.sop_instance_uid).group_by(instances.c.sop_instance_uid).having(func.count() > 1)
     columns = (instances.c.id, instances.c.study_instance_uid, instances.c.sop_instance_uid, instances.c.path)
     with journal.writing() as connection:
         gone = select(instances.c.id, instances.c.path).where(_set_aside_as_gone())
-        back = [row.id for row in connection.execute(gone) if row.path in present]
+        back = [row.id for row in connection.execute(gone) if there(row.path)]
         for number in back:
             connection.execute(update(instances).where(instances.c.id == number).values(state=InstanceState.NEW, sentence=""))
         versions: dict[tuple[str, str], set[bool]] = defaultdict(set)
-        for row in connection.execute(select(*columns).where(~_set_aside_as_gone(), _KEPT, instances.c.modality.in_(IMAGES))):
-            versions[row.study_instance_uid, row.sop_instance_uid].add(row.path in present)
-        for study in {study for (study, _), there in versions.items() if len(there) > 1}:
+        images = (instances.c.modality.in_(IMAGES), instances.c.sop_instance_uid.in_(doubled))
+        for row in connection.execute(select(*columns).where(~_set_aside_as_gone(), _KEPT, *images)):
+            versions[row.study_instance_uid, row.sop_instance_uid].add(there(row.path))
+        for study in {study for (study, _), found in versions.items() if len(found) > 1}:
             connection.execute(update(studies).where(studies.c.study_instance_uid == study).values(settled_instances=-1))
 
 

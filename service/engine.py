@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from service import casebook, leases, releases
+from service.batches import batch_of
 from service.casebook import JobRow
 from service.counts import CASE_FAILURES, COUNTS
 from service.handover import hand_over, take_back
 from service.journal import Journal
 from service.logs import logger
-from service.outcomes import batch_of
 from service.postings import Posting, posting_of
 from service.releases import Due
 from service.tables import WORKERS_FACT, JobState

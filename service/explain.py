@@ -98,7 +98,8 @@ def study_sentence(row: StudyRow, around: Circumstances, cases: Sequence[str] = 
 
 def _receiving(row: StudyRow, around: Circumstances) -> str:
     if row.settled_instances < 0:
-        return f"To be looked at anew, as the settings or duet itself have changed; {counted(row.instances, 'object')} here."
+        news = "an archive has counted it or the settings or duet itself have changed"
+        return f"To be looked at anew, as {news}; {counted(row.instances, 'object')} here."
     sender = around.senders.get(row.study_instance_uid, "")
     whence = f" from {sender}" if sender else ""
     came = f"{counted(row.instances, 'object')} so far{whence}, the last at {when(row.last_received_at)}"

@@ -1,21 +1,16 @@
-"""What the journal knows of each case's findings, and which earlier cases a case is compared with."""
+"""What the journal knows of each case's findings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, not_, select
+from sqlalchemy import Connection, func, select
 
 from service.journal import Journal
 from service.tables import jobs, outcomes
-
-if TYPE_CHECKING:
-    from service.casebook import JobRow
-
-BATCH = 200  # earlier cases that one is compared with, the newest ones; a median and its spread need no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +38,6 @@ def record(connection: Connection, job_id: int, outcome: Outcome, now: float) ->
 def newest(connection: Connection) -> int:
     """What a job that is claimed now may be compared with: every outcome up to this one."""
     return int(connection.execute(select(func.coalesce(func.max(outcomes.c.id), 0))).scalar_one())
-
-
-def batch_of(journal: Journal, job: JobRow) -> tuple[dict[str, Any], ...]:
-    """The rows of the cases before this one, newest first; the same ones however often the job is run.
-
-    Of each case the newest row of that time; other versions of the same two studies are left out.
-    """
-    last = select(func.max(outcomes.c.id)).where(outcomes.c.id <= (job.batch_upto or 0)).group_by(outcomes.c.job_id)
-    own = and_(jobs.c.fdg_study == job.fdg_study, jobs.c.pentixafor_study == job.pentixafor_study)
-    query = (
-        select(outcomes.c.measures)
-        .join(jobs, jobs.c.id == outcomes.c.job_id)
-        .where(outcomes.c.id.in_(last), not_(own), outcomes.c.measures != "{}")
-        .order_by(outcomes.c.id.desc())
-        .limit(BATCH)
-    )
-    with journal.reading() as connection:
-        return tuple(json.loads(text) for text in connection.execute(query).scalars())
 
 
 def outcomes_of(journal: Journal, patient_id: str | None = None) -> dict[int, Outcome]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duet_command
 import psutil
 import pytest
 from postgres import Postgres, running
@@ -62,11 +63,16 @@ LONGEST = (
     "test_cohort_journey.py",
     "test_journey.py",
     "test_reading_room.py",
+    "test_viewers.py",
     "test_fuzz.py",
     "test_dask_runner.py",
     "test_journey_scale.py",
-    "test_release_node.py",
+    "test_cohort_command.py",
     "test_cli.py",
+    "test_release_node.py",
+    "test_phantom_network.py",
+    "test_phantom.py",
+    "test_trees.py",
     "test_cohort_keeper.py",
 )
 
@@ -174,6 +180,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"screenshots of the reading room: {SCREENSHOTS}")
     for label in config.stash[left_running]:
         terminalreporter.line(f"left running by a test, ended now: {label}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_commands() -> Iterator[None]:
+    """What commands are forked from is ended with the tests."""
+    yield
+    duet_command.end()
 
 
 @pytest.fixture(scope="session")

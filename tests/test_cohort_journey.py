@@ -49,7 +49,7 @@ def known(tmp_path_factory: pytest.TempPathFactory, program: Program) -> Iterato
         for number in range(1, PATIENTS + 1):
             trunk(folder / "patients" / str(number), number)
         assert push(program, node.port, sorted((folder / "patients").rglob("*.dcm")))
-        until(lambda: node.ask(DONE) == [(PATIENTS,)], f"all analysed\n{node.status()}\n{node.log()[-3000:]}", 100 * PATIENTS)
+        until(lambda: node.ask(DONE) == [(PATIENTS,)], lambda: f"all analysed\n{node.told()}", 100 * PATIENTS)
         clinical_csv(range(1, PATIENTS), clinical)
         arrived(node, 1)
         yield node, archive, clinical
@@ -59,7 +59,7 @@ def arrived(node: NodeProcess, version: int) -> None:
     def all_there() -> bool:
         return len(node.ask(MADE)) == version and node.ask(OPEN) == [(0,)]
 
-    until(all_there, f"version {version} delivered\n{node.status()}\n{node.log()[-3000:]}", 240)
+    until(all_there, lambda: f"version {version} delivered\n{node.told()}", 240)
 
 
 def cohort_objects(archive: Orthanc) -> dict[str, dict[str, str]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from duet_command import duet
 
 from analysis.phantom import make_patient
 from analysis.phantom.values import PhantomSettings
@@ -32,12 +33,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    """Wait for a condition; fails by name."""
+def until(true: Callable[[], bool], what: str | Callable[[], str], seconds: float = 120.0) -> None:
+    """Wait for a condition; fails by name. what: words, or what finds them when they are needed (a log as it is then)."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}")
+            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.05)
 
 
@@ -254,14 +255,17 @@ class NodeProcess:
             except sqlite3.OperationalError:  # killed before the tables were made
                 return []
 
+    def told(self) -> str:
+        """For a failure: what its status and the end of its log say."""
+        return f"{self.status()}\n{self.log()[-3000:]}"
+
     def status(self, *patient: str) -> str:
         """What `duet status` prints."""
         return self.duet("status", *patient).stdout
 
     def duet(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command on this node's settings."""
-        command = [sys.executable, "-m", "service.cli", *words, "--config", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return duet(*words, "--config", self.config)
 
 
 def _alive(group: int) -> bool:

@@ -1,4 +1,4 @@
-"""The commands as a person meets them: exit status, one clear sentence, nothing else."""
+"""The commands as a person meets them: exit status, one clear sentence, nothing else; and once in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from cases import Made, put_on_hold
+from duet_command import duet
 
 from analysis.values import Tracer
 from service import casebook, intake
@@ -21,7 +22,8 @@ from service.intake import Rules
 from service.node import only_node
 
 
-def duet(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def fresh(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """In an interpreter of its own, where a command must import whatever it needs."""
     command = [sys.executable, "-m", "service.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
 
@@ -48,7 +50,7 @@ def test_the_thin_start_loads_nothing_that_is_not_needed() -> None:
 def test_status_says_for_what_a_study_waits(folder: Any, scan: Any, tmp_path: Path) -> None:
     folder.receive(scan().datasets())
     intake.step(folder.journal, folder.data, Rules(), 1000.0)
-    told = duet("status", "--config", config(folder), cwd=tmp_path)
+    told = fresh("status", "--config", config(folder), cwd=tmp_path)
     assert told.returncode == 0
     assert "P1\n  waiting    FDG study of 2026-03-10, 10 objects, study=" in told.stdout
     assert re.search(r"Waiting since 1970-01-01 .* for a PentixaFor study of the same patient", " ".join(told.stdout.split()))
@@ -116,7 +118,7 @@ def test_release_is_told_in_one_sentence_with_and_without_a_destination(folder: 
     assert "no [[destination]] is set" in duet("release", "1", *words, cwd=tmp_path).stdout
     with config(folder).open("a") as file:
         file.write('[[destination]]\nname = "pacs"\nurl = "dicom://PACS@127.0.0.1:9"\n')
-    told = duet("release", f"{case.pair.uid}.2", *words[:-1], tmp_path / "duet.toml", cwd=tmp_path)
+    told = fresh("release", f"{case.pair.uid}.2", *words[:-1], tmp_path / "duet.toml", cwd=tmp_path)
     assert (told.returncode, told.stderr) == (0, "")
     assert "Case 2 is released: no node runs; the next one that starts sends" in told.stdout
     again = duet("release", "2", *words[:-1], tmp_path / "duet.toml", cwd=tmp_path)
@@ -129,7 +131,7 @@ def test_release_is_told_in_one_sentence_with_and_without_a_destination(folder: 
 
 def test_wrong_settings_are_one_sentence_and_status_two(tmp_path: Path) -> None:
     (tmp_path / "duet.toml").write_text("[receiver]\nprot = 11112\n")
-    told = duet("serve", "--config", "duet.toml", cwd=tmp_path)
+    told = fresh("serve", "--config", "duet.toml", cwd=tmp_path)
     assert told.returncode == 2
     assert told.stderr == "duet: duet.toml: [receiver]: unknown key 'prot'; did you mean 'port'?\n"
 
@@ -144,7 +146,7 @@ def test_a_file_in_place_of_the_data_folder_is_one_sentence(tmp_path: Path) -> N
 
 def test_what_the_machine_does_not_allow_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = duet("phantom", "--out", "file/below", cwd=tmp_path)
+    told = fresh("phantom", "--out", "file/below", cwd=tmp_path)
     assert told.returncode == 1
     assert [line for line in told.stderr.splitlines() if "%" not in line] == [
         "duet: Not a directory: file/below/patient-001/fdg/pet"
@@ -168,14 +170,14 @@ def test_check_finds_a_destination_that_does_not_answer(port: int, tmp_path: Pat
     told = duet("check", "--config", "duet.toml", cwd=tmp_path)
     assert (told.returncode, "FAULT" in told.stdout) == (0, False), told.stdout
     (tmp_path / "duet.toml").write_text(text + '[[destination]]\nname = "pacs"\nurl = "dicom://A@127.0.0.1:1"\n')
-    told = duet("check", "--config", "duet.toml", cwd=tmp_path)
+    told = fresh("check", "--config", "duet.toml", cwd=tmp_path)
     assert told.returncode == 1
     assert "FAULT  destination pacs: A at 127.0.0.1:1 cannot be reached." in told.stdout
 
 
 def test_suv_tells_factor_and_rule_or_refuses(scan: Any, tmp_path: Path) -> None:
     good = write(tmp_path / "good", scan(modalities=("PT",)).datasets())
-    told = json.loads(duet("suv", good, "--json", cwd=tmp_path).stdout)
+    told = json.loads(fresh("suv", good, "--json", cwd=tmp_path).stdout)
     # 70 kg, 300 MBq, one hour, half-life 6588 s: 70000 / 3e8 * 2^(3600 / 6588)
     assert told["suv_factor"] == pytest.approx(70000 / 3e8 * 2 ** (3600 / 6588), rel=1e-9)
     assert told["tracer"] == "FDG"
@@ -259,7 +261,7 @@ def test_analyse_says_that_a_folder_holds_no_dicom(scan: Any, tmp_path: Path) ->
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a.txt").write_text("Dear colleague")
     fdg = write(tmp_path / "fdg", scan().datasets())
-    told = duet("analyse", fdg, "letters", "--out", "out", cwd=tmp_path)
+    told = fresh("analyse", fdg, "letters", "--out", "out", cwd=tmp_path)
     assert told.returncode == 2
     assert "holds no DICOM file (a.txt:" in told.stderr
 
@@ -274,7 +276,7 @@ def test_phantoms_are_not_written_over_others(tmp_path: Path) -> None:
 def test_show_tells_what_a_seg_and_a_report_hold(shared_data: Path, tmp_path: Path) -> None:
     """dcmqi's published PET case: one tumour of 33.58 ml with SUVmax 10.38."""
     folder = shared_data / "seg_sr/dcmqi/sr-example"
-    seg, report = duet("show", folder / "seg.dcm", cwd=tmp_path), duet("show", folder / "sr.dcm", cwd=tmp_path)
+    seg, report = fresh("show", folder / "seg.dcm", cwd=tmp_path), duet("show", folder / "sr.dcm", cwd=tmp_path)
     assert "33.58 ml  Neoplasm, Primary" in seg.stdout
     assert "SUVbw (Maximum): 10.3814 {SUVbw}g/ml" in report.stdout
     refused = duet("show", folder / "rwvm.dcm", cwd=tmp_path)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from duet_command import duet
 from nodes import NodeProcess, Orthanc, until
 from old_journals import old_journal
 from pydicom import dcmwrite
@@ -19,12 +18,6 @@ from service.journal import HEAD
 
 DELIVERED = "SELECT count(*) FROM deliveries WHERE state IN ('delivered', 'committed', 'stored')"
 FILED = "SELECT count(*) FROM instances WHERE state = 'filed'"
-
-
-def duet(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", *words], capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 def first_journal(data: Path, scan: Any) -> None:

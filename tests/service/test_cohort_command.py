@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from cohort_cases import COLUMNS
+from duet_command import duet
 
 FEATURES, CLINICAL = "cohort/planted/features.csv", "cohort/planted/clinical.csv"
 FEW = "[cohort]\npermutations = 19\nresamples = 3\nrepeats = 1\nrelabelings = 3\n"
-
-
-def duet(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "service.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=240)
 
 
 @pytest.fixture(scope="module")

@@ -39,18 +39,51 @@ def versions(cohort: KnownCohort) -> int:
     return 0 if newest is None else newest.version
 
 
-def test_a_version_comes_and_another_when_a_case_is_added(cohort: KnownCohort) -> None:
-    keeper = keeper_of(cohort)
-    run(keeper, lambda: versions(cohort) == 1)
+def looks(keeper: Keeper) -> None:
+    """Twenty looks of the node, after which nothing is being made."""
     for _ in range(20):
         keeper._looked = 0.0
         keeper.step()
     assert keeper._child is None
+
+
+def test_versions_come_as_cases_do_whatever_befalls_their_makers_and_the_table(cohort: KnownCohort) -> None:
+    """One story, as each report costs ten seconds of a core."""
+    keeper = keeper_of(cohort)
+
+    # A child that is killed is a failure that is tried again.
+    run(keeper, lambda: keeper._child is not None)
+    assert keeper._child is not None
+    keeper._child.process.kill()
+    run(keeper, lambda: keeper._child is None)
+    assert keeper._failures == 1
+    assert versions(cohort) == 0
+    keeper._again = 0.0
+    run(keeper, lambda: versions(cohort) == 1)
+
+    # Without a change there is no other version.
+    looks(keeper)
+    assert versions(cohort) == 1
+
+    # A wrong table is told, and not tried again until it changes.
+    assert cohort.section.clinical is not None
+    good = cohort.section.clinical.read_text()
+    cohort.section.clinical.write_text(good.replace("2022-", "2222-", 1))
+    run(keeper, lambda: cohorts.refusal(cohort.journal) is not None)
+    refused = cohorts.refusal(cohort.journal)
+    assert refused is not None
+    assert "row 2, column therapy_date" in refused.sentence
+    looks(keeper)
+    assert versions(cohort) == 1
+
+    # A case is added and the table mended: a version of seven, and nothing is told any more.
     add_case(cohort.journal, cohort.data, "2.25.7", rows_of()[6])
+    cohort.section.clinical.write_text(good)
     run(keeper, lambda: versions(cohort) == 2)
     newest = cohorts.newest(cohort.journal)
     assert newest is not None
     assert newest.cycles == 7
+    assert cohorts.refusal(cohort.journal) is None
 
 
 def test_nothing_is_begun_while_things_change(cohort: KnownCohort) -> None:
@@ -64,36 +97,6 @@ def test_nothing_is_begun_while_things_change(cohort: KnownCohort) -> None:
         keeper.step()
         assert keeper._child is None
         time.sleep(0.1)
-
-
-def test_a_wrong_table_is_told_and_not_tried_again_until_it_changes(cohort: KnownCohort) -> None:
-    assert cohort.section.clinical is not None
-    good = cohort.section.clinical.read_text()
-    cohort.section.clinical.write_text(good.replace("2022-", "2222-", 1))
-    keeper = keeper_of(cohort)
-    run(keeper, lambda: cohorts.refusal(cohort.journal) is not None)
-    refused = cohorts.refusal(cohort.journal)
-    assert refused is not None
-    assert "row 2, column therapy_date" in refused.sentence
-    for _ in range(20):
-        keeper._looked = 0.0
-        keeper.step()
-    assert keeper._child is None
-    cohort.section.clinical.write_text(good)
-    run(keeper, lambda: versions(cohort) == 1)
-    assert cohorts.refusal(cohort.journal) is None
-
-
-def test_a_child_that_is_killed_is_a_failure_that_is_tried_again(cohort: KnownCohort) -> None:
-    keeper = keeper_of(cohort)
-    run(keeper, lambda: keeper._child is not None)
-    assert keeper._child is not None
-    keeper._child.process.kill()
-    run(keeper, lambda: keeper._child is None)
-    assert keeper._failures == 1
-    assert versions(cohort) == 0
-    keeper._again = 0.0
-    run(keeper, lambda: versions(cohort) == 1)
 
 
 def test_without_a_table_nothing_is_done(cohort: KnownCohort) -> None:

@@ -84,7 +84,7 @@ STUDIES = {
     ),
     "anew": (
         lambda journal: (study(state=StudyState.HELD)(journal), casebook.unsettle_all(journal)),
-        "To be looked at anew, as the settings or duet itself have changed; 10 objects here.",
+        "To be looked at anew, as an archive has counted it or the settings or duet itself have changed; 10 objects here.",
     ),
     "waiting": (
         settled(StudyState.WAITING, "", "Waits for a PentixaFor study of the same patient between A and B (30 days)."),

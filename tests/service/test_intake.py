@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,24 +217,6 @@ def test_a_damaged_file_is_told_and_kept(folder: Any, scan: Any) -> None:
     assert len(rejected) == 1
     assert "cut off" in rejected[0].sentence
     assert (folder.data / path).is_file()
-
-
-def test_files_without_a_row_are_found_at_the_start(folder: Any, scan: Any, tmp_path: Path) -> None:
-    datasets = both(scan)
-    kept = folder.receive(datasets)
-    lost = type(folder)(tmp_path)  # another folder with an empty journal
-    for path in kept:
-        (lost.data / path).write_bytes((folder.data / path).read_bytes())
-    (lost.inbox.root / "00" / "notes.txt").write_text("no DICOM")
-    assert intake.recover(lost.journal, lost.inbox, 100.0) == len(datasets) + 1
-    assert intake.recover(lost.journal, lost.inbox, 100.0) == 0
-    lost.receive(datasets)  # the sender, who got no answer, sends again
-    step(lost)
-    step(folder)
-    assert [job.pair_uid for job in casebook.jobs_of(lost.journal)] == [
-        job.pair_uid for job in casebook.jobs_of(folder.journal)
-    ]
-    assert any(line.state == InstanceState.REJECTED for line in overview(lost.journal).unused)
 
 
 def test_new_rules_of_the_site_bring_a_held_study_back(folder: Any, scan: Any) -> None:

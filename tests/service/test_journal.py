@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from analysis.errors import BadSettings
 from service import arrivals, casebook, commitments, outcomes, postings, releases
+from service.batches import batch_of
 from service.journal import HEAD, MIGRATIONS, journal_url, open_journal, telling_errors
 from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.overview import overview
@@ -35,7 +36,7 @@ def test_a_journal_of_the_first_revision_is_upgraded_and_a_case_that_it_holds_ca
     (job,) = casebook.jobs_of(journal)
     assert (job.pair_uid, job.state, job.sentence) == ("2.25.7", JobState.HELD, "Not delivered: exchanged.")
     assert outcomes.outcomes_of(journal) == {}
-    assert outcomes.batch_of(journal, job) == ()
+    assert batch_of(journal, job) == ()
     releases.release(journal, "5", by="A. Operator", why="Looked at.", now=1.0)
     assert [due.pair_uid for due in releases.due(journal, 2.0)] == ["2.25.7"]
     (case,) = overview(journal).cases

@@ -82,7 +82,7 @@ def test_what_is_on_hold_stays_until_it_is_released_and_a_kill_changes_nothing(
     with archive(sent, program, port):
         try:
             node.start()
-            until(lambda: arrived(node) == OBJECTS, f"the case that is fine arrives\n{node.log()[-3000:]}")
+            until(lambda: arrived(node) == OBJECTS, lambda: f"the case that is fine arrives\n{node.told()}")
             assert f"delivered  case {fine}" in node.status()
             assert f"on hold    case {held}" in node.status()
             assert not any(HOLD in report for report in reports(received(sent)))
@@ -103,7 +103,7 @@ def test_what_is_on_hold_stays_until_it_is_released_and_a_kill_changes_nothing(
                 until(lambda: any((data / "cases").glob(".*")) or arrived(node) > 2 * OBJECTS, "the release begins")
                 node.kill()
             node.start()
-            until(lambda: arrived(node) == 3 * OBJECTS, f"the case arrives after the kill\n{node.log()[-3000:]}")
+            until(lambda: arrived(node) == 3 * OBJECTS, lambda: f"the case arrives after the kill\n{node.told()}")
             until(lambda: f"delivered  case {killed}" in node.status(), "all is delivered")
         finally:
             node.clean_up()

@@ -17,10 +17,11 @@ from dicom_io.derived import ObjectSettings
 from dicom_io.pairing import PairingSettings
 from dicom_io.tracers import TracerRules
 from service import casebook, outcomes, postings, releases
+from service.batches import BATCH, batch_of
 from service.casebook import Case, JobRow, Ruling
 from service.engine import FAILURES, Engine, Plan
 from service.handover import hand_over
-from service.outcomes import BATCH, Outcome, batch_of
+from service.outcomes import Outcome
 from service.tables import JobState, StudyState
 from service.worker import CaseJob, CaseResult, run_case
 

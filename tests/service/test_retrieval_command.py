@@ -1,4 +1,4 @@
-"""`duet retrieve`, against dcmtk's dcmqrscp and Orthanc with a running node, and against an archive with faults."""
+"""`duet retrieve` with a node, against dcmtk's dcmqrscp, pynetdicom's qrscp, Orthanc, and an archive with faults."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from archives import ScriptedArchive
+from duet_command import duet
 from nodes import Orthanc, free_port, until
 from pydicom import Dataset
 
@@ -91,8 +92,7 @@ class Here:
     def command(self, url: str, rows: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """The same by `duet retrieve`."""
         words = ["retrieve", str(self._written(url, rows)), "--from", "pacs", "--out", str(self.out)]
-        command = [sys.executable, "-m", "service.cli", *words, "--config", str(self._toml)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return duet(*words, "--config", self._toml)
 
     def _written(self, url: str, rows: Sequence[str], more: str = "") -> Path:
         self._list.write_text("\n".join(rows) + "\n")
@@ -257,6 +257,34 @@ def test_dcmqrscp_by_c_get_and_c_move(here: Here, tmp_path: Path, program: Calla
         assert "pacs does not know the move destination ELSEWHERE" in wrong[1].words
         right = here.retrieve(url, ["patient_id", "P1"])
         assert [row.numbers for row in right] == [(2, 10, 10, 0, 0), (2, 10, 0, 10, 0)]
+
+
+@pytest.mark.peer("storescu")
+@pytest.mark.peer("echoscu")
+def test_qrscp_of_pynetdicom_by_c_move_and_c_get(
+    here: Here, tmp_path: Path, program: Callable[[str], str], pair: list[Dataset]
+) -> None:
+    """It counts no objects, so that only its list says what there is."""
+    port, folder = free_port(), tmp_path / "qrscp"
+    folder.mkdir()
+    config = folder / "qrscp.ini"
+    config.write_text(
+        f"[DEFAULT]\nae_title: QRSCP\nport: {port}\nmax_pdu: 16382\nacse_timeout: 30\ndimse_timeout: 30\nnetwork_timeout: 30\n"
+        f"bind_address: 127.0.0.1\ninstance_location: {folder}/objects\ndatabase_location: {folder}/objects.sqlite\n"
+        f"log_identifier: False\n[DUET]\naddress: 127.0.0.1\nport: {here.port}\n"
+    )
+    command = [sys.executable, "-m", "pynetdicom", "qrscp", "--quiet", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder) as process:
+        try:
+            until(lambda: _answers(program, port), "qrscp answers", 30)
+            send(program, port, "QRSCP", written(tmp_path / "files", pair))
+            study, url = str(pair[0].StudyInstanceUID), f"dicom://QRSCP@127.0.0.1:{port}"
+            (row,) = here.retrieve(url, ["study_uid", study], 'method = "get"\n')
+            assert (row.state, row.numbers) == ("complete", (2, 10, 0, 10, 0))
+            rows = here.retrieve(url, ["patient_id", "P1"])
+            assert [each.numbers for each in rows] == [(2, 10, 10, 0, 0), (2, 10, 0, 10, 0)]
+        finally:
+            process.kill()
 
 
 def test_without_a_node_nothing_is_moved(folder: Any, port: int, tmp_path: Path) -> None:
