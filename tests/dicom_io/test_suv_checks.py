@@ -52,7 +52,7 @@ def test_tracers_that_disagree_are_refused(scans, keyword: str, value: str) -> N
 def test_one_number_written_in_two_ways_is_one(scans) -> None:
     slices = scans.pet(3)
     slices[2].PatientWeight, slices[1].SeriesTime = "70.000", "100000.00"
-    suv_conversion(scans.series(slices))
+    assert suv_conversion(scans.series(slices)).factors == suv_conversion(scans.series(scans.pet(3))).factors
 
 
 @pytest.mark.parametrize("keyword", ["SeriesTime", "AcquisitionTime", "AcquisitionDate", "SeriesDate", "FrameReferenceTime"])
