@@ -9,8 +9,8 @@ from pydicom import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from dicom_io.elements import number, text
+from dicom_io.frugal import PIXEL_TAGS
 
-_PIXEL_TAGS = (0x7FE00010, 0x7FE00009, 0x7FE00008)
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 
@@ -42,7 +42,7 @@ def _element_length(stream: BinaryIO, order: str, *, implicit: bool) -> int | No
     if len(head) < 8:
         return None
     group, element = struct.unpack(order + "HH", head[:4])
-    if group << 16 | element not in _PIXEL_TAGS:
+    if group << 16 | element not in PIXEL_TAGS:
         return None
     if implicit:
         return int(struct.unpack(order + "L", head[4:])[0])

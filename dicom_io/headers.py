@@ -22,6 +22,7 @@ from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom
 from dicom_io.cutoff import holds_all_pixels
 from dicom_io.elements import MALFORMED, moment, number, read_date, require_content_fault, text
 from dicom_io.enhanced import frames
+from dicom_io.frugal import read_header
 from dicom_io.slices import order
 from dicom_io.studies import Instance, PatientIdentity, Series, Study
 
@@ -110,7 +111,7 @@ def _check_beginning(head: bytes) -> None:
 
 def _parse(stream: BinaryIO) -> Dataset:
     try:
-        header = dcmread(stream, stop_before_pixels=True, force=True)
+        header: Dataset = read_header(stream)
     except UNREADABLE as error:
         require_content_fault(error)
         raise NotDicom("The file is no readable DICOM object: it is of another kind, damaged or cut off.") from None
