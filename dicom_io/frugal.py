@@ -68,9 +68,7 @@ def _inflated(stream: BinaryIO) -> BinaryIO:
         if size <= MOST_BYTES:
             kept.write(part)
         if size > MOST_INFLATED:
-            raise NotDicom(
-                f"The file is deflated and inflates to more than {MOST_INFLATED >> 20} MB; send it plain."
-            )
+            raise NotDicom(f"The file is deflated and inflates to more than {MOST_INFLATED >> 20} MB; send it plain.")
     if not inflater.eof:
         raise zlib.error("the deflated dataset is cut off")
     kept.seek(0)
