@@ -12,6 +12,8 @@ from analysis.values import Tracer
 from dicom_io.headers import conflict_sentence, differences, same_patient_id
 from dicom_io.studies import DualTracerPair, TracerStudy
 
+MOST_DAYS = 3650  # a date so far away is still a date
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingSettings:
@@ -20,8 +22,8 @@ class PairingSettings:
     max_days: int = 30
 
     def __post_init__(self) -> None:
-        if self.max_days < 0:
-            raise BadSettings(f"pairing.max_days is {self.max_days}; it must be 0 or more.")
+        if not 0 <= self.max_days <= MOST_DAYS:
+            raise BadSettings(f"pairing: max_days is {self.max_days}; it must be 0 to {MOST_DAYS}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

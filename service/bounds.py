@@ -6,6 +6,7 @@ import dataclasses
 import ipaddress
 import math
 import re
+import unicodedata
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,22 @@ from typing import Any
 _URL = re.compile(r"dicoms?://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
 _SCHEDULER = re.compile(r"(tcp|tls)://([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII without backslash and control characters
+
+
+LARGEST = 1e9  # of any number; threads can wait no longer than 9e9 s
+
+
+def oddity(value: Any) -> str:
+    """What no setting may be, whatever its kind: a number without end, a control character. Empty where all is well."""
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(oddity, value)), "")
+    if isinstance(value, dict):
+        return next(filter(None, map(oddity, value.values())), "")
+    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+        return f"is to be a finite number, {LARGEST:.0f} at most, not {str(value)[:40]}"
+    if isinstance(value, str) and any(unicodedata.category(c) in ("Cc", "Cs") for c in value):
+        return "holds a control character"
+    return ""
 
 
 def check_ae_title(key: str, title: str) -> None:

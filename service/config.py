@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import BadSettings
 from analysis.presets import filled
-from service.bounds import check_ae_title, check_scheduler, is_local, unset_empty_paths
+from service.bounds import check_ae_title, check_scheduler, is_local, oddity, unset_empty_paths
 from service.secret import SecretError, check_one, secret
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _WANTED = {
     "dict": "a table",
     "dataclass": "a table",
 }
+
+LONGEST_WORD = 100  # characters of a wrong value that are repeated to its writer
 
 TABLES = (
     "node",
@@ -79,6 +81,8 @@ class NodeSettings:
     scheduler_insecure: bool = False
 
     def __post_init__(self) -> None:
+        if self.data == Path():
+            raise ValueError('data is empty; name a folder, or "." for the one where the node is started')
         unset_empty_paths(self)
         check_ae_title("ae_title", self.ae_title)
         if self.scheduler:
@@ -175,9 +179,16 @@ def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
     """The dataclass from a TOML table; unknown keys and wrong values are told in a sentence."""
     _check_keys(kind, table, where)
     try:
-        return TypeAdapter(kind).validate_python(dict(table))
+        built = TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
         raise BadSettings(f"{where}: {_sentence(error.errors()[0])}") from None
+    except BadSettings as error:  # raised by a dataclass of the analysis, which knows no file
+        name, words = where.rpartition("[")[2].strip("[]"), str(error).rstrip(".")
+        raise BadSettings(f"{where}: {words.removeprefix(f'{name}: ')}.") from None
+    for key, value in table.items():
+        if odd := oddity(value):
+            raise BadSettings(f"{where}: {key} {odd}.")
+    return built
 
 
 def _sentence(mistake: ErrorDetails) -> str:
@@ -190,7 +201,8 @@ def _sentence(mistake: ErrorDetails) -> str:
     wanted = _WANTED.get(mistake["type"].split("_")[0], "something else")
     if mistake["type"] in ("enum", "literal_error"):
         wanted = str(mistake["ctx"]["expected"])
-    return f"{place} is to be {wanted}, not {mistake['input']!r}."
+    given = repr(mistake["input"])
+    return f"{place} is to be {wanted}, not {given if len(given) <= LONGEST_WORD else given[:LONGEST_WORD] + '...'}."
 
 
 def _check_section(path: Path, name: str, value: Any, known: tuple[str, ...]) -> None:

@@ -34,6 +34,12 @@ class RegistrationSettings:
     elastic: DeformableSettings = field(default_factory=DeformableSettings)
     check: DeformableSettings = field(default_factory=lambda: DeformableSettings(factors=(4, 2), rounds=(8, 4)))
 
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.step_mm <= 20.0:
+            raise ValueError(f"step_mm is to be 1 to 20 mm, not {self.step_mm:g}")
+        if not 1 <= self.starts <= 100:
+            raise ValueError(f"starts is to be 1 to 100, not {self.starts}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scans:

@@ -299,3 +299,41 @@ def test_a_scheduler_without_tls_is_for_this_machine_or_on_purpose() -> None:
     assert NodeSettings(scheduler="tcp://10.0.0.1:8786", scheduler_insecure=True).scheduler
     with pytest.raises(ValueError, match="scheduler_insecure = true"):
         NodeSettings(scheduler="tcp://scheduler.hospital:8786")
+
+
+def read_odd(path: Path) -> None:
+    settings = load(path)
+    settings.section("node", NodeSettings)
+    rules_of(settings)
+    analysis_of(settings)
+    settings.section("delivery", DeliverySettings)
+    settings.section("receiver", ReceiverSettings)
+
+
+ODD = [
+    ("pairing", "max_days = 1000000", "0 to 3650"),
+    ("receiver", f"free_gb = 1{'0' * 300}", "finite number"),
+    ("delivery", "first_retry_s = inf", "finite number"),
+    ("registration", "step_mm = nan", "1 to 20 mm"),
+    ("registration", "step_mm = 0", "1 to 20 mm"),
+    ("quality", "liver_ml = [nan, nan]", "liver_ml is"),
+    ("quality", "liver_ml = [9.0, 1.0]", "lower limit"),
+    ("measurement", "min_overlap = 2", "between 0 and 1"),
+    ("node", 'data = ""', "data is empty"),
+    ("node", 'data = "x\\u0000y"', "control character"),
+    ("receiver", 'host = "a\\nb"', "control character"),
+    ("receiver", f'port = "{"a" * 3000}"', "whole number"),
+]
+
+
+@pytest.mark.parametrize(("section", "line", "says"), ODD)
+def test_what_no_setting_may_be_is_told_in_one_sentence(tmp_path: Path, section: str, line: str, says: str) -> None:
+    path = tmp_path / "duet.toml"
+    path.write_text(f"[{section}]\n{line}\n")
+    with pytest.raises(BadSettings, match=says) as refused:
+        read_odd(path)
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{path}: [{section}]")
+    assert sentence.endswith(".")
+    assert len(sentence) < 300
+    assert sentence.isprintable()
