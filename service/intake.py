@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from analysis.errors import IdentityConflict, IncompleteSeries, NotDicom, NoUsableCt, NoUsablePet
+from analysis.errors import IdentityConflict, IncompleteSeries, NoUsableCt, NoUsablePet
 from dicom_io.completeness import signs_of_completeness
 from dicom_io.elements import text
 from dicom_io.headers import differences, group, read_instance, same_patient_id
@@ -21,10 +21,9 @@ from dicom_io.pairing import Pairing, PairingSettings, pair
 from dicom_io.studies import DualTracerPair, TracerStudy
 from dicom_io.tracers import TracerRules, recognise
 from service import arrivals, casebook, doubles
-from service.arrivals import GONE, IMAGES, Arrival, Filing, InstanceRow, Note
+from service.arrivals import GONE, IMAGES, Filing, InstanceRow, Note
 from service.casebook import Case, JobRow, Ruling, StudyRow
 from service.deleted_studies import Absent, as_it_was, widowed, with_partner
-from service.inbox import Inbox, content_digest
 from service.journal import Journal
 from service.logs import logger
 from service.priorities import EngineSettings
@@ -60,36 +59,6 @@ def step(journal: Journal, data: Path, rules: Rules, now: float) -> None:
         arrivals.file(journal, [filing(row, data, own) for row in rows])
     for patient_id, readiness_of in ripe(journal, rules, now).items():
         judge(journal, data, patient_id, rules, Occasion(now=now, ready=readiness_of))
-
-
-def recover(journal: Journal, inbox: Inbox, now: float) -> int:
-    """Enter files that lie in the inbox without a row (written just before a kill, or put there by hand); returns how many.
-
-    Where an operator has moved a file away or back, what rests on it is judged anew.
-    """
-    present = set(inbox.files())
-    arrivals.reconsider(journal, present)
-    lost = sorted(present - arrivals.recorded_paths(journal))
-    for path in lost:
-        arrivals.record(journal, found(inbox.data, path, now))
-    return len(lost)
-
-
-def found(data: Path, path: str, now: float) -> Arrival:
-    """A file without a row as if it had just arrived; one that is no DICOM goes by its content alone."""
-    content = (data / path).read_bytes()
-    try:
-        header = read_instance(data / path).header
-    except NotDicom:
-        return Arrival(sop_class_uid="", sop_instance_uid="", digest=content_digest("", content), path=path, received_at=now)
-    start = 144 + header.file_meta.get("FileMetaInformationGroupLength", -144)
-    return Arrival(
-        sop_class_uid=str(header.SOPClassUID),
-        sop_instance_uid=str(header.SOPInstanceUID),
-        digest=content_digest(str(header.file_meta.TransferSyntaxUID), content[start:]),
-        path=path,
-        received_at=now,
-    )
 
 
 def filing(row: InstanceRow, data: Path, own: set[str]) -> Filing:

@@ -17,7 +17,7 @@ from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
-from service import arrivals, audit_events, casebook, commitments, intake
+from service import arrivals, audit_events, casebook, commitments, intake, recovery
 from service.alert_posts import AlertSettings
 from service.alerts import Watchman
 from service.audit import AuditSettings, Trail
@@ -173,6 +173,7 @@ class Node:
             data=self._data,
             floor_gb=self._receiver_settings.free_gb,
             door=lambda: door.is_open,
+            behind=lambda: door.is_behind,
             parts=self._pulse.parts,
         )
         watchman = Watchman(watched, self._alerts, self._node.ae_title)
@@ -227,7 +228,7 @@ class Node:
 
     def _recover(self, journal: Journal, inbox: Inbox) -> None:
         """What the last end of the node, or a change of rules, has left to be looked at again."""
-        recovered = intake.recover(journal, inbox, time.time())
+        recovered = recovery.recover(journal, inbox, time.time())
         if recovered:
             logger().info("files without a row were entered", count=recovered)
         judged_by = f"{version('duet-node')} {self._rules!r}"

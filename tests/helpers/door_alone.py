@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from service import arrivals, intake
+from service import arrivals, recovery
 from service.inbox import Inbox
 from service.journal import open_journal
 from service.receiver import Receiver, ReceiverSettings
@@ -24,7 +24,7 @@ def main(data: Path, port: int) -> None:
     arrivals.break_open_associations(journal, time.time())
     door = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, free_gb=0.0), inbox, journal)
     door.start()
-    intake.recover(journal, inbox, time.time())
+    recovery.recover(journal, inbox, time.time())
     told.wait()
     door.stop()
     journal.close()

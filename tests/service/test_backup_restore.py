@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 
 from analysis.errors import BadSettings
 from analysis.values import Tracer
-from service import casebook, intake
+from service import casebook, intake, recovery
 from service.arrivals import GONE
 from service.backup import Wish, back_up
 from service.backup_restore import Request, restore
@@ -130,7 +130,7 @@ def test_an_image_that_came_after_the_journal_was_copied_is_entered_at_the_start
         connection.execute(instances.delete().where(instances.c.path == late[0]))
     data = tmp_path / "new"
     journal, _ = put_back(backup_of(folder, tmp_path / "b.tar", images=True), data)
-    assert intake.recover(journal, Inbox(data), 3000.0) == 1
+    assert recovery.recover(journal, Inbox(data), 3000.0) == 1
 
 
 def test_results_that_are_not_in_the_backup_are_told(folder: Any, scan: Any, tmp_path: Path) -> None:

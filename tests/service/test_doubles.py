@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import JPEGLSLossless, generate_uid
 
 from analysis.values import Tracer
-from service import arrivals, casebook, doubles, intake
+from service import arrivals, casebook, doubles, intake, recovery
 from service.casebook import StudyRow
 from service.intake import Rules
 from service.overview import overview
@@ -50,7 +50,7 @@ def unused(folder: Any) -> list[str]:
 
 
 def restart(folder: Any, now: float) -> None:
-    intake.recover(folder.journal, folder.inbox, now)
+    recovery.recover(folder.journal, folder.inbox, now)
     step(folder, now=now)
 
 

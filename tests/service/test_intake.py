@@ -10,7 +10,7 @@ from pydicom.uid import generate_uid
 
 from analysis.values import Tracer
 from dicom_io.tracers import SiteRule, TracerRules
-from service import arrivals, casebook, intake
+from service import arrivals, casebook, intake, recovery
 from service.casebook import StudyRow
 from service.intake import Rules
 from service.overview import overview
@@ -227,8 +227,8 @@ def test_files_without_a_row_are_found_at_the_start(folder: Any, scan: Any, tmp_
     for path in kept:
         (lost.data / path).write_bytes((folder.data / path).read_bytes())
     (lost.inbox.root / "00" / "notes.txt").write_text("no DICOM")
-    assert intake.recover(lost.journal, lost.inbox, 100.0) == len(datasets) + 1
-    assert intake.recover(lost.journal, lost.inbox, 100.0) == 0
+    assert recovery.recover(lost.journal, lost.inbox, 100.0) == len(datasets) + 1
+    assert recovery.recover(lost.journal, lost.inbox, 100.0) == 0
     lost.receive(datasets)  # the sender, who got no answer, sends again
     step(lost)
     step(folder)

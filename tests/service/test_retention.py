@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from analysis.errors import BadSettings
 from analysis.values import Tracer
-from service import arrivals, casebook, commitments, intake, postings
+from service import arrivals, casebook, commitments, intake, postings, recovery
 from service.config import build
 from service.destinations import Kept
 from service.intake import Rules
@@ -110,7 +110,7 @@ def test_the_images_go_when_delivered_and_no_partner_can_come_and_rows_results_a
         assert (row.state, row.instances, row.settled) == (StudyState.PAIRED, 0, True)
         assert row.sentence.startswith("Its images were deleted by [retention] on 2026-04-13;")
     assert [job.state for job in casebook.jobs_of(done.journal)] == [JobState.DONE]
-    assert intake.recover(done.journal, done.inbox, AFTER) == 0
+    assert recovery.recover(done.journal, done.inbox, AFTER) == 0
     assert [row.state for row in judged(done, AFTER)] == [StudyState.PAIRED] * 2
     assert objects_here(done.journal, casebook.studies_of(done.journal)[0].study_instance_uid) == {}
 
@@ -254,7 +254,7 @@ def test_what_an_operator_has_taken_away_is_left_to_him(folder: Any, scan: Any) 
     judged(folder, SENT + 2000)
     retention(folder, RetentionSettings(waiting_days=1, unused_days=1)).step(AFTER)
     (folder.data / "aside.dcm").rename(folder.data / paths[0])
-    intake.recover(folder.journal, folder.inbox, AFTER)
+    recovery.recover(folder.journal, folder.inbox, AFTER)
     assert [row.path for row in arrivals.unread(folder.journal)] == [paths[0]]
 
 
@@ -359,7 +359,7 @@ def test_a_node_killed_between_mark_and_deletion_ends_it_at_the_next_start(done:
     ran = subprocess.run([sys.executable, "-c", _KILLED, str(done.data), str(after), str(AFTER)], check=False)
     assert ran.returncode == -signal.SIGKILL
     assert len(files(done)) == 20 - after
-    assert intake.recover(done.journal, done.inbox, AFTER) == 0
+    assert recovery.recover(done.journal, done.inbox, AFTER) == 0
     assert [row.state for row in judged(done, AFTER)] == [StudyState.PAIRED] * 2
     retention(done).hourly(AFTER)
     assert files(done) == set()
