@@ -143,8 +143,8 @@ def break_open_associations(journal: Journal, now: float) -> None:
 
 def known_path(journal: Journal, sop_instance_uid: str, digest: str) -> str | None:
     """Where the same object with the same content lies already."""
-    with journal.reading() as connection:
-        return connection.execute(_KNOWN_PATH, {"uid": sop_instance_uid, "digest": digest}).scalar()
+    found = journal.glance(_KNOWN_PATH, {"uid": sop_instance_uid, "digest": digest})
+    return None if found is None else str(found[0])
 
 
 def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> set[str]:

@@ -46,10 +46,10 @@ class Entry:
 
 def write(journal: Journal, entries: Sequence[Entry]) -> None:
     """All of it; may be repeated after any interruption. Raises SQLAlchemyError."""
-    coming = [entry for entry in entries if isinstance(entry.what, Arrival)]
+    coming = [(entry, entry.what) for entry in entries if isinstance(entry.what, Arrival)]
     with journal.adding() as connection:
         numbers = _numbers(connection, entries)
-        arrived = [replace(each.what, association_id=numbers[each.association]) for each in coming]  # type: ignore[type-var]
+        arrived = [replace(what, association_id=numbers[entry.association]) for entry, what in coming]
         new = arrivals.entered(connection, arrived)
         again = [arrival for arrival, is_new in zip(arrived, new, strict=True) if not is_new]
         if not again:
@@ -61,7 +61,7 @@ def write(journal: Journal, entries: Sequence[Entry]) -> None:
             for arrival in again:
                 arrivals.seen_again(connection, arrival)
             arrivals.closed(connection, _ended(entries, numbers))
-    for entry, is_new in zip(coming, new, strict=True):
+    for (entry, _), is_new in zip(coming, new, strict=True):
         entry.new = is_new
 
 

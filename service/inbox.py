@@ -1,7 +1,8 @@
 """Where received files lie, and how a file or a folder gets onto the disk so that it stays there.
 
-A file is written under a temporary name, and gets its own when it is whole; what was acknowledged survives a power cut. Its name follows from its SOP instance UID and its content, so the same object sent
-twice is one file, and an object that came with two contents is two.
+A file is written under a temporary name, and gets its own when it is whole; what was acknowledged survives a power cut. Its
+name follows from its SOP instance UID and its content, so the same object sent twice is one file, and an object that came
+with two contents is two.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Draft:
     def __init__(self, inbox: Inbox, stem: str, header: Header) -> None:
         """stem: its path below the data folder as far as it is known now."""
         self._data, self._stem, self._sync_folder = inbox.data, stem, inbox.sync_folder
-        self._part = f"{self._data}/{stem}.{uuid.uuid4().hex}{PART}"
+        self._part = Path(f"{self._data}/{stem}.{uuid.uuid4().hex}{PART}")
         self._file = FileIO(self._part, "x+")
         self._hash = hashlib.sha256(header.transfer_syntax_uid.encode() + b"\0")
         self._put(header.meta)
@@ -78,13 +79,13 @@ class Draft:
         """Make it a file for good; returns its path. Raises OSError."""
         path = f"{self._stem}-{self.digest[:16]}.dcm"
         try:
-            self._settle(f"{self._data}/{path}")
+            self._settle(self._part.parent / path.rpartition("/")[2])
         except OSError:
             self.discard()
             raise
         return path
 
-    def _settle(self, path: str) -> None:
+    def _settle(self, path: Path) -> None:
         """A new file gets its name first, so that one sync brings both to disk. A power cut in between leaves a name with
         half a file, which nobody was told of (recovery.py knows it by the digest in its name). A file of that name that is
         there already may have been acknowledged: it is replaced by nothing that is not on disk."""
@@ -92,12 +93,12 @@ class Draft:
             os.link(self._part, path)
         except OSError:  # it is there, or the file system has no links
             os.fsync(self._file.fileno())
-            os.rename(self._part, path)
-            sync_folder(os.path.dirname(path))
+            self._part.rename(path)
+            sync_folder(path.parent)
             return
-        os.unlink(self._part)
+        self._part.unlink()
         os.fsync(self._file.fileno())
-        self._sync_folder(os.path.dirname(path))
+        self._sync_folder(path.parent)
 
     def put_back(self, path: str) -> None:
         """Write the file once more where somebody has taken it away meanwhile. Raises OSError."""
@@ -109,8 +110,7 @@ class Draft:
 
     def discard(self) -> None:
         self._file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._part)
+        self._part.unlink(missing_ok=True)
 
 
 class Inbox:
@@ -121,7 +121,7 @@ class Inbox:
         self.root = data / "inbox"
         self._file_system = ""
 
-    def sync_folder(self, folder: str) -> None:
+    def sync_folder(self, folder: Path) -> None:
         """What a file needs besides its own sync, so that its name survives a power cut."""
         self._file_system = self._file_system or file_system(self.root)
         if self._file_system not in _NAMES_WITH_FILES:
@@ -223,7 +223,7 @@ def file_system(folder: Path) -> str:
     return "?"
 
 
-def sync_folder(folder: Path | str) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a folder's entries (new and renamed files) survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -24,17 +24,27 @@ from service.tables import Ending
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
+NEVER_TAKEN = 0xC000  # PS3.4 B.2.3: an error, while A7xx is a refusal for now and A9xx a dataset of another class
 PROCESSING_FAILURE = 0x0110
 # Every answer to a C-STORE request: what it means, and when it is given.
 STATUSES = {
     SUCCESS: ("Success", "the object is on disk"),
     OUT_OF_RESOURCES: (
         "Refused: out of resources",
-        "less disk is free than `[receiver] free_gb`, the disk is full, or the object is larger than `max_object_mb`",
+        "less disk is free than `[receiver] free_gb`, or the disk is full; sent again later it may be taken",
     ),
-    PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
+    NEVER_TAKEN: ("Error: cannot understand", "the object is larger than `[receiver] max_object_mb`; it is never taken"),
+    PROCESSING_FAILURE: (
+        "Processing failure",
+        "the object could not be written, or the journal has not been for some seconds; sent again later it may be taken",
+    ),
 }
-_COUNTED = {SUCCESS: "stored", OUT_OF_RESOURCES: "refused", PROCESSING_FAILURE: "failed"}  # as metrics name them
+_COUNTED = {
+    SUCCESS: "stored",
+    OUT_OF_RESOURCES: "refused",
+    NEVER_TAKEN: "refused",
+    PROCESSING_FAILURE: "failed",
+}  # as metrics name them
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PREAMBLE = b"\0" * 128 + b"DICM"
 _VERSION = struct.pack("<HH2sHL", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1"
@@ -74,7 +84,7 @@ class Storing:
         if self._size > self._handler.most_bytes:
             logger().error("object larger than max_object_mb, refused", limit=self._handler.most_bytes)
             draft.discard()
-            return OUT_OF_RESOURCES
+            return NEVER_TAKEN
         draft.write(piece)
         return None
 

@@ -14,9 +14,7 @@ from service.journal import Journal
 from service.logs import logger
 
 _OURS = re.compile(r"[0-9a-f]{24}-(?P<digest>[0-9a-f]{16})\.dcm")
-_SYNTAX = (
-    b"\x02\x00\x10\x00UI"  # what comes before the length of the transfer syntax in the meta information that the door writes
-)
+_SYNTAX = b"\x02\x00\x10\x00UI"  # the transfer syntax in the door's meta information; its length follows
 
 
 def recover(journal: Journal, inbox: Inbox, now: float) -> int:

@@ -28,9 +28,9 @@ def _nothing() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What is looked at. floor_gb: below it nothing is received; door: whether it is open; behind: whether the rows of what it takes
-    in cannot be written; parts: each part of the node and
-    what it waits for, empty where it works; alerts: how many of each kind hold."""
+    """What is looked at. floor_gb: below it nothing is received; door: whether it is open; behind: whether the rows of what
+    came by it wait too long; parts: each part of the node and what it waits for, empty where it works; alerts: how many of
+    each kind hold."""
 
     journal: Journal
     data: Path
