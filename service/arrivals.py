@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal_column, not_, or_, select, update
 
 from service.journal import Journal, insert_or_ignore
 from service.logs import logger
@@ -83,6 +83,9 @@ _ROW = (
 # Written out, and no parameter: else SQLite would not take the index of the few new ones.
 _NEW: ColumnElement[str] = literal_column(f"'{InstanceState.NEW}'")
 _KEPT = instances.c.state != InstanceState.DELETED
+_KEY = (instances.c.sop_instance_uid, instances.c.digest)
+_KNOWN_PATH = select(instances.c.path).where(_KEY[0] == bindparam("uid"), _KEY[1] == bindparam("digest"))
+_AS_NEW = {"state": InstanceState.NEW, "sentence": ""}
 GONE = "Its file is no longer in the inbox, so it is not used; put it back and restart the node, or send it again."
 
 
@@ -92,9 +95,14 @@ def _row(row: Mapping[Any, Any]) -> InstanceRow:
 
 def open_association(journal: Journal, calling_ae: str, address: str, now: float) -> int:
     with journal.adding() as connection:
-        row = {"calling_ae": calling_ae[:16], "address": address, "opened_at": now, "ending": Ending.OPEN}
-        inserted = connection.execute(associations.insert().values(**row))
-        return int(inserted.inserted_primary_key[0])  # type: ignore[index]
+        return opened(connection, calling_ae, address, now)
+
+
+def opened(connection: Connection, calling_ae: str, address: str, now: float) -> int:
+    """The number of an association that is new."""
+    row = {"calling_ae": calling_ae[:16], "address": address, "opened_at": now, "ending": Ending.OPEN}
+    inserted = connection.execute(associations.insert().values(**row))
+    return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +119,18 @@ def close_association(journal: Journal, association_id: int, ending: Ending, now
 
 
 def close_associations(journal: Journal, ended: Sequence[Ended]) -> None:
-    """Remember how they ended; only the first word on each counts."""
     with journal.adding() as connection:
-        for each in ended:
-            connection.execute(
-                update(associations)
-                .where(associations.c.id == each.association_id, associations.c.ending == Ending.OPEN)
-                .values(ending=each.ending, closed_at=each.at)
-            )
+        closed(connection, ended)
+
+
+def closed(connection: Connection, ended: Sequence[Ended]) -> None:
+    """Remember how they ended; only the first word on each counts."""
+    for each in ended:
+        connection.execute(
+            update(associations)
+            .where(associations.c.id == each.association_id, associations.c.ending == Ending.OPEN)
+            .values(ending=each.ending, closed_at=each.at)
+        )
 
 
 def break_open_associations(journal: Journal, now: float) -> None:
@@ -131,9 +143,8 @@ def break_open_associations(journal: Journal, now: float) -> None:
 
 def known_path(journal: Journal, sop_instance_uid: str, digest: str) -> str | None:
     """Where the same object with the same content lies already."""
-    with journal.reading() as connection:
-        same = (instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
-        return connection.execute(select(instances.c.path).where(*same)).scalar()
+    found = journal.glance(_KNOWN_PATH, {"uid": sop_instance_uid, "digest": digest})
+    return None if found is None else str(found[0])
 
 
 def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> set[str]:
@@ -152,19 +163,27 @@ def present(journal: Journal, data: Path, sop_instance_uids: Iterable[str]) -> s
 def record(journal: Journal, *arrived: Arrival) -> list[bool]:
     """Write the rows of objects on disk; one that came before is only marked as seen again. Which are new."""
     with journal.adding() as connection:
-        new = [_entered(connection, arrival) for arrival in arrived]
+        new = entered(connection, arrived)
     again = [arrival for arrival, is_new in zip(arrived, new, strict=True) if not is_new]
     if again:  # alone: what [retention] decides in its turn must not change under it
         with journal.writing() as connection:
             for arrival in again:
-                _seen_again(connection, arrival)
+                seen_again(connection, arrival)
     return new
 
 
-def _entered(connection: Connection, arrival: Arrival) -> bool:
-    row = {name: getattr(arrival, name) for name in _ARRIVAL}
-    new = {"state": InstanceState.NEW, "sentence": ""}
-    return connection.execute(_new_row(connection), {**row, **new}).first() is not None
+def entered(connection: Connection, arrived: Sequence[Arrival]) -> list[bool]:
+    """Which of these objects were not known before."""
+    if not arrived:
+        return []
+    rows = [{name: getattr(arrival, name) for name in _ARRIVAL} | _AS_NEW for arrival in arrived]
+    written = {tuple(row) for row in connection.execute(_new_row(connection), rows)}
+    new = []
+    for arrival in arrived:
+        key = (arrival.sop_instance_uid, arrival.digest)
+        new.append(key in written)
+        written.discard(key)
+    return new
 
 
 def move(journal: Journal, sop_instance_uid: str, digest: str, path: str) -> None:
@@ -181,19 +200,21 @@ def _new_row(connection: Connection) -> Any:
     """Made once: SQLAlchemy takes longer to look at a new statement than SQLite to execute it."""
     dialect = connection.dialect.name
     if dialect not in _new_rows:
-        _new_rows[dialect] = insert_or_ignore(connection, instances).returning(instances.c.id)
+        _new_rows[dialect] = insert_or_ignore(connection, instances).returning(*_KEY)
     return _new_rows[dialect]
 
 
-def _seen_again(connection: Connection, arrival: Arrival) -> None:
-    # A sender that begins anew after a broken association is still at work on the study.
+def seen_again(connection: Connection, arrival: Arrival) -> None:
+    """An object came once more: a sender that begins anew after a broken association is still at work on the study."""
     same = (instances.c.sop_instance_uid == arrival.sop_instance_uid, instances.c.digest == arrival.digest)
-    seen = {"received_at": arrival.received_at, "association_id": arrival.association_id}
+    # One that was found on disk (no association) tells nothing of who sent it.
+    by = arrival.association_id
+    seen = {"received_at": arrival.received_at} | ({} if by is None else {"association_id": by})
     connection.execute(update(instances).where(*same).values(**seen))
     anew = {"state": InstanceState.NEW, "sentence": "", "deleted_at": None}
     connection.execute(update(instances).where(*same, or_(_set_aside_as_gone(), ~_KEPT)).values(**anew))
     study = select(instances.c.study_instance_uid).where(*same).scalar_subquery()
-    last = {"last_received_at": arrival.received_at, "last_association_id": arrival.association_id}
+    last = {"last_received_at": arrival.received_at} | ({} if by is None else {"last_association_id": by})
     connection.execute(update(studies).where(studies.c.study_instance_uid == study).values(**last))
 
 

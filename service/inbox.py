@@ -1,12 +1,13 @@
 """Where received files lie, and how a file or a folder gets onto the disk so that it stays there.
 
-A file is written under a temporary name, synced, renamed, and its folder synced: a reader never sees half a file, and what
-was acknowledged survives a power cut. Its name follows from its SOP instance UID and its content, so the same object sent
-twice is one file, and an object that came with two contents is two.
+A file is written under a temporary name, and gets its own when it is whole; what was acknowledged survives a power cut. Its
+name follows from its SOP instance UID and its content, so the same object sent twice is one file, and an object that came
+with two contents is two.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -14,9 +15,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 PART = ".part"
+# Their journal is written up to the last change of a file that is synced, and the change that named it is one of these:
+# fsync of a new file brings its name to disk, too. POSIX promises that to nobody, so elsewhere the folder is synced as well.
+_NAMES_WITH_FILES = ("ext4", "xfs")
 _COPIED = 1 << 20  # bytes at a time
 
 
@@ -44,10 +49,11 @@ class Received(Header):
 class Draft:
     """An object on its way in, below a temporary name; nothing is held in memory."""
 
-    def __init__(self, data: Path, stem: Path, header: Header) -> None:
-        self._data, self._stem = data, stem
-        self._part = stem.with_name(f"{stem.name}.{uuid.uuid4().hex}{PART}")
-        self._file = self._part.open("w+b", buffering=0)
+    def __init__(self, inbox: Inbox, stem: str, header: Header) -> None:
+        """stem: its path below the data folder as far as it is known now."""
+        self._data, self._stem, self._sync_folder = inbox.data, stem, inbox.sync_folder
+        self._part = Path(f"{self._data}/{stem}.{uuid.uuid4().hex}{PART}")
+        self._file = FileIO(self._part, "x+")
         self._hash = hashlib.sha256(header.transfer_syntax_uid.encode() + b"\0")
         self._put(header.meta)
 
@@ -71,15 +77,28 @@ class Draft:
 
     def keep(self) -> str:
         """Make it a file for good; returns its path. Raises OSError."""
-        path = self._stem.with_name(f"{self._stem.name}-{self.digest[:16]}.dcm")
+        path = f"{self._stem}-{self.digest[:16]}.dcm"
         try:
-            os.fsync(self._file.fileno())
-            self._part.rename(path)
+            self._settle(self._part.parent / path.rpartition("/")[2])
         except OSError:
             self.discard()
             raise
-        sync_folder(path.parent)
-        return str(path.relative_to(self._data))
+        return path
+
+    def _settle(self, path: Path) -> None:
+        """A new file gets its name first, so that one sync brings both to disk. A power cut in between leaves a name with
+        half a file, which nobody was told of (recovery.py knows it by the digest in its name). A file of that name that is
+        there already may have been acknowledged: it is replaced by nothing that is not on disk."""
+        try:
+            os.link(self._part, path)
+        except OSError:  # it is there, or the file system has no links
+            os.fsync(self._file.fileno())
+            self._part.rename(path)
+            sync_folder(path.parent)
+            return
+        self._part.unlink()
+        os.fsync(self._file.fileno())
+        self._sync_folder(path.parent)
 
     def put_back(self, path: str) -> None:
         """Write the file once more where somebody has taken it away meanwhile. Raises OSError."""
@@ -100,6 +119,13 @@ class Inbox:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.root = data / "inbox"
+        self._file_system = ""
+
+    def sync_folder(self, folder: Path) -> None:
+        """What a file needs besides its own sync, so that its name survives a power cut."""
+        self._file_system = self._file_system or file_system(self.root)
+        if self._file_system not in _NAMES_WITH_FILES:
+            sync_folder(folder)
 
     def prepare(self) -> None:
         """Make the folders and clear what a killed node left half written (it was never acknowledged)."""
@@ -115,12 +141,13 @@ class Inbox:
             sync_folder(folder)
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize
 
     def draft(self, header: Header) -> Draft:
         """An object that begins to come. Raises OSError."""
         owner = hashlib.sha256(header.sop_instance_uid.encode()).hexdigest()
-        return Draft(self.data, self.root / owner[:2] / owner[:24], header)
+        return Draft(self, f"{self.root.name}/{owner[:2]}/{owner[:24]}", header)
 
     def keep(self, received: Received) -> str:
         """Write a whole object for good; returns its path."""
@@ -172,6 +199,28 @@ def sync_tree(folder: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file that is there, and its name, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def file_system(folder: Path) -> str:
+    """Its kind, as Linux names it; "?" where that is not told."""
+    device = folder.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            mount, _, kind = line.partition(" - ")
+            if mount.split()[2] == wanted:
+                return kind.split()[0]
+    return "?"
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,25 +15,36 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service import arrivals
 from service.counts import BYTES, COUNTS, OBJECTS
+from service.entries import Association, End, Entry
 from service.inbox import Draft, Header, Inbox
 from service.journal import Journal
 from service.logs import logger
-from service.registrar import Registrar
+from service.registrar import BehindError, Registrar
 from service.tables import Ending
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
+NEVER_TAKEN = 0xC000  # PS3.4 B.2.3: an error, while A7xx is a refusal for now and A9xx a dataset of another class
 PROCESSING_FAILURE = 0x0110
 # Every answer to a C-STORE request: what it means, and when it is given.
 STATUSES = {
     SUCCESS: ("Success", "the object is on disk"),
     OUT_OF_RESOURCES: (
         "Refused: out of resources",
-        "less disk is free than `[receiver] free_gb`, the disk is full, or the object is larger than `max_object_mb`",
+        "less disk is free than `[receiver] free_gb`, or the disk is full; sent again later it may be taken",
     ),
-    PROCESSING_FAILURE: ("Processing failure", "the object could not be written or recorded"),
+    NEVER_TAKEN: ("Error: cannot understand", "the object is larger than `[receiver] max_object_mb`; it is never taken"),
+    PROCESSING_FAILURE: (
+        "Processing failure",
+        "the object could not be written, or the journal has not been for some seconds; sent again later it may be taken",
+    ),
 }
-_COUNTED = {SUCCESS: "stored", OUT_OF_RESOURCES: "refused", PROCESSING_FAILURE: "failed"}  # as metrics name them
+_COUNTED = {
+    SUCCESS: "stored",
+    OUT_OF_RESOURCES: "refused",
+    NEVER_TAKEN: "refused",
+    PROCESSING_FAILURE: "failed",
+}  # as metrics name them
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PREAMBLE = b"\0" * 128 + b"DICM"
 _VERSION = struct.pack("<HH2sHL", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1"
@@ -73,7 +84,7 @@ class Storing:
         if self._size > self._handler.most_bytes:
             logger().error("object larger than max_object_mb, refused", limit=self._handler.most_bytes)
             draft.discard()
-            return OUT_OF_RESOURCES
+            return NEVER_TAKEN
         draft.write(piece)
         return None
 
@@ -91,6 +102,9 @@ class Storing:
         except SQLAlchemyError as error:
             logger().error("object not recorded", error=type(error).__name__)
             return PROCESSING_FAILURE
+        except BehindError:
+            logger().error("object refused, for the journal cannot be written")
+            return PROCESSING_FAILURE
 
 
 class StoreHandler:
@@ -100,8 +114,7 @@ class StoreHandler:
         self._inbox, self._journal, self._free_gb = inbox, journal, free_gb
         self.most_bytes = max_object_mb * 1_000_000
         self._registrar = Registrar(journal)
-        self._open: dict[Any, int] = {}
-        self._ended: list[arrivals.Ended] = []
+        self._open: dict[Any, Association] = {}
         self._guard = threading.Lock()
 
     @property
@@ -139,18 +152,33 @@ class StoreHandler:
         return self._inbox.draft(header)
 
     def keep(self, assoc: Any, header: Header, draft: Draft) -> None:
-        """Disk first, then the journal: a file without a row is found at the next start, a row without its file never is."""
-        now, path = time.time(), draft.keep()
+        """Disk first, then the journal: a file without a row is found at the next start, a row without its file never is.
+
+        Only who sends what the journal knows already waits for it: [retention] may be deleting just that file."""
+        self._registrar.admit()
+        digest, now = draft.digest, time.time()
+        known = arrivals.known_path(self._journal, header.sop_instance_uid, digest) is not None
         arrival = arrivals.Arrival(
             sop_class_uid=header.sop_class_uid,
             sop_instance_uid=header.sop_instance_uid,
-            digest=draft.digest,
-            path=path,
+            digest=digest,
+            path=draft.keep(),
             received_at=now,
-            association_id=self._association(assoc, now),
         )
-        if not self._registrar.record(arrival):
+        entry = Entry(association=self._association(assoc, now), what=arrival)
+        if not known:
+            self._registrar.add(entry)
+        elif not self._registrar.write(entry):
             self._one_file(arrival, draft)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the journal has not been written for too long, so that objects are refused."""
+        return self._registrar.behind
+
+    def settle(self) -> None:
+        """Returns when the journal holds all that was acknowledged. Raises BehindError."""
+        self._registrar.settle()
 
     def _one_file(self, arrival: arrivals.Arrival, draft: Draft) -> None:
         """An object that came again may lie in a place of an operator's choice: then that one stays."""
@@ -170,16 +198,13 @@ class StoreHandler:
         storing.write(event.encoded_dataset(include_meta=False))
         return storing.end()
 
-    def _association(self, assoc: Any, now: float) -> int:
-        """The journal's number of the association, entered with its first object."""
+    def _association(self, assoc: Any, now: float) -> Association:
+        """The association as the journal gets to know it, with its first object."""
         with self._guard:
-            known = self._open.get(assoc)
-        if known is None:
-            peer = _peer(assoc)
-            known = arrivals.open_association(self._journal, _title(peer), str(peer.address), now)
-            with self._guard:
-                self._open[assoc] = known
-        return known
+            if assoc not in self._open:
+                peer = _peer(assoc)
+                self._open[assoc] = Association(calling_ae=_title(peer), address=str(peer.address), opened_at=now)
+            return self._open[assoc]
 
     def _on_released(self, event: Any) -> None:
         self.close(event.assoc, Ending.RELEASED)
@@ -192,20 +217,7 @@ class StoreHandler:
         with self._guard:
             known = self._open.pop(assoc, None)
         if known is not None:
-            with self._guard:
-                self._ended.append(arrivals.Ended(association_id=known, ending=ending, at=time.time()))
-            self._write_ends()
-
-    def _write_ends(self) -> None:
-        """What cannot be written now is written when the next association ends."""
-        with self._guard:
-            ended, self._ended = self._ended, []
-        try:
-            arrivals.close_associations(self._journal, ended)
-        except SQLAlchemyError as error:
-            logger().error("ends of associations not recorded yet", error=type(error).__name__)
-            with self._guard:
-                self._ended += ended
+            self._registrar.add(Entry(association=known, what=End(ending=ending, at=time.time())))
 
 
 def _peer(assoc: Any) -> Any:

@@ -173,6 +173,7 @@ class Node:
             data=self._data,
             floor_gb=self._receiver_settings.free_gb,
             door=lambda: door.is_open,
+            behind=lambda: door.is_behind,
             parts=self._pulse.parts,
         )
         watchman = Watchman(watched, self._alerts, self._node.ae_title)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pynetdicom import AE, _config, evt
@@ -19,10 +21,11 @@ from service.audit_events import Refusals
 from service.bounds import check_ae_title, check_not_negative, check_port, check_positive
 from service.inbox import Inbox
 from service.journal import Journal
-from service.keeping import StoreHandler
+from service.keeping import PROCESSING_FAILURE, StoreHandler
 from service.logs import logger
 from service.receiver_server import Door, Places
 from service.receiver_wire import Bounds
+from service.registrar import BehindError
 from service.sockets import PROMPT
 from service.tls import TlsError, TlsSettings
 from service.tls_door import DoorTls, names_of_caller
@@ -107,7 +110,7 @@ class Receiver:
             ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers: list[Any] = [
             *PROMPT,
-            *self._commitment,
+            *((event, partial(self._settled, handle)) for event, handle in self._commitment),
             (evt.EVT_REQUESTED, self._on_requested),
             *self._store_handler.ends,
         ]
@@ -123,8 +126,19 @@ class Receiver:
             raise
 
     def stop(self) -> None:
+        """Returns when the doors are closed and, where the journal can be written, it holds all that was acknowledged."""
         while self._servers:
             self._servers.pop().close()
+        with suppress(BehindError):  # then the next start finds the files
+            self._store_handler.settle()
+
+    def _settled(self, handle: Callable[[Any], Any], event: Any) -> Any:
+        """Storage commitment is answered from the journal: it must hold what was acknowledged before."""
+        try:
+            self._store_handler.settle()
+        except BehindError:
+            return PROCESSING_FAILURE, None
+        return handle(event)
 
     def _open(self, ae: AE, section: str, handlers: list[Any], tls: DoorTls | None = None) -> None:
         settings = self._settings if tls is None else self._tls
@@ -152,6 +166,11 @@ class Receiver:
     def is_open(self) -> bool:
         """Whether callers are taken."""
         return bool(self._servers) and all(door.is_open for door in self._servers)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether objects are refused because the journal cannot be written."""
+        return self._store_handler.behind
 
     def _on_requested(self, event: Any) -> None:
         calling = str(event.assoc.requestor.primitive.calling_ae_title).strip()

@@ -1,68 +1,151 @@
-"""Rows of received objects, written together: what waits while one transaction is on its way to disk shares the next."""
+"""Rows of received objects, written behind the senders' backs: in order, together, and at the latest some milliseconds later.
+
+An object counts as received when its file is on disk for good. Its row follows, in a transaction that it shares with those
+that came meanwhile, and its sender does not wait for that, because nothing rests on the row that would be lost with it:
+
+- A node that is killed before the row was written finds the file at its next start and enters it (recovery.py). What is lost
+  is by whom the object was sent; such a study is judged after silence.
+- A journal that cannot be written leaves the rows waiting here, in order, until it can. That is said in the log and on the
+  health page, and after PATIENCE_S, or with MOST_WAITING rows, objects are refused with a failure: the queue is bounded.
+- What ends an association is written after its objects, so that nobody takes a study for whole whose rows still wait.
+- Who must find every row in the journal (storage commitment, a retrieval that counts what came) waits for `settle`.
+- An object that the journal knows already is another matter: [retention] may just be deleting its file. Its sender waits.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
+from itertools import islice
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from service import arrivals
-from service.arrivals import Arrival
+from service import entries
+from service.entries import Entry
 from service.journal import Journal
+from service.logs import logger
+
+GATHER_S = 0.02  # so long what comes is gathered for one transaction
+PATIENCE_S = 5.0  # so long rows may wait before objects are refused; senders give up after half a minute
+MOST_WAITING = 2000
+MOST_AT_ONCE = 500
+AGAIN_S = 0.5  # between two attempts on a journal that cannot be written
+IDLE_S = 1.0  # after so long without work the thread ends
 
 
-class _Entry:
-    """A row that waits to be written, and what came of it."""
-
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
-        self.done = self.new = False
-        self.error: SQLAlchemyError | None = None
+class BehindError(Exception):
+    """The journal cannot be written, or not fast enough."""
 
 
 class Registrar:
-    """Writes for many associations at once; each gets its own word."""
+    """Writes for many associations; its thread lives while there is something to write."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._guard, self._turn = threading.Lock(), threading.Lock()
-        self._waiting: list[_Entry] = []
+        self._waiting: deque[tuple[Entry, float]] = deque()  # with those that are just being written; since when
+        guard = threading.Lock()
+        self._come, self._written = threading.Condition(guard), threading.Condition(guard)
+        self._hurry = threading.Event()
+        self._works = self._in_trouble = False
 
-    def record(self, arrival: Arrival) -> bool:
-        """Returns when the row is on disk: whether it is new. Raises SQLAlchemyError."""
-        entry = _Entry(arrival)
-        with self._guard:
-            self._waiting.append(entry)
-        with self._turn:
-            if not entry.done:  # else whoever had the turn before has written it, too
-                self._write()
+    @property
+    def behind(self) -> bool:
+        """Whether rows wait for too long, or too many of them."""
+        with self._come:
+            since = self._waiting[0][1] if self._waiting else None
+            late = since is not None and time.monotonic() - since > PATIENCE_S
+            return late or len(self._waiting) >= MOST_WAITING
+
+    def admit(self) -> None:
+        """Called before an object is kept. Raises BehindError where no more may wait."""
+        if self.behind:
+            raise BehindError
+
+    def add(self, entry: Entry) -> None:
+        """Returns at once; the entry is written after those before it."""
+        with self._come:
+            self._waiting.append((entry, time.monotonic()))
+            if len(self._waiting) == 1:
+                self._come.notify()
+            if not self._works:
+                self._works = True
+                threading.Thread(target=self._work, name="registrar", daemon=True).start()
+
+    def settle(self) -> None:
+        """Returns when all that was added before is on disk. Raises BehindError."""
+        with self._come:
+            last = self._waiting[-1][0] if self._waiting else None
+        if last is not None:
+            self._wait_for(last)
+
+    def write(self, entry: Entry) -> bool:
+        """Add an entry and wait until it is on disk; whether it is new. Raises BehindError and SQLAlchemyError."""
+        self.add(entry)
+        self._wait_for(entry)
         if entry.error is not None:
             raise entry.error
         return entry.new
 
-    def _write(self) -> None:
-        with self._guard:
-            entries, self._waiting = self._waiting, []
+    def _wait_for(self, entry: Entry) -> None:
+        self._hurry.set()
+        with self._written:
+            if not self._written.wait_for(lambda: entry.done, 2 * PATIENCE_S):
+                raise BehindError
+
+    def _work(self) -> None:
         try:
-            _record(self._journal, entries)
+            while lot := self._lot():
+                self._write(lot)
+        finally:  # whatever ended it: the next entry begins anew
+            with self._come:
+                self._works = False
+
+    def _lot(self) -> list[Entry]:
+        """What is to be written next, gathered for a moment; empty after a while without anything."""
+        with self._come:
+            if not self._come.wait_for(lambda: self._waiting, IDLE_S):
+                self._works = False  # here, so that nobody adds in between and waits for a thread that goes
+                return []
+        self._hurry.wait(GATHER_S)
+        self._hurry.clear()
+        with self._come:
+            return [entry for entry, _ in islice(self._waiting, MOST_AT_ONCE)]
+
+    def _write(self, lot: list[Entry]) -> None:
+        try:
+            entries.write(self._journal, lot)
+        except (IntegrityError, DataError) as error:
+            self._singly(lot, error)
         except SQLAlchemyError as error:
-            self._one_by_one(entries, error)
-        for entry in entries:
-            entry.done = True
+            self._pause(error)
+        else:
+            self._over(lot)
 
-    def _one_by_one(self, entries: list[_Entry], error: SQLAlchemyError) -> None:
-        """A row that cannot be written must not take others with it."""
-        if len(entries) == 1:
-            entries[0].error = error
-            return
-        for entry in entries:
-            try:
-                _record(self._journal, [entry])
-            except SQLAlchemyError as own:
-                entry.error = own
+    def _singly(self, lot: list[Entry], error: SQLAlchemyError) -> None:
+        """A row that cannot be written must not hold up others; its file stays, and is looked at again at the next start."""
+        if len(lot) > 1:
+            for entry in lot:
+                self._write([entry])
+                if not entry.done:
+                    return
+        else:
+            logger().error("row refused by the journal", error=type(error).__name__)
+            lot[0].error = error
+            self._over(lot)
 
+    def _over(self, lot: list[Entry]) -> None:
+        if self._in_trouble:
+            self._in_trouble = False
+            logger().info("the journal is written again")
+        with self._written:
+            for entry in lot:
+                self._waiting.popleft()
+                entry.done = True
+            self._written.notify_all()
 
-def _record(journal: Journal, entries: list[_Entry]) -> None:
-    new = arrivals.record(journal, *(entry.arrival for entry in entries))
-    for entry, is_new in zip(entries, new, strict=True):
-        entry.new = is_new
+    def _pause(self, error: SQLAlchemyError) -> None:
+        if not self._in_trouble:
+            self._in_trouble = True
+            logger().error("the journal cannot be written, rows wait", error=type(error).__name__)
+        time.sleep(AGAIN_S)

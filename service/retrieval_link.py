@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from service import audit_events
 from service.keeping import StoreHandler
 from service.lines import plain
 from service.logs import logger
+from service.registrar import BehindError
 from service.retrieval import Archive, ArchiveError, BrokenError, Level, Method, Outcome
 from service.sockets import PROMPT, undisturbed
 from service.tables import Ending
@@ -93,6 +95,13 @@ class Link:
             if self._store_handler is not None:  # its own event comes after that of the closed connection, now and then
                 self._store_handler.close(assoc, Ending.RELEASED)
             assoc.release()
+            self._settle()
+
+    def _settle(self) -> None:
+        """What came by C-GET is asked of the journal next."""
+        if self._store_handler is not None:
+            with suppress(BehindError):
+                self._store_handler.settle()
 
     def abandon(self) -> None:
         """From another thread: end at once whatever is being done."""
@@ -117,6 +126,8 @@ class Link:
             return self._bring(level, keys, tell)
         except BrokenError as error:
             return Outcome(code=None, sentence=str(error))
+        finally:
+            self._settle()
 
     def _tried(self, ask: Callable[[], T]) -> T:
         """Ask on one association after the other."""

@@ -114,11 +114,18 @@ def _one_round(link: Link, requests: Sequence[Request], holdings: Holdings, watc
         outcomes.append(link.bring(level, request, watch))
         if outcomes[-1].code == UNKNOWN_DESTINATION:
             break
-        brought = not named or holdings.of(frozenset([named] if isinstance(named, str) else named))
+        brought = not named or _came(holdings, frozenset([named] if isinstance(named, str) else named))
         fruitless = 0 if brought else fruitless + 1
         if fruitless == FRUITLESS:
             break
     return outcomes
+
+
+def _came(holdings: Holdings, named: frozenset[str]) -> bool:
+    """Whether anything of it is here; what came by another association stands in the journal a moment later."""
+    if not holdings.of(named):
+        time.sleep(LOOK_S)
+    return bool(holdings.of(named))
 
 
 def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:

@@ -18,19 +18,25 @@ def _nobody() -> Mapping[str, int]:
     return {}
 
 
+def _never() -> bool:
+    return False
+
+
 def _nothing() -> Mapping[str, str]:
     return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What is looked at. floor_gb: below it nothing is received; door: whether it is open; parts: each part of the node and
-    what it waits for, empty where it works; alerts: how many of each kind hold."""
+    """What is looked at. floor_gb: below it nothing is received; door: whether it is open; behind: whether the rows of what
+    came by it wait too long; parts: each part of the node and what it waits for, empty where it works; alerts: how many of
+    each kind hold."""
 
     journal: Journal
     data: Path
     floor_gb: float
     door: Callable[[], bool]
+    behind: Callable[[], bool] = _never
     parts: Callable[[], Mapping[str, str]] = _nothing
     alerts: Callable[[], Mapping[str, int]] = _nobody
     counts: Counts = COUNTS
@@ -50,6 +56,7 @@ def faults(watched: Watched) -> list[str]:
     found = [] if watched.door() else ["door"]
     try:
         watched.journal.fact("alive")
+        found += ["journal"] if watched.behind() else []
     except SQLAlchemyError:
         found.append("journal")
     try:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from analysis.errors import BadSettings
-from service import arrivals
+from service import entries, registrar
 from service.inbox import Draft
 from service.receiver import Receiver, ReceiverSettings, admitted
 
@@ -60,6 +60,7 @@ def test_what_is_acknowledged_is_on_disk_and_in_the_journal(folder: Any, scan: A
     datasets = scan().datasets()
     with door(folder, port):
         assert send(port, datasets) == [0] * 10
+        until(lambda: rows(folder, "SELECT count(*) FROM instances") == [(10,)], "the rows are written")
         stored = dict(rows(folder, "SELECT sop_instance_uid, path FROM instances"))
         assert set(stored) == {str(ds.SOPInstanceUID) for ds in datasets}
         for ds in datasets:
@@ -100,6 +101,7 @@ def test_a_file_that_was_lost_is_written_again(folder: Any, scan: Any, port: int
     one = scan().datasets()[0]
     with door(folder, port):
         send(port, [one])
+        until(lambda: rows(folder, "SELECT count(*) FROM instances") == [(1,)], "the row is written")
         (path,) = folder.inbox.files()
         (folder.data / path).unlink()
         assert send(port, [one]) == [0]
@@ -111,6 +113,7 @@ def test_an_object_that_an_operator_has_moved_is_one_file(folder: Any, scan: Any
     one = scan().datasets()[0]
     with door(folder, port):
         send(port, [one])
+        until(lambda: rows(folder, "SELECT count(*) FROM instances") == [(1,)], "the row is written")
         (path,) = folder.inbox.files()
         elsewhere = "inbox/00/by-hand.dcm"
         (folder.data / path).rename(folder.data / elsewhere)
@@ -148,15 +151,19 @@ def test_a_write_that_fails_is_never_a_success(
         assert send(port, scan().datasets()[:1]) == [status]
 
 
-def test_a_row_that_cannot_be_written_is_never_a_success(
+def test_an_object_whose_row_is_known_and_cannot_be_written_is_never_a_success(
     folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise OperationalError("insert", {}, Exception("database is locked"))
 
-    monkeypatch.setattr(arrivals, "record", fail)
+    one = scan().datasets()[:1]
     with door(folder, port):
-        assert send(port, scan().datasets()[:1]) == [FAILURE]
+        assert send(port, one) == [0]
+        until(lambda: rows(folder, "SELECT ending FROM associations") == [("released",)], "all is written")
+        monkeypatch.setattr(registrar, "PATIENCE_S", 0.2)
+        monkeypatch.setattr(entries, "write", fail)
+        assert send(port, one) == [FAILURE]
 
 
 def test_an_unforeseen_error_is_never_a_success(folder: Any, scan: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
