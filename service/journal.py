@@ -70,7 +70,8 @@ class Journal:
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
-            cursor.execute(str(compiled), [given[name] for name in compiled.positiontup] if compiled.positional else given)
+            by_place = compiled.positiontup
+            cursor.execute(str(compiled), given if by_place is None else [given[name] for name in by_place])
             return cursor.fetchone()
         except self._engine.dialect.loaded_dbapi.Error as error:
             raise OperationalError(str(compiled), {}, error) from None
