@@ -23,6 +23,7 @@ PART = ".part"
 # of a new file brings its name to disk, too (test_recovery.py cuts the power). POSIX promises that to nobody, so elsewhere the
 # folder is synced as well.
 _NAMES_WITH_FILES = ("ext4",)
+_COPIED = 1 << 20  # bytes at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
