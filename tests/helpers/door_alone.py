@@ -1,12 +1,18 @@
-"""The door in a process of its own, with what a node does before it opens it: `python door_alone.py DATA PORT`."""
+"""The door in a process of its own, with what a node does before it opens it: `python door_alone.py DATA PORT`.
+
+With DUET_BENCH_UNSYNCED nothing is synced, neither file nor journal: a benchmark's look at the processor without the disk.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
+
+from sqlalchemy import event
 
 from service import arrivals, recovery
 from service.inbox import Inbox
@@ -20,6 +26,10 @@ def main(data: Path, port: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     data.mkdir(parents=True, exist_ok=True)
     journal, inbox = open_journal("", data), Inbox(data)
+    if os.environ.get("DUET_BENCH_UNSYNCED"):
+        os.fsync = lambda _: None
+        journal.close()
+        event.listen(journal._engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     inbox.prepare()
     arrivals.break_open_associations(journal, time.time())
     door = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, free_gb=0.0), inbox, journal)

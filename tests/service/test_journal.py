@@ -142,3 +142,18 @@ def test_only_the_first_ending_of_an_association_counts(tmp_path: Path) -> None:
 def test_an_address_that_is_no_database_is_refused() -> None:
     with pytest.raises(BadSettings, match="postgresql"):
         journal_url("mysql://host/db", Path())
+
+
+def test_a_glance_finds_what_sqlalchemy_finds_and_says_what_is_wrong(tmp_path: Path) -> None:
+    journal = open_journal("", tmp_path)
+    arrived = arrivals.Arrival(sop_class_uid="1", sop_instance_uid="1.2", digest="d", path="inbox/a.dcm", received_at=1.0)
+    assert arrivals.known_path(journal, "1.2", "d") is None
+    arrivals.record(journal, arrived)
+    with journal.reading() as connection:
+        (path,) = connection.exec_driver_sql("SELECT path FROM instances").scalars()
+    assert arrivals.known_path(journal, "1.2", "d") == path == "inbox/a.dcm"
+    assert arrivals.known_path(journal, "1.2", "e") is None
+    with sqlite3.connect(tmp_path / "journal.sqlite") as other:
+        other.execute("DROP TABLE instances")
+    with pytest.raises(OperationalError, match="no such table"):
+        arrivals.known_path(journal, "1.2", "d")
