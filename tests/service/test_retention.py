@@ -19,7 +19,7 @@ from sqlalchemy import select, update
 
 from analysis.errors import BadSettings
 from analysis.values import Tracer
-from service import arrivals, audit, casebook, commitments, intake, postings, recovery
+from service import arrivals, audit, casebook, commitments, entries, intake, postings, recovery
 from service.audit import AuditSettings
 from service.config import build
 from service.destinations import Kept
@@ -325,16 +325,17 @@ def test_an_object_that_comes_just_when_it_is_deleted_is_on_disk_before_it_is_ac
     done: Any, scan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The door finds the earlier copy and writes none; retention deletes it; only then does the door write the row."""
-    record = arrivals.record
+    write, deleted = entries.write, []
 
-    def late(journal: Any, *arrived: arrivals.Arrival) -> list[bool]:
+    def late(journal: Any, lot: Any) -> None:
         retention(done).step(AFTER)
-        assert files(done) == set()
-        return record(journal, *arrived)
+        deleted.append(files(done) == set())
+        write(journal, lot)
 
-    monkeypatch.setattr(arrivals, "record", late)
+    monkeypatch.setattr(entries, "write", late)
     ds = scan().datasets()[0]
     assert StoreHandler(done.inbox, done.journal, 0.0)._on_store(_event(ds)) == SUCCESS
+    assert deleted == [True]
     assert arrivals.present(done.journal, done.data, [str(ds.SOPInstanceUID)]) == {str(ds.SOPInstanceUID)}
     retention(done).hourly(AFTER)
     assert len(files(done)) == 1
