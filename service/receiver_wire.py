@@ -214,7 +214,8 @@ class UpperLayer(DULServiceProvider):
         connection: Any = cast(Wire, self.socket).socket
         if isinstance(connection, ssl.SSLSocket) and connection.pending():
             return True
-        ready = dict(self._poll.poll(1000 * LOOK_AGAIN_S))
+        pause_s = LOOK_AGAIN_S if self.event_queue.empty() else 0  # one event is handled between two looks
+        ready = dict(self._poll.poll(1000 * pause_s))
         if self._woken in ready:
             os.read(self._woken, 4096)
         return self._watched in ready
@@ -329,6 +330,14 @@ class Acceptor(Association):
         finally:
             self.dul.stop_dul()
             cast(UpperLayer, self.dul).end()
+
+    def kill(self) -> None:
+        """A caller who has asked for nothing in time is let go, also one who asks at this moment: nobody would answer."""
+        wire = cast(Wire, self.dul.socket)
+        if self.requestor.primitive is None and wire.socket is not None:
+            with contextlib.suppress(OSError):
+                wire.socket.shutdown(socket.SHUT_RDWR)
+        super().kill()
 
 
 def quicken(assoc: Any, connection: Any, bounds: Bounds, stores: StoreHandler) -> None:

@@ -40,7 +40,7 @@ def test_the_door_counts_what_it_answers(
     assert door.is_open
     ae = AE()
     ae.add_requested_context(CTImageStorage, "1.2.840.10008.1.2.1")
-    assoc = ae.associate("127.0.0.1", port)
+    assoc = ae.associate("127.0.0.1", port, ae_title="DUET")
     for ds in scan(slices=2, modalities=("CT",)).datasets():
         assert assoc.send_c_store(ds).Status == status
     assoc.release()

@@ -130,12 +130,21 @@ def test_who_comes_when_all_places_are_taken_waits_for_one(folder: Any, port: in
 
 
 def test_where_no_place_becomes_free_the_caller_is_put_off(folder: Any, port: int) -> None:
-    with door(folder, port, associations=1, negotiation_timeout_s=0.3), Peer(port) as first, Peer(port) as second:
+    with door(folder, port, associations=1, negotiation_timeout_s=1.0), Peer(port) as first:
         first.associate()
-        second.say(association_request())
-        kind, why = second.hear()
+        with Peer(port) as second:
+            second.say(association_request())
+            kind, why = second.hear()
         assert (kind, tuple(why[1:4])) == (REJECTED, (2, 3, 2))  # PS3.8 9.3.4: transient, local limit exceeded
         assert first.store(some_object()) == SUCCESS
+
+
+def test_who_asks_just_when_his_time_is_over_is_let_go(folder: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The association gives up while its upper layer still waits: nobody would answer, and both would stay."""
+    monkeypatch.setattr("pynetdicom.timer.Timer.expired", property(lambda _timer: False))
+    silent = pytest.raises(BrokenError, match="closed")
+    with door(folder, port, negotiation_timeout_s=0.2), Peer(port, timeout=10) as late, silent:
+        late.hear()
 
 
 def test_a_slow_sender_is_served_and_keeps_nobody_waiting(folder: Any, port: int) -> None:
