@@ -32,11 +32,12 @@ class _Counted:
         if size < 0:  # pydicom reads so only what it is about to inflate
             self.deflated_at = self._stream.tell()
             return _EMPTY
-        self._bytes -= min(size, 1 << 40)
+        content = self._stream.read(min(size, self._bytes + 1))  # a damaged length may be any
+        self._bytes -= len(content)
         self._reads -= 1
         if self._bytes < 0 or self._reads < 0:
             raise NotDicom("The header is larger than that of any image; the file is damaged, or was made to do harm.")
-        return self._stream.read(size)
+        return content
 
 
 def read_header(stream: BinaryIO) -> FileDataset:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import traceback
 import warnings
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -51,11 +53,21 @@ def _configure(handlers: list[logging.Handler]) -> None:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="pydicom")
+    threading.excepthook = _tell_of_thread
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """A line in place of a traceback: a caller whose bytes are no DICOM ends the thread that reads them, and only that one.
+
+    Not what the error says: it may quote what was sent.
+    """
+    where = "".join(traceback.format_tb(ended.exc_traceback)[-2:])
+    logger().error("a thread has ended", error=ended.exc_type.__name__, where=where)
 
 
 def logger() -> Any:

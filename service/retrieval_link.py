@@ -32,6 +32,7 @@ MOVE = StudyRootQueryRetrieveInformationModelMove
 GET = StudyRootQueryRetrieveInformationModelGet
 CONNECT_S = 10.0
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+MOST_ANSWERS = 100_000  # to one query; an archive that goes on for ever must not fill the memory
 CUT_OFF = (0xA700, 0xA701, 0xFE00)  # answers to a query: too many to tell, or cancelled by the archive itself
 UNKNOWN_DESTINATION = 0xA801
 
@@ -206,6 +207,11 @@ class Link:
         for status, identifier in self._answers(assoc, lambda: assoc.send_c_find(self._identifier(level, keys), FIND)):
             if status.Status in PENDING and identifier is not None:
                 found.append(identifier)
+            if len(found) > MOST_ANSWERS:
+                assoc.abort()
+                raise ArchiveError(
+                    f"{self.archive.name} gives more than {MOST_ANSWERS} answers to one query; is it an archive?"
+                )
         audit_events.queried(self._ae_title, self.archive.address, str(FIND), {"QueryRetrieveLevel": str(level), **keys})
         code = int(status.Status)
         if code != SUCCESS and code not in CUT_OFF and not found:

@@ -75,6 +75,14 @@ def test_millions_of_empty_items_are_refused(tmp_path: Path, monkeypatch: pytest
         read_instance(path)
 
 
+def test_a_length_beyond_the_end_is_damage_and_not_size(tmp_path: Path) -> None:
+    path = image(tmp_path / "cut.dcm", ExplicitVRLittleEndian)
+    with path.open("ab") as stream:
+        stream.write(struct.pack("<HH2sHL", 0x0021, 0x1010, b"OB", 0, 0xFFFFFF00) + bytes(100))
+    with pytest.raises(NotDicom, match="cut off"):
+        read_instance(path)
+
+
 def test_raw_data_behind_the_pixels_place_are_not_read(tmp_path: Path) -> None:
     path = image(tmp_path / "raw.dcm", ExplicitVRLittleEndian)
     with path.open("r+b") as stream:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from archives import ScriptedArchive
+from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from service import retrieval_link
 from service.retrieval import Archive, ArchiveError, Level, Method
 from service.retrieval_link import STORED, SYNTAXES, Link
 
 
 @contextmanager
-def offering(*models: Any, status: int = 0, knows: str = "DUET") -> Iterator[str]:
-    """An archive that offers these alone; every query ends with this status."""
+def offering(*models: Any, status: int = 0, knows: str = "DUET", before: Sequence[tuple[int, Dataset]] = ()) -> Iterator[str]:
+    """An archive that offers these alone; every query ends with this status, after these answers."""
     ae = AE(ae_title="PACS")
     for model in models:
         ae.add_supported_context(model)
     ae.require_calling_aet = [knows]
 
-    def find(_event: Any) -> Iterator[tuple[int, None]]:
+    def find(_event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        yield from before
         yield status, None
 
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
@@ -50,6 +53,14 @@ def test_refusals_are_told() -> None:
         assert "pacs offers no C-GET (Study Root); see method in [[archive]]." in told(url, Method.GET)
     with offering(Find, status=0xA900) as url:
         assert "pacs refuses the query (status 0xA900)." in told(url)
+
+
+def test_an_archive_that_answers_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_link, "MOST_ANSWERS", 50)
+    answer = Dataset()
+    answer.StudyInstanceUID = "1.2.3"
+    with offering(Find, before=[(0xFF00, answer)] * 2000) as url:
+        assert "pacs gives more than 50 answers to one query" in told(url)
 
 
 def test_a_check_asks_for_both_services() -> None:
