@@ -32,6 +32,7 @@ from service.keeping import STATUSES
 from service.outbox import MOST_ASKS
 from service.readiness import IntakeSettings
 from service.receiver import MAXIMUM_PDU, ReceiverSettings
+from service.registrar import PATIENCE_S
 from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_answers import KEYS
@@ -137,6 +138,7 @@ def _network() -> dict[str, str]:
         "any_uncompressed": ", ".join(u.name for u in UNCOMPRESSED),
         "measured_classes": _rows((u.name, u) for u in MEASURED),
         "decoded_syntaxes": _rows((u.name, u) for u in (*UNCOMPRESSED, *decoded)),
+        "patience": f"{PATIENCE_S:.0f}",
         "statuses": _rows((f"{code:04X}", *meaning) for code, meaning in STATUSES.items()),
         "warnings": _rows((f"{code:04X}, a warning", "the object counts as stored; the remark is kept") for code in WARNINGS),
     }
