@@ -101,7 +101,7 @@ def _settings(settings: Settings) -> str:
 
 def _disk(settings: Settings) -> str:
     data = settings.node.data.absolute()
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(data, os.W_OK):
         raise OSError(f"{data} cannot be written")
     free, floor = shutil.disk_usage(data).free / 1e9, settings.section("receiver", ReceiverSettings).free_gb

@@ -5,6 +5,7 @@ Everything heavy is imported inside the command that needs it, so that `duet --h
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ def serve(config: Config = None) -> None:
     from service.config import load
     from service.node import Node
 
+    os.umask(0o077)  # what lies below the data folder is patients' data: for the node's user alone
     settings = load(config)
     logs.set_up(settings.node.data / "logs")
     for name in settings.unheeded:

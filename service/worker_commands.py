@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,7 @@ def worker(
     security, insecure = _security(config, address)
     if security is None and not insecure and not is_local(address):
         raise BadSettings(f"{address} is another machine and speaks no TLS: write tls://, or scheduler_insecure = true.")
+    os.umask(0o077)  # results are patients' data: for the node's user alone
     work(address, gpu=gpu, security=security)
 
 
