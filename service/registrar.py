@@ -47,7 +47,8 @@ class Registrar:
         guard = threading.Lock()
         self._come, self._written = threading.Condition(guard), threading.Condition(guard)
         self._hurry = threading.Event()
-        self._works = self._in_trouble = False
+        self._thread: threading.Thread | None = None
+        self._in_trouble = False
 
     @property
     def behind(self) -> bool:
@@ -68,14 +69,20 @@ class Registrar:
             self._waiting.append((entry, time.monotonic()))
             if len(self._waiting) == 1:
                 self._come.notify()
-            if not self._works:
-                self._works = True
-                threading.Thread(target=self._work, name="registrar", daemon=True).start()
+            self._see_to_it()
+
+    def _see_to_it(self) -> None:
+        """That the thread lives; called with the lock held."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="registrar", daemon=True)
+            self._thread.start()
 
     def settle(self) -> None:
         """Returns when all that was added before is on disk. Raises BehindError."""
         with self._come:
             last = self._waiting[-1][0] if self._waiting else None
+            if last is not None:
+                self._see_to_it()
         if last is not None:
             self._wait_for(last)
 
@@ -94,18 +101,14 @@ class Registrar:
                 raise BehindError
 
     def _work(self) -> None:
-        try:
-            while lot := self._lot():
-                self._write(lot)
-        finally:  # whatever ended it: the next entry begins anew
-            with self._come:
-                self._works = False
+        while lot := self._lot():
+            self._write(lot)
 
     def _lot(self) -> list[Entry]:
         """What is to be written next, gathered for a moment; empty after a while without anything."""
         with self._come:
             if not self._come.wait_for(lambda: self._waiting, IDLE_S):
-                self._works = False  # here, so that nobody adds in between and waits for a thread that goes
+                self._thread = None  # here, so that nobody adds in between and counts on a thread that goes
                 return []
         self._hurry.wait(GATHER_S)
         self._hurry.clear()

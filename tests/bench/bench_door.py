@@ -131,10 +131,10 @@ def orthanc(folder: Path) -> Iterator[tuple[int, None]]:
 
 def push(port: int, load: Load) -> float:
     """Seconds until the last sender has its last answer."""
-    storescu = program("storescu")
+    storescu = [program("storescu"), "--required", "-aec", "DUET"]  # else it offers 128 contexts, as no scanner does
     began = time.perf_counter()
     running = [
-        subprocess.Popen([storescu, "-aec", "DUET", "127.0.0.1", str(port), *map(str, files)], stdout=subprocess.DEVNULL)
+        subprocess.Popen([*storescu, "127.0.0.1", str(port), *map(str, files)], stdout=subprocess.DEVNULL)
         for files in load.senders
     ]
     if any(process.wait() for process in running):

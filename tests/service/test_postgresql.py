@@ -96,6 +96,13 @@ def test_an_object_that_comes_again_is_seen_again(journal: Journal) -> None:
     assert [row.received_at for row in arrivals.unread(journal)] == [9.0]
 
 
+def test_a_glance_at_one_object(journal: Journal) -> None:
+    one = arrival(1)
+    arrivals.record(journal, one, arrival(2))
+    assert arrivals.known_path(journal, one.sop_instance_uid, one.digest) == one.path
+    assert arrivals.known_path(journal, one.sop_instance_uid, "another") is None
+
+
 def test_sixty_four_associations_at_once_beside_a_long_writer_lose_nothing(journal: Journal) -> None:
     def send(number: int) -> None:
         association = arrivals.open_association(journal, f"AE{number}", "127.0.0.1", 1.0)
