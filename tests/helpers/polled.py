@@ -38,11 +38,17 @@ def plans(journal: Journal, ask: Callable[[Journal], Any]) -> list[str]:
         if statement.startswith(("SELECT", "UPDATE")) and "pg_" not in statement:
             asked.append((statement, parameters))
 
+    def glance(statement: Any, words: Any) -> Any:  # as the journal does it, past SQLAlchemy, it could not be listened to
+        with journal.reading() as connection:
+            return connection.execute(statement, words).first()
+
     event.listen(journal._engine, "before_cursor_execute", remember)
+    journal.glance = glance  # type: ignore[method-assign]
     try:
         ask(journal)
     finally:
         event.remove(journal._engine, "before_cursor_execute", remember)
+        del journal.glance
     with journal.reading(by_index=True) if ask is casebook.unsettled else journal.writing() as connection:
         return [line for statement, parameters in asked for line in _plan(connection, statement, parameters)]
 
