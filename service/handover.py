@@ -54,10 +54,14 @@ def _release(given: ReleaseRow) -> Release:
 
 
 def exchange(draft: Path, folder: Path) -> None:
-    """A finished draft takes the folder's place; cut off in between, `put_back` undoes it."""
+    """A finished draft takes the folder's place; cut off in between, `put_back` undoes it. Raises OSError: nothing was changed."""
     aside = folder.with_name(folder.name + _ASIDE)
     folder.rename(aside)
-    draft.rename(folder)
+    try:
+        draft.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
     sync_folder(folder.parent)
     shutil.rmtree(aside)
 

@@ -103,6 +103,7 @@ class Node:
             inbox = Inbox(self._data)
             inbox.prepare()
             put_all_back(self._data / "cases")
+            _clear_drafts(self._data / "cases")  # before anything of this node writes one
             arrivals.break_open_associations(journal, time.time())
             commitments.ask_anew(journal, time.time())
             promises = Promises(journal, inbox, self._node.ae_title, self._senders)
@@ -239,7 +240,6 @@ class Node:
     def _work(self, journal: Journal) -> None:
         self._stop.wait(HEAD_START_S)
         self._first(lambda: casebook.resume(journal, time.time(), release_held=self._delivery.deliver_held))
-        _clear_drafts(self._data / "cases")
         while not self._stop.is_set():
             try:
                 with self._engine(journal) as engine:
@@ -281,7 +281,7 @@ class Node:
         names = [destination.name for destination in self._destinations]
         keeper = Keeper(journal=journal, shelf=Shelf(data=self._data, section=self._cohort, destinations=names))
         try:
-            keeper.position()
+            self._first(keeper.position)
             self._repeat(keeper.step)
         finally:
             keeper.close()

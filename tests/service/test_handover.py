@@ -15,7 +15,7 @@ from cases import HOLD, Made
 from pydicom import Dataset, dcmread
 
 from service import handover, inbox
-from service.handover import hand_over, put_all_back
+from service.handover import exchange, hand_over, put_all_back
 from service.node import _clear_drafts
 from service.releases import ReleaseRow
 
@@ -150,3 +150,13 @@ def test_every_file_of_a_tree_is_brought_to_the_disk(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     inbox.sync_tree(tmp_path / "a")
     assert set(synced) == {tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"}
+
+
+def test_where_the_draft_is_gone_the_folder_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "2.25.1"
+    folder.mkdir()
+    (folder / "results.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        exchange(tmp_path / ".2.25.1.draft", folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["2.25.1"]
+    assert (folder / "results.json").read_text() == "{}"
