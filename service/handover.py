@@ -54,7 +54,7 @@ def _release(given: ReleaseRow) -> Release:
 
 
 def exchange(draft: Path, folder: Path) -> None:
-    """A finished draft takes the folder's place; cut off in between, `put_back` undoes it. Raises OSError: nothing was changed."""
+    """A finished draft takes the folder's place; cut off in between, `put_back` undoes it. Raises OSError: nothing changed."""
     aside = folder.with_name(folder.name + _ASIDE)
     folder.rename(aside)
     try:
