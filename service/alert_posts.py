@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import smtplib
 import ssl
 import urllib.error
@@ -15,14 +14,13 @@ from email.message import EmailMessage
 from typing import Any
 
 from analysis.errors import BadSettings
-from service.bounds import check_not_negative, check_port, check_positive
+from service.bounds import HEADER_NAME, check_not_negative, check_port, check_positive
 from service.lines import plain
 from service.overview import moment
-from service.secret import needed_secret
+from service.secret import check_one, needed_secret
 
 CHANNELS = ("webhook", "mail")
 TIMEOUT_S = 10.0
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +64,16 @@ class AlertSettings:
         parts = urllib.parse.urlsplit(self.webhook)
         if self.webhook and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ValueError("webhook is written https://host/path")
-        if not _HEADER.fullmatch(self.webhook_header):
+        if not HEADER_NAME.fullmatch(self.webhook_header):
             raise ValueError(f"webhook_header is the name of a header, not {self.webhook_header!r}")
-        if self.webhook_secret_file and self.webhook_secret_env:
-            raise ValueError("webhook_secret_file and webhook_secret_env are both set; one is enough")
+        check_one("webhook_secret", self.webhook_secret_file, self.webhook_secret_env)
 
     def _check_mail(self) -> None:
         if bool(self.mail_host) != bool(self.mail_from and self.mail_to):
             raise ValueError("mail_host, mail_from and mail_to belong together")
         if any("@" not in each or plain(each) != each for each in (self.mail_from, *self.mail_to) if each):
             raise ValueError("mail_from and mail_to are addresses such as node@hospital.example")
-        if self.mail_password_file and self.mail_password_env:
-            raise ValueError("mail_password_file and mail_password_env are both set; one is enough")
+        check_one("mail_password", self.mail_password_file, self.mail_password_env)
         if bool(self.mail_user) != bool(self.mail_password_file or self.mail_password_env):
             raise ValueError("mail_user and one of mail_password_file and mail_password_env belong together")
         if self.mail_user and not self.mail_starttls:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.alert_posts import CHANNELS, AlertSettings, Letter, post
 from service.explain import counted, when
 from service.logs import logger
-from service.standings import Tally, tally
+from service.standings import Standings, standings
 from service.traces import case_ids
 from service.watched import Watched, faults
 
@@ -59,7 +59,7 @@ def found_alerts(watched: Watched, settings: AlertSettings, now: float) -> tuple
     broken = [name for name in faults(watched) if name != "disk"]
     found += [Alert(kind="part", about=name, sentence=f"A part of the node does not work: {name}.") for name in broken]
     try:
-        return found + list(_of_journal(watched, tally(watched.journal), settings, now)), True
+        return found + list(_of_journal(watched, standings(watched.journal), settings, now)), True
     except SQLAlchemyError:
         return found, False
 
@@ -76,7 +76,7 @@ def _of_disk(watched: Watched, settings: AlertSettings) -> Iterator[Alert]:
         yield Alert(kind="disk", sentence=f"Little disk is free: {free:.1f} GB, less than {limit:g} GB; {floor}.")
 
 
-def _of_journal(watched: Watched, known: Tally, settings: AlertSettings, now: float) -> Iterator[Alert]:
+def _of_journal(watched: Watched, known: Standings, settings: AlertSettings, now: float) -> Iterator[Alert]:
     since = known.queued_since
     if since is not None and now - since > settings.queue_h * 3600:
         waits = f"{counted(known.cases['queued'], 'case')} in the queue"

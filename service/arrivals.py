@@ -93,11 +93,6 @@ def _row(row: Mapping[Any, Any]) -> InstanceRow:
     return InstanceRow(**{**row, "state": InstanceState(str(row["state"]))})
 
 
-def open_association(journal: Journal, calling_ae: str, address: str, now: float) -> int:
-    with journal.adding() as connection:
-        return opened(connection, calling_ae, address, now)
-
-
 def opened(connection: Connection, calling_ae: str, address: str, now: float) -> int:
     """The number of an association that is new."""
     row = {"calling_ae": calling_ae[:16], "address": address, "opened_at": now, "ending": Ending.OPEN}
@@ -112,15 +107,6 @@ class Ended:
     association_id: int
     ending: Ending
     at: float
-
-
-def close_association(journal: Journal, association_id: int, ending: Ending, now: float) -> None:
-    close_associations(journal, [Ended(association_id=association_id, ending=ending, at=now)])
-
-
-def close_associations(journal: Journal, ended: Sequence[Ended]) -> None:
-    with journal.adding() as connection:
-        closed(connection, ended)
 
 
 def closed(connection: Connection, ended: Sequence[Ended]) -> None:

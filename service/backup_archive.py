@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from analysis.errors import BadSettings
-from service.inbox import PART, sync_folder
+from service.inbox import PART, move_durably
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -102,10 +102,7 @@ def written(target: Path, manifest: Callable[[Writer], Manifest]) -> Iterator[Wr
                 yield writer
                 whole = manifest(writer)
                 writer.add_bytes(MANIFEST, json.dumps(asdict(whole), indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(target)
-        sync_folder(target.parent)
+        move_durably(part, target)
     finally:
         part.unlink(missing_ok=True)
 

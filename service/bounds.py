@@ -14,6 +14,7 @@ from typing import Any
 _URL = re.compile(r"dicoms?://(?P<ae>[^@/:]{1,16})@(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]+)/?")
 _SCHEDULER = re.compile(r"(tcp|tls)://([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 6.2: ASCII without backslash and control characters
+HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")  # of HTTP
 
 
 LARGEST = 1e9  # of any number; threads can wait no longer than 9e9 s
@@ -46,7 +47,11 @@ def unset_empty_paths(settings: Any) -> None:
 
 def is_local(url: str) -> bool:
     """Whether a URL names this machine by its loopback address or as localhost."""
-    host = urllib.parse.urlsplit(url).hostname or ""
+    return is_loopback(urllib.parse.urlsplit(url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

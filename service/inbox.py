@@ -176,10 +176,14 @@ def write_durably(path: Path, chunks: Iterable[bytes]) -> None:
     with part.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+    move_durably(part, path)
+
+
+def move_durably(part: Path, path: Path) -> None:
+    """A file that is written takes its name; both are on disk when this returns."""
+    _sync(part)
     part.rename(path)
-    sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def seal(draft: Path, folder: Path) -> None:
@@ -197,19 +201,13 @@ def seal(draft: Path, folder: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Make everything in a folder survive a power cut."""
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        _sync(path)
 
 
 def sync_file(path: Path) -> None:
     """Make a file that is there, and its name, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
+    _sync(path)
+    _sync(path.parent)
 
 
 def file_system(folder: Path) -> str:
@@ -226,7 +224,11 @@ def file_system(folder: Path) -> str:
 
 def sync_folder(folder: Path) -> None:
     """Make a folder's entries (new and renamed files) survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

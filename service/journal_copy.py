@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from sqlalchemy.engine import make_url
 
-from service.inbox import PART, sync_folder
+from service.inbox import PART, move_durably
 
 SQLITE, POSTGRESQL = ".sqlite", ".pgdump"  # endings of the two kinds of copies
 
@@ -33,11 +33,7 @@ def copy_journal(url: str, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         (_copy_sqlite if url.startswith("sqlite") else _dump_postgresql)(url, part)
-        descriptor = os.open(part, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-        part.rename(target)
-        sync_folder(target.parent)
+        move_durably(part, target)
     except (OSError, sqlite3.Error) as error:
         raise CopyError((error.strerror if isinstance(error, OSError) else None) or str(error)) from None
     finally:

@@ -13,7 +13,7 @@ class SecretError(Exception):
     """A secret cannot be had; the message is a sentence that names its key, file or variable, and never its value."""
 
 
-def check_one(key: str, file: Path | None, variable: str) -> None:
+def check_one(key: str, file: Path | str | None, variable: str) -> None:
     """At most one source is named: KEY_file or KEY_env."""
     if file and variable:
         raise ValueError(f"{key}_file and {key}_env are both set; one is enough")

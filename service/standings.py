@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Table, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, case, func, literal_column, select
 
 from service.casebook import HELD_BY_QUALITY
 from service.journal import Journal
@@ -35,7 +35,7 @@ RELEASING = "releasing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Standings:
     """Counts by state (each state is named, also where it has none), and since when (seconds since 1970) the oldest waits.
 
     cases: the states of jobs, and of those that are held ON_HOLD and RELEASING apart. held: number of each case that is held
@@ -53,13 +53,13 @@ class Tally:
     undelivered: Mapping[str, float]
 
 
-def tally(journal: Journal) -> Tally:
+def standings(journal: Journal) -> Standings:
     """One consistent look at the journal."""
     with journal.reading() as connection:
         held = _held(connection)
-        return Tally(
-            objects=dict.fromkeys(InstanceState, 0) | _by_state(connection, instances),
-            associations=dict.fromkeys(Ending, 0) | _endings(connection),
+        return Standings(
+            objects=dict.fromkeys(InstanceState, 0) | _counts(connection, instances.c.state),
+            associations=dict.fromkeys(Ending, 0) | _counts(connection, associations.c.ending),
             studies=dict.fromkeys(StudyState, 0) | _studies(connection),
             cases=_cases(connection, held),
             deliveries=_deliveries(connection),
@@ -70,14 +70,8 @@ def tally(journal: Journal) -> Tally:
         )
 
 
-def _by_state(connection: Connection, table: Table) -> dict[str, int]:
-    rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-    return {str(state): int(count) for state, count in rows}
-
-
-def _endings(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(select(associations.c.ending, func.count()).group_by(associations.c.ending))
-    return {str(ending): int(count) for ending, count in rows}
+def _counts(connection: Connection, by: ColumnElement[str]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in connection.execute(select(by, func.count()).group_by(by))}
 
 
 def _studies(connection: Connection) -> dict[str, int]:
@@ -86,12 +80,11 @@ def _studies(connection: Connection) -> dict[str, int]:
     receiving: ColumnElement[str] = literal_column(
         f"'{StudyState.RECEIVING}'"
     )  # no parameter: PostgreSQL takes two of them for two things
-    state = case((settled, studies.c.state), else_=receiving)
-    return {str(name): int(count) for name, count in connection.execute(select(state, func.count()).group_by(state))}
+    return _counts(connection, case((settled, studies.c.state), else_=receiving))
 
 
 def _cases(connection: Connection, held: list[tuple[int, str, float]]) -> dict[str, int]:
-    counts = dict.fromkeys(JobState, 0) | _by_state(connection, jobs)
+    counts = dict.fromkeys(JobState, 0) | _counts(connection, jobs.c.state)
     names = [state for _, state, _ in held]
     return {**counts, **{name: names.count(name) for name in (JobState.HELD, ON_HOLD, RELEASING)}}
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.counts import BUCKETS_S, BYTES, CASE_FAILURES, OBJECTS
 from service.journal import Journal
-from service.standings import Tally, done_cases, durations, tally
+from service.standings import Standings, done_cases, durations, standings
 from service.watched import Watched
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Scrape:
         yield from _of_the_process(watched)
         known = None
         try:
-            known = tally(watched.journal)
+            known = standings(watched.journal)
             self._durations.look(watched.journal)
         except SQLAlchemyError:
             pass  # duet_journal_up says it
@@ -112,7 +112,7 @@ def _of_the_process(watched: Watched) -> Iterator[Metric]:
     yield _gauge("alerts_firing", "Alerts of the node itself that hold, by kind.", watched.alerts(), "alert")
 
 
-def _of_the_journal(known: Tally) -> Iterator[Metric]:
+def _of_the_journal(known: Standings) -> Iterator[Metric]:
     yield _gauge("objects", "Objects in the journal by state.", known.objects, "state")
     yield _gauge("associations_open", "Associations that are open and have sent an object.", known.associations["open"])
     ended = {ending: count for ending, count in known.associations.items() if ending != "open"}
@@ -122,7 +122,7 @@ def _of_the_journal(known: Tally) -> Iterator[Metric]:
     yield _gauge("deliveries", "Objects on their way by destination and state.", known.deliveries, ("destination", "state"))
 
 
-def _of_what_waits(known: Tally) -> Iterator[Metric]:
+def _of_what_waits(known: Standings) -> Iterator[Metric]:
     now = time.time()
     queued, held = _age(known.queued_since, now), _age(min(known.held.values(), default=None), now)
     yield _gauge("queue_oldest_seconds", "Age of the oldest case that waits for its analysis; 0: none waits.", queued)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import re
 import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.errors import BadSettings
-from service.bounds import check_port, check_positive
-from service.secret import needed_secret
+from service.bounds import HEADER_NAME, check_port, check_positive, is_loopback
+from service.secret import check_one, needed_secret
 
 SHORTEST_PASSWORD = 12
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,11 +53,10 @@ class WebSettings:
             raise ValueError("certificate_file and key_file belong together")
 
     def _check_users(self) -> None:
-        if self.password_file and self.password_env:
-            raise ValueError("password_file and password_env are both set; one is enough")
+        check_one("password", self.password_file, self.password_env)
         if self.password and (not self.user or ":" in self.user):
             raise ValueError("user is empty or has a colon, which a browser cannot send")
-        if self.proxy_header and not _HEADER.fullmatch(self.proxy_header):
+        if self.proxy_header and not HEADER_NAME.fullmatch(self.proxy_header):
             raise ValueError(f"proxy_header is the name of a header such as X-Remote-User, not {self.proxy_header!r}")
         if bool(self.proxy_header) != bool(self.trusted_proxies):
             raise ValueError("proxy_header and trusted_proxies belong together: anybody else could name any user")
@@ -71,10 +68,7 @@ class WebSettings:
     @property
     def local(self) -> bool:
         """Whether only this machine reaches the pages."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def password(self) -> bool:

@@ -9,22 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from nodes import QUICK
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SETTINGS = "/etc/duet/duet.toml"
-# Of a node that a test may wait for; all else is as in deploy/compose/duet.toml.
-QUICK = """
-[intake]
-silence_s = 1.5
-patience_s = 8
-[registration]
-step_mm = 8
-deformable = false
-[delivery]
-first_retry_s = 0.5
-longest_retry_s = 1
-deliver_held = true
-"""
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -73,7 +61,7 @@ def settings(folder: Path, here: Here) -> str:
     ):
         assert there in text, f"deploy/compose/duet.toml no longer holds {there}"
         text = text.replace(there, of_here)
-    return text + QUICK
+    return text + QUICK.format(held="true")
 
 
 def archive(door: int) -> dict[str, Any]:

@@ -202,8 +202,8 @@ class NodeProcess:
         self.port, self.web_port = free_port(), free_port()
         self.config = folder / "duet.toml"
         held, pages = str(deliver_held).lower(), f"enabled = {str(web).lower()}\nport = {self.web_port}"
-        words = {"data": folder / "data", "port": self.port, "archive": archive_port, "held": held, "pages": pages}
-        self.config.write_text(_TOML.format(**words) + more)
+        words = {"data": folder / "data", "port": self.port, "archive": archive_port, "pages": pages}
+        self.config.write_text(_TOML.format(quick=QUICK.format(held=held), **words) + more)
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[int] = []
 
@@ -278,16 +278,8 @@ def _alive(group: int) -> bool:
     return False
 
 
-_TOML = """
-[node]
-ae_title = "DUET"
-data = "{data}"
-[receiver]
-host = "127.0.0.1"
-port = {port}
-free_gb = 0
-[web]
-{pages}
+# Of a node that a test may wait for.
+QUICK = """
 [intake]
 silence_s = 1.5
 patience_s = 8
@@ -298,7 +290,18 @@ deformable = false
 first_retry_s = 0.5
 longest_retry_s = 1
 deliver_held = {held}
-[[destination]]
+"""
+_TOML = """
+[node]
+ae_title = "DUET"
+data = "{data}"
+[receiver]
+host = "127.0.0.1"
+port = {port}
+free_gb = 0
+[web]
+{pages}
+{quick}[[destination]]
 name = "pacs"
 url = "dicom://ORTHANC@127.0.0.1:{archive}"
 """

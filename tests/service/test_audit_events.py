@@ -13,10 +13,11 @@ from typing import Any
 
 import audit_schema
 import pytest
+from associations import close_association, open_association
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, PositronEmissionTomographyImageStorage, Verification
 
-from service import arrivals, audit, audit_events, intake
+from service import audit, audit_events, intake
 from service.audit import AuditSettings
 from service.audit_events import Batch, Received, Refusals
 from service.audit_syslog import as_xml
@@ -117,13 +118,13 @@ def test_what_came_is_entered_by_study_when_it_is_over_and_read(folder: Any, sca
 def test_an_association_that_lasts_holds_no_other_up_and_none_is_entered_twice(folder: Any, scan: Any, trail: Path) -> None:
     received = Received(folder.journal, "DUET")
     received.begin()
-    numbers = [arrivals.open_association(folder.journal, f"AE{number}", "10.0.0.1", 1.0) for number in range(3)]
+    numbers = [open_association(folder.journal, f"AE{number}", "10.0.0.1", 1.0) for number in range(3)]
     for number, ds in zip(numbers, scan(slices=3, modalities=("CT",)).datasets(), strict=True):
         folder.receive([ds], association_id=number)
     intake.step(folder.journal, folder.data, rules_of(Settings()), 200.0)
     users = []
     for number in (numbers[1], numbers[0], numbers[2]):
-        arrivals.close_association(folder.journal, number, Ending.RELEASED, 2.0)
+        close_association(folder.journal, number, Ending.RELEASED, 2.0)
         received.step()
         Received(folder.journal, "DUET").step()  # as after a restart
         users = [message["ActiveParticipant"][0]["UserID"] for message in entered(trail)]
@@ -132,9 +133,9 @@ def test_an_association_that_lasts_holds_no_other_up_and_none_is_entered_twice(f
 
 
 def test_what_came_before_the_trail_is_not_entered(folder: Any, scan: Any, trail: Path) -> None:
-    number = arrivals.open_association(folder.journal, "OLD", "10.0.0.1", 1.0)
+    number = open_association(folder.journal, "OLD", "10.0.0.1", 1.0)
     folder.receive(scan().datasets()[:1], association_id=number)
-    arrivals.close_association(folder.journal, number, Ending.RELEASED, 2.0)
+    close_association(folder.journal, number, Ending.RELEASED, 2.0)
     intake.step(folder.journal, folder.data, rules_of(Settings()), 200.0)
     received = Received(folder.journal, "DUET")
     received.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from associations import close_association, open_association
 from pydicom.uid import generate_uid
 
 from analysis.values import Tracer
@@ -43,9 +44,9 @@ def test_a_study_is_receiving_until_there_was_silence(folder: Any, scan: Any) ->
 
 
 def test_a_sender_that_was_cut_off_is_given_more_time(folder: Any, scan: Any) -> None:
-    number = arrivals.open_association(folder.journal, "CT1", "127.0.0.1", 99.0)
+    number = open_association(folder.journal, "CT1", "127.0.0.1", 99.0)
     folder.receive(scan().datasets(), now=100.0, association_id=number)
-    arrivals.close_associations(folder.journal, [arrivals.Ended(association_id=number, ending=Ending.BROKEN, at=101.0)])
+    close_association(folder.journal, number, Ending.BROKEN, 101.0)
     step(folder, now=200.0)
     assert study(folder).cut_off
     assert study(folder).state is StudyState.RECEIVING
@@ -54,13 +55,13 @@ def test_a_sender_that_was_cut_off_is_given_more_time(folder: Any, scan: Any) ->
 
 
 def test_a_sender_that_came_back_is_not_cut_off_any_more(folder: Any, scan: Any) -> None:
-    first = arrivals.open_association(folder.journal, "CT1", "127.0.0.1", 99.0)
+    first = open_association(folder.journal, "CT1", "127.0.0.1", 99.0)
     folder.receive(scan().datasets(), now=100.0, association_id=first)
     step(folder, now=101.0)
     arrivals.break_open_associations(folder.journal, 102.0)
-    second = arrivals.open_association(folder.journal, "CT1", "127.0.0.1", 110.0)
+    second = open_association(folder.journal, "CT1", "127.0.0.1", 110.0)
     folder.receive(scan().datasets(), now=110.0, association_id=second)
-    arrivals.close_associations(folder.journal, [arrivals.Ended(association_id=second, ending=Ending.RELEASED, at=111.0)])
+    close_association(folder.journal, second, Ending.RELEASED, 111.0)
     step(folder, now=119.0)
     assert study(folder).state is StudyState.RECEIVING
     step(folder, now=121.0)

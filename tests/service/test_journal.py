@@ -10,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from associations import close_association, open_association
 from old_journals import old_journal
 from sqlalchemy.exc import OperationalError
 
@@ -118,7 +119,7 @@ def test_many_threads_write_without_losing_a_row(tmp_path: Path) -> None:
 
     def write(name: int) -> None:
         for _ in range(10):
-            arrivals.open_association(journal, f"AE{name}", "127.0.0.1", 1.0)
+            open_association(journal, f"AE{name}", "127.0.0.1", 1.0)
 
     threads = [threading.Thread(target=write, args=(name,)) for name in range(8)]
     for thread in threads:
@@ -131,9 +132,9 @@ def test_many_threads_write_without_losing_a_row(tmp_path: Path) -> None:
 
 def test_only_the_first_ending_of_an_association_counts(tmp_path: Path) -> None:
     journal = open_journal("", tmp_path)
-    number = arrivals.open_association(journal, "AE", "127.0.0.1", 1.0)
-    arrivals.close_associations(journal, [arrivals.Ended(association_id=number, ending=Ending.RELEASED, at=2.0)])
-    arrivals.close_associations(journal, [arrivals.Ended(association_id=number, ending=Ending.BROKEN, at=3.0)])
+    number = open_association(journal, "AE", "127.0.0.1", 1.0)
+    close_association(journal, number, Ending.RELEASED, 2.0)
+    close_association(journal, number, Ending.BROKEN, 3.0)
     arrivals.break_open_associations(journal, 4.0)
     with sqlite3.connect(tmp_path / "journal.sqlite") as check:
         assert check.execute("SELECT ending, closed_at FROM associations").fetchall() == [("released", 2.0)]

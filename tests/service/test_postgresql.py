@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from associations import open_association
 from postgres import Postgres, running
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -105,7 +106,7 @@ def test_a_glance_at_one_object(journal: Journal) -> None:
 
 def test_sixty_four_associations_at_once_beside_a_long_writer_lose_nothing(journal: Journal) -> None:
     def send(number: int) -> None:
-        association = arrivals.open_association(journal, f"AE{number}", "127.0.0.1", 1.0)
+        association = open_association(journal, f"AE{number}", "127.0.0.1", 1.0)
         for each in range(5):
             assert arrivals.record(journal, arrival(number * 100 + each, association_id=association)) == [True]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from associations import close_association, open_association
 from nodes import NodeProcess, free_port, push, until
 
 from analysis.values import Tracer
-from service import arrivals, casebook, intake
+from service import casebook, intake
 from service.casebook import StudyRow
 from service.intake import Rules
 from service.readiness import IntakeSettings, Ready, Sending, readiness, sending
@@ -51,10 +52,10 @@ def test_when_a_study_is_looked_at(sent: Sending, checked: int, now: float, expe
 
 
 def brought(folder: Any, datasets: Any, at: float, ending: Ending, ae: str = "CT1") -> int:
-    number = arrivals.open_association(folder.journal, ae, "127.0.0.1", at)
+    number = open_association(folder.journal, ae, "127.0.0.1", at)
     folder.receive(datasets, now=at, association_id=number)
     if ending is not Ending.OPEN:
-        arrivals.close_association(folder.journal, number, ending, at + 1)
+        close_association(folder.journal, number, ending, at + 1)
     intake.step(folder.journal, folder.data, Rules(intake=SETTINGS), at)
     return number
 

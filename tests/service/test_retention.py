@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from associations import close_association, open_association
 from pydicom import dcmread, dcmwrite
 from sqlalchemy import select, update
 
@@ -421,11 +422,11 @@ def test_it_looks_each_hour_and_a_clock_that_was_set_back_does_not_stop_it(done:
 
 
 def test_old_ledger_rows_are_taken_out_and_open_ones_stay(folder: Any, scan: Any) -> None:
-    used = arrivals.open_association(folder.journal, "CT", "127.0.0.1", 1.0)
-    unnamed = arrivals.open_association(folder.journal, "CT", "127.0.0.1", 1.0)
+    used = open_association(folder.journal, "CT", "127.0.0.1", 1.0)
+    unnamed = open_association(folder.journal, "CT", "127.0.0.1", 1.0)
     for number in (used, unnamed):
-        arrivals.close_association(folder.journal, number, arrivals.Ending.RELEASED, 2.0)
-    still_open = arrivals.open_association(folder.journal, "CT", "127.0.0.1", 1.0)
+        close_association(folder.journal, number, arrivals.Ending.RELEASED, 2.0)
+    still_open = open_association(folder.journal, "CT", "127.0.0.1", 1.0)
     folder.receive(scan().datasets()[:1], association_id=used)
     ds = scan().datasets()[0]
     _promise(folder, ds, 100.0)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from archives import ScriptedArchive
+from associations import close_association, open_association
 from nodes import Orthanc, push
 from pydicom import Dataset
 
 from analysis.values import Tracer
-from service import arrivals, casebook, intake
+from service import casebook, intake
 from service.casebook import StudyRow
 from service.intake import Rules
 from service.readiness import IntakeSettings
@@ -34,9 +35,9 @@ class Arriving:
         self.keeper = TallyKeeper(folder.journal, archives, "DUET", 10.0)
 
     def receive(self, datasets: Sequence[Dataset], at: float) -> None:
-        number = arrivals.open_association(self.folder.journal, "PET1", "127.0.0.1", BEGUN + at)
+        number = open_association(self.folder.journal, "PET1", "127.0.0.1", BEGUN + at)
         self.folder.receive(datasets, now=BEGUN + at, association_id=number)
-        arrivals.close_association(self.folder.journal, number, Ending.RELEASED, BEGUN + at)
+        close_association(self.folder.journal, number, Ending.RELEASED, BEGUN + at)
         self.judge(at)
 
     def ask(self, at: float) -> None:
