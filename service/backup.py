@@ -164,6 +164,9 @@ def _opened(folder: Path) -> Iterator[tuple[str, int]]:
         for root, _, names, within in os.fwalk(".", dir_fd=top, onerror=_raise):
             for name in sorted(names):
                 yield os.path.normpath(f"{root}/{name}"), os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=within)
+        # One that has lost its name is being deleted, and a part of it may have gone before it was listed.
+        if not os.path.samestat(os.fstat(top), folder.stat()):
+            raise FileNotFoundError(folder)
     finally:
         os.close(top)
 
