@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from journals import add_case, add_delivery, add_outcome, add_release, add_study
 from nodes import free_port
+from structlog.testing import capture_logs
 from webhooks import Hook, webhook
 
 from service.alert_posts import AlertSettings
@@ -173,8 +174,9 @@ def test_a_journal_that_is_away_ends_no_alert(folder: Any, hook: Hook) -> None:
     assert hook.events == [("queue", "begins")]
 
 
-def test_without_a_channel_the_log_alone_tells_it(folder: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_channel_the_log_alone_tells_it(folder: Any) -> None:
     watchman = Watchman(watched(folder, {"engine": "x"}), AlertSettings(), "DUET")
-    watchman.step(NOW)
-    assert "alert begins" in capsys.readouterr().out
+    with capture_logs() as lines:
+        watchman.step(NOW)
+    assert "alert begins" in [line["event"] for line in lines]
     assert json.loads(folder.journal.fact(ALERTS_FACT))["letters"] == []
