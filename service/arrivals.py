@@ -93,10 +93,10 @@ def _row(row: Mapping[Any, Any]) -> InstanceRow:
     return InstanceRow(**{**row, "state": InstanceState(str(row["state"]))})
 
 
-def opened(connection: Connection, calling_ae: str, address: str, now: float) -> int:
-    """The number of an association that is new."""
+def opened(connection: Connection, calling_ae: str, address: str, now: float, door: str = "") -> int:
+    """The number of an association that is new. door: the door process that serves it; empty: the node itself."""
     row = {"calling_ae": calling_ae[:16], "address": address, "opened_at": now, "ending": Ending.OPEN}
-    inserted = connection.execute(associations.insert().values(**row))
+    inserted = connection.execute(associations.insert().values(**row, door=door or None))
     return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
 
@@ -119,11 +119,15 @@ def closed(connection: Connection, ended: Sequence[Ended]) -> None:
         )
 
 
-def break_open_associations(journal: Journal, now: float) -> None:
-    """At start: what was open when the node last ended was cut off, and its sender may have more to send."""
+def break_open_associations(journal: Journal, now: float, door: str | None = None) -> None:
+    """At start: what was open when the node last ended was cut off, and its sender may have more to send. door: the process
+    that has ended, where it is not the node."""
+    served = () if door is None else (associations.c.door == door,)
     with journal.writing() as connection:
         connection.execute(
-            update(associations).where(associations.c.ending == Ending.OPEN).values(ending=Ending.BROKEN, closed_at=now)
+            update(associations)
+            .where(associations.c.ending == Ending.OPEN, *served)
+            .values(ending=Ending.BROKEN, closed_at=now)
         )
 
 

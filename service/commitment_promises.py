@@ -1,7 +1,8 @@
 """Storage commitment (PS3.4 J) as its provider: senders are told what this node keeps of what they sent.
 
 A request is journalled before it is acknowledged, and answered by a thread of its own, also after a restart: on a new
-association where a [[sender]] section names the address, else on the one that the request came on.
+association where a [[sender]] section names the address, else on the one that the request came on, by the process that serves
+that association.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from service.worker import backoff
 ALL_KEPT, SOME_LOST = 1, 2  # event types, PS3.4 J.3.3
 NO_SUCH_ACTION = 0x0123
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0
+HELD_S = 300.0  # so long the process that serves the association has for its answer; then the association counts as gone
 MOST_CALLS = 100  # about four days
 
 
@@ -62,17 +64,28 @@ class Promises:
         if not objects or not 0 < len(transaction) <= 64:
             return INVALID_ARGUMENT, None
         calling = str(event.assoc.requestor.ae_title).strip()
-        self._waiting[transaction] = event.assoc
+        now = time.time()
+        due = now if calling in self._senders else now + HELD_S
         try:
-            commitments.take_request(self._journal, transaction, calling, objects, time.time())
+            commitments.take_request(self._journal, transaction, calling, objects, now, due)
         except SQLAlchemyError as error:
             logger().error("commitment request not recorded", error=type(error).__name__)
             return PROCESSING_FAILURE, None
+        if calling not in self._senders:
+            self._waiting[transaction] = event.assoc
         return SUCCESS, None
 
     def step(self) -> None:
-        """Answer what is due."""
-        for promise in commitments.open_promises(self._journal, time.time()):
+        """Answer what is due, and whoever waits here."""
+        self._answer_all(commitments.open_promises(self._journal, time.time()))
+        self.answer_waiting()
+
+    def answer_waiting(self) -> None:
+        """Answer those who wait on an association of this process."""
+        self._answer_all(commitments.promises_of(self._journal, list(self._waiting)))
+
+    def _answer_all(self, promises: Sequence[Promise]) -> None:
+        for promise in promises:
             try:
                 self._answer(promise)
             except UndeliveredError as error:

@@ -153,11 +153,13 @@ class Promise:
     failures: int
 
 
-def take_request(journal: Journal, transaction_uid: str, calling_ae: str, objects: Sequence[Kept], now: float) -> None:
-    """Keep a sender's request; the same one is kept once while it is open."""
+def take_request(
+    journal: Journal, transaction_uid: str, calling_ae: str, objects: Sequence[Kept], now: float, due: float
+) -> None:
+    """Keep a sender's request; the same one is kept once while it is open. due: when it is to be answered at the latest."""
     listed = json.dumps([[each.sop_class_uid, each.sop_instance_uid] for each in objects])
     row = {"transaction_uid": transaction_uid, "calling_ae": calling_ae, "objects": listed}
-    fresh = {"state": PromiseState.OPEN, "failures": 0, "next_try_at": now, "sentence": "", "asked_at": now}
+    fresh = {"state": PromiseState.OPEN, "failures": 0, "next_try_at": due, "sentence": "", "asked_at": now}
     with journal.writing() as connection:
         same = (*(promises.c[name] == value for name, value in row.items()), promises.c.state == PromiseState.OPEN)
         if connection.execute(select(promises.c.id).where(*same)).first() is None:
@@ -166,9 +168,18 @@ def take_request(journal: Journal, transaction_uid: str, calling_ae: str, object
 
 def open_promises(journal: Journal, now: float) -> list[Promise]:
     """Requests that are to be answered now, oldest first."""
-    due = (promises.c.state == PromiseState.OPEN, promises.c.next_try_at <= now)
+    return _open_promises(journal, promises.c.next_try_at <= now)
+
+
+def promises_of(journal: Journal, transaction_uids: Sequence[str]) -> list[Promise]:
+    """Those requests among these that are not answered yet."""
+    return _open_promises(journal, promises.c.transaction_uid.in_(transaction_uids[:LOT])) if transaction_uids else []
+
+
+def _open_promises(journal: Journal, wanted: ColumnElement[bool]) -> list[Promise]:
+    query = select(promises).where(promises.c.state == PromiseState.OPEN, wanted)
     with journal.reading() as connection:
-        rows = connection.execute(select(promises).where(*due).order_by(promises.c.id).limit(LOT)).all()
+        rows = connection.execute(query.order_by(promises.c.id).limit(LOT)).all()
     return [
         Promise(
             id=row.id,

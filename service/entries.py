@@ -21,6 +21,7 @@ class Association:
     calling_ae: str
     address: str
     opened_at: float
+    door: str = ""  # the door process that serves it; empty: the node itself
     number: int | None = None
 
 
@@ -69,9 +70,12 @@ def _numbers(connection: Connection, entries: Sequence[Entry]) -> dict[Associati
     found: dict[Association, int] = {}
     for each in (entry.association for entry in entries):
         if each not in found:
-            known = each.number
-            found[each] = arrivals.opened(connection, each.calling_ae, each.address, each.opened_at) if known is None else known
+            found[each] = _opened(connection, each) if each.number is None else each.number
     return found
+
+
+def _opened(connection: Connection, new: Association) -> int:
+    return arrivals.opened(connection, new.calling_ae, new.address, new.opened_at, new.door)
 
 
 def _ended(entries: Sequence[Entry], numbers: dict[Association, int]) -> list[arrivals.Ended]:

@@ -19,14 +19,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from analysis.errors import BadSettings
 from service.tables import facts
 
-HEAD = "0007"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
+HEAD = "0008"  # the newest revision in migrations/; where the journal has it, Alembic need not be imported
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Connections to a server: fewer than its usual hundred, and enough for sixty-four associations that take turns for
-# milliseconds. A server that has gone without a word is noticed within half a minute.
-_SERVER: dict[str, Any] = {
+# To a server, kept open; in need there are twice as many. Fewer than its usual hundred, and enough for sixty-four associations
+# that take turns for milliseconds.
+CONNECTIONS = 16
+_SERVER: dict[str, Any] = {  # one that has gone without a word is noticed within half a minute
     "pool_pre_ping": True,
-    "pool_size": 16,
-    "max_overflow": 16,
     "pool_timeout": 60,
     "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 30000},
 }
@@ -40,9 +39,11 @@ MADE_BY = "duet"  # the fact that says which version of duet gave the journal it
 class Journal:
     """A journal that may be read by many at once and is written by one at a time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        """connections: to a server."""
         self._server = not url.startswith("sqlite")
-        self._engine = create_engine(url, **_SERVER if self._server else {})
+        own: dict[str, Any] = {**_SERVER, "pool_size": connections, "max_overflow": connections} if self._server else {}
+        self._engine = create_engine(url, **own)
         self._compiled: dict[Any, Any] = {}
         # SQLite's own waiting for the write lock is a poll without order; fifty associations wait better here.
         self._turn = threading.Lock()

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service import arrivals
 from service.counts import BYTES, COUNTS, OBJECTS
+from service.door_board import Row
 from service.entries import Association, End, Entry
 from service.inbox import Draft, Header, Inbox
 from service.journal import Journal
@@ -114,8 +115,13 @@ class StoreHandler:
         self._inbox, self._journal, self._free_gb = inbox, journal, free_gb
         self.most_bytes = max_object_mb * 1_000_000
         self._registrar = Registrar(journal)
+        self._door = ""
         self._open: dict[Any, Association] = {}
         self._guard = threading.Lock()
+
+    def in_process(self, door: str, row: Row) -> None:
+        """This is a door process of that name, and others see in the row how far its rows are written."""
+        self._door, self._registrar.row = door, row
 
     @property
     def handlers(self) -> list[Any]:
@@ -203,7 +209,9 @@ class StoreHandler:
         with self._guard:
             if assoc not in self._open:
                 peer = _peer(assoc)
-                self._open[assoc] = Association(calling_ae=_title(peer), address=str(peer.address), opened_at=now)
+                self._open[assoc] = Association(
+                    calling_ae=_title(peer), address=str(peer.address), opened_at=now, door=self._door
+                )
             return self._open[assoc]
 
     def _on_released(self, event: Any) -> None:

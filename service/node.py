@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.errors import BadSettings, Rejected
@@ -29,6 +28,8 @@ from service.commitment import Reports
 from service.commitment_promises import Promises
 from service.config import Settings
 from service.destinations import DeliverySettings
+from service.door_process import Plan, commitment
+from service.door_processes import Processes
 from service.explain import Patience
 from service.handover import put_all_back
 from service.inbox import Inbox
@@ -71,7 +72,7 @@ class Node:
         self._node = settings.node
         self._receiver_settings = settings.section("receiver", ReceiverSettings)
         self._tls = settings.section("tls", TlsSettings)
-        settings.section("audit", AuditSettings)
+        self._audit = settings.section("audit", AuditSettings)
         self._delivery = settings.section("delivery", DeliverySettings)
         self._destinations = destinations_of(settings)
         self._archives = archives_of(settings)
@@ -98,7 +99,7 @@ class Node:
 
     def run(self, announce: Callable[[str], None]) -> bool:
         """Serve until stopped; False where a part of the node failed. Raises BadSettings."""
-        with only_node(self._data), audit_events.trail_of(self._settings) as trail:
+        with only_node(self._data) as lock, audit_events.trail_of(self._settings) as trail:
             journal = upgraded_journal(self._node.journal, self._data, self._backup)
             inbox = Inbox(self._data)
             inbox.prepare()
@@ -107,23 +108,25 @@ class Node:
             arrivals.break_open_associations(journal, time.time())
             commitments.ask_anew(journal, time.time())
             promises = Promises(journal, inbox, self._node.ae_title, self._senders)
-            reports = Reports(journal, self._delivery)
-            commitment = [(evt.EVT_N_EVENT_REPORT, reports.hear), (evt.EVT_N_ACTION, promises.take)]
-            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, commitment, self._tls)
+            handlers = commitment(promises, Reports(journal, self._delivery))
+            door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, handlers, self._tls)
+            processes = Processes(self._plan, journal, inbox, keep_open=[lock])
             web = Web(self._web)
             if self._web.enabled:
                 web.open()
-            door.start()
+            door.start(processes.station)
+            processes.start()
             audit_events.began(self._settings, journal)
             announce(
                 f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
             if self._web.enabled:
                 announce(f"Its pages are at {self._web.address}")
-            others = {"audit": lambda: self._keep_trail(journal, trail), **self._watch_by(web, door)}
+            others = {"audit": lambda: self._keep_trail(journal, trail), **self._watch_by(web, door, processes)}
             threads = self._start(journal, inbox, promises, others)
             self._stop.wait()
             door.stop()
+            processes.stop()
             web.stop()
             for thread in threads:
                 thread.join(timeout=10)
@@ -166,7 +169,21 @@ class Node:
             thread.start()
         return threads
 
-    def _watch_by(self, web: Web, door: Receiver) -> Mapping[str, Callable[[], None]]:
+    @property
+    def _plan(self) -> Plan:
+        """What the door processes need to know."""
+        return Plan(
+            ae_title=self._node.ae_title,
+            data=self._data,
+            journal=self._node.journal,
+            receiver=self._receiver_settings,
+            tls=self._tls,
+            senders=self._senders,
+            delivery=self._delivery,
+            audit=self._audit,
+        )
+
+    def _watch_by(self, web: Web, door: Receiver, processes: Processes) -> Mapping[str, Callable[[], None]]:
         """What watches the node, as parts of it: its pages, if they are served, and its alerts."""
         url = journal_url(self._node.journal, self._data)
         watched = Watched(
@@ -174,7 +191,7 @@ class Node:
             data=self._data,
             floor_gb=self._receiver_settings.free_gb,
             door=lambda: door.is_open,
-            behind=lambda: door.is_behind,
+            behind=lambda: door.is_behind or processes.behind,
             parts=self._pulse.parts,
         )
         watchman = Watchman(watched, self._alerts, self._node.ae_title)
@@ -308,8 +325,9 @@ class Node:
 
 
 @contextmanager
-def only_node(data: Path) -> Iterator[None]:
-    """Keep a second node off the data folder; the lock ends with the process, however that ends. Raises BadSettings."""
+def only_node(data: Path) -> Iterator[int]:
+    """Keep a second node off the data folder; the lock, whose descriptor this gives, ends with the processes that hold it,
+    however they end. Raises BadSettings."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = (data / "node.lock").open("w")
@@ -318,7 +336,7 @@ def only_node(data: Path) -> Iterator[None]:
     with lock:
         if not _locked(lock):
             raise BadSettings(f"[node] data: another node runs on {data}; each node needs a folder of its own.")
-        yield
+        yield lock.fileno()
 
 
 def _locked(lock: IO[str]) -> bool:

@@ -6,10 +6,12 @@ Storage commitment comes in here, too, and is handled by others.
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,11 +21,13 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # typ
 from analysis.errors import BadSettings
 from service.audit_events import Refusals
 from service.bounds import check_ae_title, check_not_negative, check_port, check_positive
+from service.counts import BYTES, COUNTS, OBJECTS
+from service.door_board import Board, Number, Row
 from service.inbox import Inbox
 from service.journal import Journal
 from service.keeping import PROCESSING_FAILURE, StoreHandler
 from service.logs import logger
-from service.receiver_server import Door, Places
+from service.receiver_server import LOOK_UP_S, Door, HandedDoor, Places, Serving
 from service.receiver_wire import Bounds
 from service.registrar import BehindError
 from service.sockets import PROMPT
@@ -31,6 +35,7 @@ from service.tls import TlsError, TlsSettings
 from service.tls_door import DoorTls, names_of_caller
 
 MAXIMUM_PDU = 131072
+COUNTED = {Number.STORED: "stored", Number.REFUSED: "refused", Number.FAILED: "failed"}  # as metrics name them
 
 # PS3.8 9.3.4: result, source, reason
 _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_UNKNOWN, _CALLED_AE_UNKNOWN = 0x01, 0x01, 0x03, 0x07
@@ -43,6 +48,7 @@ class ReceiverSettings:
     "AET@10.1.0.0/16"; empty: this machine only. require_called_ae: callers must name this node's AE title, or one of
     also_called (a node adds what its archives are told to move to).
 
+    processes: that serve what is received; the node itself has only the port then. 0: the node serves everybody itself.
     free_gb: below this much free disk, objects are refused with 0xA700. Timeouts in s: an association that is not asked
     for, or falls silent, is closed after that time, so that idle sockets do not hold places.
     """
@@ -52,6 +58,7 @@ class ReceiverSettings:
     allow: tuple[str, ...] = ()
     require_called_ae: bool = True
     also_called: tuple[str, ...] = ()
+    processes: int = 0
     free_gb: float = 2.0
     associations: int = 100
     max_object_mb: int = 4000
@@ -61,7 +68,7 @@ class ReceiverSettings:
     def __post_init__(self) -> None:
         if self.port:
             check_port("port", self.port)
-        check_not_negative(free_gb=self.free_gb)
+        check_not_negative(free_gb=self.free_gb, processes=self.processes)
         check_positive(
             associations=self.associations,
             max_object_mb=self.max_object_mb,
@@ -72,6 +79,20 @@ class ReceiverSettings:
             _network(entry)
         for title in self.also_called:
             check_ae_title("also_called", title)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """Where a receiver stands: by itself at the port, at the port before door processes, or in one of these.
+
+    pass_on: whether a process has taken a connection of the door of this name. name: of the door process; channels: door's
+    name > where its connections come from. row: what others see of this process.
+    """
+
+    row: Row
+    pass_on: Callable[[str, socket.socket], bool] | None = None
+    name: str = ""
+    channels: Mapping[str, socket.socket] = field(default_factory=dict)
 
 
 class Receiver:
@@ -94,10 +115,20 @@ class Receiver:
         self._servers: list[Door] = []
         self._refusals = Refusals()
         self._titles = {title.strip() for title in (ae_title, *settings.also_called)}
-        self._places = Places(settings.associations, settings.negotiation_timeout_s)
+        self._station = Station(row=Board(1).row(0))
 
-    def start(self) -> None:
-        """Raises BadSettings where an address is taken or a certificate cannot be used."""
+    def start(self, station: Station | None = None) -> None:
+        """station: empty: by itself. Raises BadSettings where an address is taken or a certificate cannot be used."""
+        self._station = station or self._station
+        row = self._station.row
+        self._store_handler.in_process(self._station.name, row)
+        bounds = Bounds(
+            pdu=MAXIMUM_PDU,
+            negotiation_s=self._settings.negotiation_timeout_s,
+            silence_s=self._settings.silence_timeout_s,
+        )
+        places = Places(self._settings.associations, self._settings.negotiation_timeout_s, row)
+        serving = Serving(bounds=bounds, stores=self._store_handler, places=places, row=row)
         _config.UNRESTRICTED_STORAGE_SERVICE = True
         _config.LOG_HANDLER_LEVEL = "none"
         ae = AE(ae_title=self._ae_title)
@@ -118,9 +149,9 @@ class Receiver:
             raise BadSettings("[receiver] port and [tls] port are both 0, so that nobody could call.")
         try:
             if self._tls.port:
-                self._open(ae, "tls", handlers, self._door_tls())
+                self._open("tls", ae, handlers, serving, self._door_tls())
             if self._settings.port:
-                self._open(ae, "receiver", handlers)
+                self._open("receiver", ae, handlers, serving)
         except BadSettings:
             self.stop()
             raise
@@ -131,27 +162,44 @@ class Receiver:
             self._servers.pop().close()
         with suppress(BehindError):  # then the next start finds the files
             self._store_handler.settle()
+        self._publish()
+
+    def wait_until_over(self) -> None:
+        """In a door process: returns when the node asks it to end."""
+        while not any(door.over.wait(LOOK_UP_S) for door in self._servers if isinstance(door, HandedDoor)):
+            self._publish()
+
+    def _publish(self) -> None:
+        """What the node tells of this process."""
+        row = self._station.row
+        row.put(Number.BEHIND, int(self._store_handler.behind))
+        counted = COUNTS.of(OBJECTS)
+        for number, label in COUNTED.items():
+            row.put(number, int(counted.get(label, 0)))
+        row.put(Number.RECEIVED, int(sum(COUNTS.of(BYTES).values())))
 
     def _settled(self, handle: Callable[[Any], Any], event: Any) -> Any:
         """Storage commitment is answered from the journal: it must hold what was acknowledged before."""
+        now = time.monotonic_ns()
         try:
             self._store_handler.settle()
-        except BehindError:
+            self._station.row.board.wait_until_written(now)
+        except (BehindError, TimeoutError):
             return PROCESSING_FAILURE, None
         return handle(event)
 
-    def _open(self, ae: AE, section: str, handlers: list[Any], tls: DoorTls | None = None) -> None:
+    def _open(self, section: str, ae: AE, handlers: list[Any], serving: Serving, tls: DoorTls | None = None) -> None:
         settings = self._settings if tls is None else self._tls
         address = (settings.host, settings.port)
-        bounds = Bounds(
-            pdu=MAXIMUM_PDU,
-            negotiation_s=self._settings.negotiation_timeout_s,
-            silence_s=self._settings.silence_timeout_s,
-        )
-        try:
-            door = Door(ae, address, handlers, bounds, self._store_handler, tls)
-        except OSError as error:
-            raise BadSettings(f"[{section}] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
+        if section in self._station.channels:
+            door: Door = HandedDoor(ae, self._station.channels[section], handlers, serving, tls)
+        else:
+            try:
+                door = Door(ae, address, handlers, serving, tls)
+            except OSError as error:
+                raise BadSettings(f"[{section}] {address[0]}:{address[1]} cannot be opened: {error.strerror}.") from None
+        if self._station.pass_on is not None:
+            door.pass_on = partial(self._station.pass_on, section)
         self._servers.append(door)
         door.open()
 
@@ -182,7 +230,7 @@ class Receiver:
             self._refuse(event.assoc, _CALLING_AE_UNKNOWN, "caller refused: its certificate bears another name")
         elif self._settings.require_called_ae and called not in self._titles:
             self._refuse(event.assoc, _CALLED_AE_UNKNOWN, "caller refused: it called another AE title")
-        elif not self._places.take(event.assoc):
+        elif not event.assoc._server.serving.places.take(event.assoc):
             logger().warning("all associations are taken, caller put off", calling_ae=calling, address=address)
             _reject(event.assoc, _REJECTED_TRANSIENT, _SERVICE_PROVIDER, _LOCAL_LIMIT_EXCEEDED)
 

@@ -1,16 +1,25 @@
-"""The listening socket: takes every caller in at once, and lets the silent ones wait without holding a place."""
+"""The listening socket: takes every caller in at once, and lets the silent ones wait without holding a place.
+
+Where the node has door processes, this is what stays with the node: each connection goes on to one of them as it came, and
+there a HandedDoor makes an association of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from pynetdicom import AE
 from pynetdicom.transport import AssociationServer, RequestHandler
 
+from service.door_board import Number, Row
+from service.door_channel import Gone, Over, received
 from service.keeping import StoreHandler
 from service.logs import logger
 from service.receiver_wire import Bounds, Wire, quicken
@@ -34,8 +43,22 @@ class _Caller(RequestHandler):
 
     def _create_association(self) -> Any:
         assoc = super()._create_association()
-        quicken(assoc, self.request, self.server.bounds, self.server.stores)
+        quicken(assoc, self.request, self.server.serving.bounds, self.server.serving.stores)
         return assoc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What all associations of a process share. row: what others see of this process."""
+
+    bounds: Bounds
+    stores: StoreHandler
+    places: Places
+    row: Row
+
+
+def _to_nobody(_: socket.socket) -> bool:
+    return False
 
 
 class Door(AssociationServer):
@@ -44,18 +67,13 @@ class Door(AssociationServer):
     request_queue_size = BACKLOG
 
     def __init__(
-        self,
-        ae: AE,
-        address: tuple[str, int],
-        handlers: list[Any],
-        bounds: Bounds,
-        stores: StoreHandler,
-        tls: DoorTls | None = None,
+        self, ae: AE, address: tuple[str, int], handlers: list[Any], serving: Serving, tls: DoorTls | None = None
     ) -> None:
         """Raises OSError where the address cannot be had."""
         own: Any = {"ssl_context": tls, "evt_handlers": handlers, "request_handler": _Caller}
         super().__init__(ae, address, ae.ae_title, ae.supported_contexts, **own)
-        self.bounds, self.stores = bounds, stores
+        self.serving = serving
+        self.pass_on: Callable[[socket.socket], bool] = _to_nobody  # whether a process has taken a connection
         self._thread = threading.Thread(target=self.serve_forever, args=(LOOK_UP_S,), name="door", daemon=True)
         self._gc = [0, COLLECT_EVERY]
         cast(list[Any], ae._servers).append(self)  # from which shutdown() takes it
@@ -68,6 +86,21 @@ class Door(AssociationServer):
         """Whether callers are taken."""
         return self._thread.is_alive() and self.socket is not None and self.socket.fileno() >= 0
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A connection as it came: who serves it makes it a TLS connection."""
+        return cast(socket.socket, self.socket).accept()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self.pass_on(request):
+            request.close()  # this process's end of it
+        else:
+            self._serve(request, client_address)
+
+    def _serve(self, request: socket.socket, client_address: Any) -> None:
+        if self.ssl_context is not None:
+            request = self.ssl_context.wrap_socket(request, server_side=True)
+        super().process_request(request, client_address)
+
     def make_room(self) -> None:
         """Close the oldest connection that has said nothing, where there are too many of them."""
         silent = [assoc for assoc in self.active_associations if _silent(assoc)]
@@ -75,11 +108,73 @@ class Door(AssociationServer):
             logger().warning("too many silent connections, the oldest was closed", address=assoc.requestor.address)
             hang_up(assoc)
 
+    def left(self, assoc: Any) -> None:
+        """An association has ended, or a connection that never became one."""
+        self.serving.places.leave(assoc)
+
     def close(self) -> None:
         """Close the door, and break what is open: what was not acknowledged comes again."""
         self.shutdown()
         for assoc in self.active_associations:
             hang_up(assoc) if _silent(assoc) else assoc.abort(block=False)
+
+
+class HandedDoor(Door):
+    """The door of a process that is handed its connections."""
+
+    def __init__(
+        self, ae: AE, channel: socket.socket, handlers: list[Any], serving: Serving, tls: DoorTls | None = None
+    ) -> None:
+        self._channel = channel
+        self._guard = threading.Lock()
+        self.over = threading.Event()  # the node has said that it ends
+        super().__init__(ae, ("", 0), handlers, serving, tls)
+
+    def server_bind(self) -> None:
+        """What is listened to is the node."""
+        cast(socket.socket, self.socket).close()
+        self.socket = self._channel
+
+    def server_activate(self) -> None:
+        pass
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Raises OSError where there is nobody to be served."""
+        try:
+            connection = received(self._channel)
+        except Over:
+            self.over.set()
+            raise
+        except Gone:
+            if not self.over.is_set():
+                os._exit(1)  # as the node has, whatever was going on: what was acknowledged is on disk
+            time.sleep(LOOK_UP_S)
+            raise Over from None
+        try:
+            return connection, connection.getpeername()
+        except OSError:
+            self.shutdown_request(connection)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._serve(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection that could not be served."""
+        super().shutdown_request(request)
+        self._ended()
+
+    def left(self, assoc: Any) -> None:
+        super().left(assoc)
+        self._ended()
+
+    def _ended(self) -> None:
+        with self.serving.row.board.alone():
+            self.serving.row.put(Number.ENDED, self.serving.row.get(Number.ENDED) + 1)
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        self.serving.row.put(Number.BEAT, time.monotonic_ns())
 
 
 def _silent(assoc: Any) -> bool:
@@ -96,15 +191,14 @@ def hang_up(assoc: Any) -> None:
 
 
 class Places:
-    """How many associations may be at work; who comes when all are taken waits a while."""
+    """How many associations may be at work, in all processes together; who comes when all are taken waits a while."""
 
-    def __init__(self, most: int, wait_s: float) -> None:
-        self._most, self._wait_s = most, wait_s
-        self._taken: list[Any] = []
-        self._guard = threading.Lock()
+    def __init__(self, most: int, wait_s: float, row: Row) -> None:
+        self._most, self._wait_s, self._row = most, wait_s, row
+        self._taken: set[Any] = set()
 
     def take(self, assoc: Any) -> bool:
-        """Whether there was a place in time; it is held for as long as the association lives."""
+        """Whether there was a place in time; it is held until the association leaves."""
         deadline = time.monotonic() + self._wait_s
         while not self._took(assoc):
             if time.monotonic() > deadline:
@@ -112,10 +206,16 @@ class Places:
             time.sleep(LOOK_AGAIN_S)
         return True
 
+    def leave(self, assoc: Any) -> None:
+        """Give the place back, where there was one."""
+        with self._row.board.alone():
+            self._taken.discard(assoc)
+            self._row.put(Number.PLACES, len(self._taken))
+
     def _took(self, assoc: Any) -> bool:
-        with self._guard:
-            self._taken = [each for each in self._taken if each.is_alive()]
-            if len(self._taken) >= self._most:
+        with self._row.board.alone():
+            if sum(self._row.board.all(Number.PLACES)) >= self._most:
                 return False
-            self._taken.append(assoc)
+            self._taken.add(assoc)
+            self._row.put(Number.PLACES, len(self._taken))
             return True

@@ -31,12 +31,14 @@ from service.tables import Ending
 
 HEADER = struct.Struct(">BBL")  # PS3.8 9.3: type, reserved, length of what follows
 ITEM = struct.Struct(">LBB")  # PS3.8 9.3.5.1: length of what follows, presentation context, kind of piece
+_TIMEVAL = struct.Struct("ll")
 COMMAND, LAST = 0x01, 0x02  # PS3.8 E.2
 P_DATA_TF, PDU_TYPES = 0x04, range(0x01, 0x08)
 ESTABLISHED, CLOSING = "Sta6", "Sta13"  # PS3.8 9.2
 CLOSED, UNREADABLE = "Evt17", "Evt19"
 LONGEST_NEGOTIATION = 1 << 20  # 128 presentation contexts with all their syntaxes are below 100 kB
 LONGEST_MESSAGE = 1 << 26  # that is no object: a request for storage commitment of half a million
+FIRST_ROOM, ROOM = 1 << 14, 1 << 18  # bytes that are taken at once: of who asks for an association, and of who sends objects
 MAXIMUM_DRAINED = 65536  # bytes at a time
 LOOK_AGAIN_S = 0.25  # for what nobody wakes us: timeouts
 
@@ -114,19 +116,55 @@ class Checkpoint(threading.Event):
 
 
 class Wire(AssociationSocket):
-    """The connection; reads what was asked for, in large pieces and within bounded time."""
+    """The connection. What has come is taken from it in large pieces, whatever is wanted of it: each call to the system lets
+    another thread run, and has to wait for its turn."""
 
-    def fill(self, view: memoryview, deadline: float) -> bool:
-        """Whether all bytes came. Raises TimeoutError."""
-        connection: Any = self.socket
-        while view:
-            got = connection.recv_into(view)
+    def __init__(self, assoc: Any, connection: Any) -> None:
+        super().__init__(assoc, client_socket=connection)
+        self._limit_s = 0.0
+        self._room = memoryview(bytearray(FIRST_ROOM))
+        self._start = self._end = 0
+
+    @property
+    def holds(self) -> int:
+        """Bytes that were taken and are not read yet."""
+        return self._end - self._start
+
+    def limit(self, seconds: float) -> None:
+        """How long one call may wait for the peer."""
+        if seconds == self._limit_s:
+            return
+        self._limit_s = seconds
+        connection = cast(socket.socket, self.socket)
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(seconds)
+            return
+        connection.settimeout(None)  # Python's own timeout costs a look before each call; the system's costs nothing
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(round(1e6 * seconds), 1_000_000)))
+
+    def read(self, count: int, deadline: float) -> memoryview | None:
+        """So many bytes, which stay as they are until the next call; None where the connection was closed before. Raises
+        OSError where they do not come in time."""
+        while self.holds < count:
+            self._make_room(count)
+            got = cast(socket.socket, self.socket).recv_into(self._room[self._end :])
             if not got:
-                return False
-            view = view[got:]
-            if view and time.monotonic() > deadline:
+                return None
+            self._end += got
+            if self.holds < count and time.monotonic() > deadline:
                 raise TimeoutError
-        return True
+        self._start += count
+        return self._room[self._start - count : self._start]
+
+    def _make_room(self, count: int) -> None:
+        """Room for so many bytes in one piece; what is held goes to its beginning."""
+        if not self.holds or len(self._room) - self._start < count:
+            held = bytes(self._room[self._start : self._end])
+            if len(self._room) < count:
+                self._room = memoryview(bytearray(max(count, ROOM)))
+            self._room[: len(held)] = held
+            self._start, self._end = 0, len(held)
 
 
 class UpperLayer(DULServiceProvider):
@@ -141,7 +179,6 @@ class UpperLayer(DULServiceProvider):
         self._storing = False
         self._idle_timer, self.artim_timer = SteadyTimer(usual._idle_timer.timeout), SteadyTimer(usual.artim_timer.timeout)
         self._run_loop_delay = 0
-        self._buffer = bytearray(HEADER.size)
         self._guard = threading.Lock()
         self._ended = False
         self._poll, self._watched = select.poll(), -1
@@ -211,8 +248,8 @@ class UpperLayer(DULServiceProvider):
         """Wait until the peer has sent something, or there is something else to do: whether it has."""
         if self._checkpoint.has_news:
             self._checkpoint.ring()
-        connection: Any = cast(Wire, self.socket).socket
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        wire = cast(Wire, self.socket)
+        if wire.holds or (isinstance(wire.socket, ssl.SSLSocket) and wire.socket.pending()):
             return True
         pause_s = LOOK_AGAIN_S if self.event_queue.empty() else 0  # one event is handled between two looks
         ready = dict(self._poll.poll(1000 * pause_s))
@@ -237,26 +274,24 @@ class UpperLayer(DULServiceProvider):
 
     def _read(self) -> str:
         """One PDU; returns what has happened. Raises OSError (connection broken, peer silent) and UnreadableError."""
-        wire: Any = self.socket
+        wire = cast(Wire, self.socket)
         established = self.state_machine.current_state == ESTABLISHED
         patience = self._bounds.silence_s if established else self._bounds.negotiation_s
-        if wire.socket.gettimeout() != patience:
-            wire.socket.settimeout(patience)
+        wire.limit(patience)
         deadline = time.monotonic() + patience
-        header = bytearray(HEADER.size)
-        if not wire.fill(memoryview(header), deadline):
+        view = wire.read(HEADER.size, deadline)
+        if view is None:
             return CLOSED
+        header = bytes(view)
         kind, _, length = HEADER.unpack(header)
         if kind not in PDU_TYPES or length > (self._bounds.pdu if kind == P_DATA_TF else LONGEST_NEGOTIATION):
             raise UnreadableError
-        if len(self._buffer) < length:
-            self._buffer = bytearray(length)
-        body = memoryview(self._buffer)[:length]
-        if not wire.fill(body, deadline):
+        body = wire.read(length, deadline)
+        if body is None:
             return CLOSED
         if kind == P_DATA_TF and established:
             return self._take(body)
-        pdu, event = self._decode_pdu(header + body)  # raises what it likes on rubbish: the association is aborted
+        pdu, event = self._decode_pdu(bytearray(header + body))  # raises what it likes on rubbish: the association is aborted
         self._recv_pdu.put(pdu)
         return str(event)
 
@@ -330,6 +365,7 @@ class Acceptor(Association):
         finally:
             self.dul.stop_dul()
             cast(UpperLayer, self.dul).end()
+            cast(Any, self._server).left(self)  # a Door
 
     def kill(self) -> None:
         """A caller who has asked for nothing in time is let go, also one who asks at this moment: nobody would answer."""
@@ -342,9 +378,9 @@ class Acceptor(Association):
 
 def quicken(assoc: Any, connection: Any, bounds: Bounds, stores: StoreHandler) -> None:
     """Exchange the parts of an association that pynetdicom has just made; there is no place to name others to it."""
-    connection.settimeout(bounds.negotiation_s)
     assoc.__class__ = Acceptor
     assoc._reactor_checkpoint = Checkpoint(assoc)
     assoc.dul = UpperLayer(assoc, bounds, stores)
     assoc.dul.watch(connection)
-    assoc.dul.socket = Wire(assoc, client_socket=connection)
+    assoc.dul.socket = Wire(assoc, connection)
+    assoc.dul.socket.limit(bounds.negotiation_s)

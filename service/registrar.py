@@ -22,6 +22,7 @@ from itertools import islice
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from service import entries
+from service.door_board import Board, Number
 from service.entries import Entry
 from service.journal import Journal
 from service.logs import logger
@@ -43,6 +44,7 @@ class Registrar:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.row = Board(1).row(0)  # where others see whether rows wait
         self._waiting: deque[tuple[Entry, float]] = deque()  # with those that are just being written; since when
         guard = threading.Lock()
         self._come, self._written = threading.Condition(guard), threading.Condition(guard)
@@ -68,8 +70,13 @@ class Registrar:
         with self._come:
             self._waiting.append((entry, time.monotonic()))
             if len(self._waiting) == 1:
+                self._tell()
                 self._come.notify()
             self._see_to_it()
+
+    def _tell(self) -> None:
+        """Since when the oldest row waits; called with the lock held."""
+        self.row.put(Number.UNWRITTEN, int(1e9 * self._waiting[0][1]) if self._waiting else 0)
 
     def _see_to_it(self) -> None:
         """That the thread lives; called with the lock held."""
@@ -145,6 +152,7 @@ class Registrar:
             for entry in lot:
                 self._waiting.popleft()
                 entry.done = True
+            self._tell()
             self._written.notify_all()
 
     def _pause(self, error: SQLAlchemyError) -> None:

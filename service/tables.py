@@ -132,6 +132,7 @@ associations = Table(
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float),
     Column("ending", Word(16), nullable=False),
+    Column("door", Word(32)),  # the door process that serves it
 )
 
 instances = Table(

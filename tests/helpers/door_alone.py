@@ -1,6 +1,7 @@
-"""The door in a process of its own, with what a node does before it opens it: `python door_alone.py DATA PORT`.
+"""The door in a process of its own, with what a node does before it opens it: `python door_alone.py DATA PORT [PROCESSES]`.
 
-With DUET_BENCH_UNSYNCED nothing is synced, neither file nor journal: a benchmark's look at the processor without the disk.
+With door processes it says "ready" when all of them take connections. With DUET_BENCH_UNSYNCED nothing is synced, neither file
+nor journal: a benchmark's look at the processor without the disk.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 from sqlalchemy import event
 
 from service import arrivals, recovery
+from service.door_process import Plan
+from service.door_processes import Processes
 from service.inbox import Inbox
 from service.journal import open_journal
 from service.receiver import Receiver, ReceiverSettings
 
 
-def main(data: Path, port: int) -> None:
+def main(data: Path, port: int, processes: int = 0) -> None:
     """Serve until SIGTERM."""
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
@@ -32,13 +35,21 @@ def main(data: Path, port: int) -> None:
         event.listen(journal._engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     inbox.prepare()
     arrivals.break_open_associations(journal, time.time())
-    door = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, free_gb=0.0), inbox, journal)
-    door.start()
+    settings = ReceiverSettings(host="127.0.0.1", port=port, free_gb=0.0, processes=processes)
+    door = Receiver("DUET", settings, inbox, journal)
+    helpers = Processes(Plan(ae_title="DUET", data=data, receiver=settings), journal, inbox)
+    door.start(helpers.station)
+    helpers.start()
     recovery.recover(journal, inbox, time.time())
+    while helpers.ready < processes and not told.wait(0.05):
+        continue
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     told.wait()
     door.stop()
+    helpers.stop()
     journal.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(int, sys.argv[3:]))

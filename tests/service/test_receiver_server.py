@@ -8,6 +8,7 @@ import pytest
 from door_peers import Peer, nothing_lost, some_object
 
 from service import receiver_server
+from service.door_board import Board
 from service.receiver import Receiver, ReceiverSettings
 from service.receiver_server import Places
 
@@ -30,19 +31,19 @@ def test_the_oldest_silent_connection_gives_way(folder: Any, port: int, monkeypa
     nothing_lost(folder.data, {sent.uid: sent.digest})
 
 
-class Guest:
-    """An association, alive or not."""
-
-    def __init__(self) -> None:
-        self.alive = True
-
-    def is_alive(self) -> bool:
-        return self.alive
-
-
-def test_a_place_is_free_again_when_its_association_has_ended() -> None:
-    places, first, second = Places(1, 0.05), Guest(), Guest()
+def test_a_place_is_free_again_when_its_association_has_left() -> None:
+    places, first, second = Places(1, 0.05, Board(1).row(0)), object(), object()
     assert places.take(first)
     assert not places.take(second)
-    first.alive = False
+    places.leave(first)
     assert places.take(second)
+
+
+def test_a_place_that_another_process_has_taken_is_no_place() -> None:
+    board = Board(3)
+    places, elsewhere = Places(2, 0.0, board.row(1)), Places(2, 0.0, Board(3, board.descriptor).row(2))
+    assert places.take("a")
+    assert elsewhere.take("b")
+    assert not places.take("c")
+    board.clear(2)  # that process has ended
+    assert places.take("c")
