@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import door_alone
+import psutil
 import pytest
 from door_peers import BrokenError, Peer, Sent, half_written, in_journal, nothing_lost, on_disk, some_object
 
@@ -29,8 +31,8 @@ BETWEEN_KILLS = (200, 600) if INSTANCES > 5000 else (150, 250)  # acknowledged i
 class Doors:
     """One door after the other on the same folder and port."""
 
-    def __init__(self, data: Path, port: int) -> None:
-        self._command = [sys.executable, door_alone.__file__, str(data), str(port)]
+    def __init__(self, data: Path, port: int, processes: int) -> None:
+        self._command = [sys.executable, door_alone.__file__, str(data), str(port), str(processes)]
         self._log = data.with_name("door.log")
         self.kills = 0
         self._open()
@@ -46,6 +48,14 @@ class Doors:
         self.process.wait()
         self.kills += 1
         self._open()
+
+    def kill_one_process(self, chance: random.Random) -> None:
+        """SIGKILL to one of those that serve; the door starts it anew."""
+        found = psutil.Process(self.process.pid).children()
+        if found:
+            with suppress(psutil.NoSuchProcess):
+                chance.choice(found).kill()
+            self.kills += 1
 
     def close(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -70,13 +80,14 @@ class Told:
             return self._more.wait_for(lambda: len(self.told) >= count, timeout=120)
 
 
-def kill_again_and_again(doors: Doors, told: Told, chance: random.Random) -> None:
-    """A SIGKILL whenever some more were acknowledged, until few are left."""
+def kill_again_and_again(doors: Doors, told: Told, chance: random.Random, one_process: float) -> None:
+    """A SIGKILL whenever some more were acknowledged, until few are left. one_process: how often only to one of those that
+    serve."""
     upto = chance.randrange(*BETWEEN_KILLS)
     while upto < INSTANCES:
         assert told.wait_for(upto), f"no door that takes anything, {len(told.told)} acknowledged"
         time.sleep(chance.uniform(0, 0.02))  # anywhere within an object
-        doors.kill()
+        doors.kill_one_process(chance) if chance.random() < one_process else doors.kill()
         upto = len(told.told) + chance.randrange(*BETWEEN_KILLS)
 
 
@@ -97,14 +108,15 @@ def send_all(port: int, objects: Sequence[Sent], told: Told) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_what_was_acknowledged_outlives_every_kill(tmp_path: Path, port: int) -> None:
+@pytest.mark.parametrize("processes", [0, 2], ids=["one process", "two door processes"])
+def test_what_was_acknowledged_outlives_every_kill(tmp_path: Path, port: int, processes: int) -> None:
     data, chance = tmp_path / "data", random.Random(20)
     objects = [[some_object(chance.randrange(2_000, 40_000)) for _ in range(INSTANCES // SENDERS)] for _ in range(SENDERS)]
-    doors = Doors(data, port)
+    doors = Doors(data, port, processes)
     told = Told()
     with ThreadPoolExecutor(SENDERS + 1) as pool:
         work = [pool.submit(send_all, port, mine, told) for mine in objects]
-        work.append(pool.submit(kill_again_and_again, doors, told, chance))
+        work.append(pool.submit(kill_again_and_again, doors, told, chance, 0.5 if processes else 0.0))
         for each in work:
             each.result()
     assert doors.kills >= 2
