@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from sqlalchemy.exc import SQLAlchemyError
-
 import service
 from service import arrivals, recovery
 from service.counts import BYTES, COUNTS, OBJECTS
@@ -34,7 +32,7 @@ from service.journal import Journal
 from service.logs import logger
 from service.receiver import COUNTED, Station
 
-LOOK_AGAIN_S = 0.2  # whether all live
+PATIENCE_S = 30.0  # one that is not ready after so long is in trouble
 SILENT_S = 5.0  # a process without a sign of life for so long gets no connections
 LEAVE_S = 15.0  # so long it has for its leave
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 0.5, 60.0  # before one that has ended is started anew, doubled each time that it ends soon
@@ -68,24 +66,27 @@ class Processes:
         doors = {"tls": plan.tls.port, "receiver": plan.receiver.port}
         self._doors = [door for door, port in doors.items() if port]
         self._guard = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="door processes", daemon=True)
+        self._complete_at = time.monotonic()
+        self._turn, self._over = threading.Lock(), False
 
     @property
     def station(self) -> Station:
         """Where the node's own receiver stands."""
         return Station(row=self._board.row(0), pass_on=self.pass_on if self._all else None)
 
-    def start(self) -> None:
-        """Returns at once; the processes take connections when they are ready."""
-        if self._all:
-            self._thread.start()
+    def step(self) -> None:
+        """Look whether all live; called again and again. The first one starts them; they take connections when they are ready.
+        Raises OSError where no process can be started, and SQLAlchemyError."""
+        with self._turn:
+            for process in () if self._over else self._all:
+                self._look_at(process)
+        if self.ready == len(self._all):
+            self._complete_at = time.monotonic()
 
     def stop(self) -> None:
         """When the port is closed: returns when all have ended, and what they had acknowledged is in the journal."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        with self._turn:
+            self._over = True
         deadline = time.monotonic() + LEAVE_S
         running = [process for process in self._all if process.popen is not None]
         for process in running:
@@ -122,6 +123,12 @@ class Processes:
         with self._guard:
             return sum(map(self._takes, self._all))
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong, where not all take connections for longer than a start takes."""
+        late = time.monotonic() - self._complete_at > PATIENCE_S
+        return f"{self.ready} of {len(self._all)} take connections" if late else ""
+
     def _takes(self, process: Process) -> bool:
         beat = self._board.get(process.number, Number.BEAT)
         return process.popen is not None and beat > 0 and time.monotonic_ns() - beat < 1e9 * SILENT_S
@@ -130,22 +137,12 @@ class Processes:
         """How many connections it has."""
         return process.given - self._board.get(process.number, Number.ENDED)
 
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            for process in self._all:
-                try:
-                    self._look_at(process)
-                except (OSError, SQLAlchemyError) as error:  # no process can be started, or the database is away
-                    logger().error("a door process waits for disk or database", error=type(error).__name__)
-                    process.again_at = time.monotonic() + 10 * LOOK_AGAIN_S
-            self._stop.wait(LOOK_AGAIN_S)
-
     def _look_at(self, process: Process) -> None:
         self._count(process)
         if process.popen is None:
             if time.monotonic() >= process.again_at:
                 self._begin(process)
-        elif process.popen.poll() is not None and time.monotonic() >= process.again_at:
+        elif process.popen.poll() is not None:
             self._bury(process)
 
     def _bury(self, process: Process) -> None:

@@ -115,7 +115,6 @@ class Node:
             if self._web.enabled:
                 web.open()
             door.start(processes.station)
-            processes.start()
             audit_events.began(self._settings, journal)
             announce(
                 f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
@@ -123,6 +122,8 @@ class Node:
             if self._web.enabled:
                 announce(f"Its pages are at {self._web.address}")
             others = {"audit": lambda: self._keep_trail(journal, trail), **self._watch_by(web, door, processes)}
+            if self._receiver_settings.processes:
+                others["door processes"] = partial(self._repeat, processes.step)
             threads = self._start(journal, inbox, promises, others)
             self._stop.wait()
             door.stop()
@@ -192,7 +193,7 @@ class Node:
             floor_gb=self._receiver_settings.free_gb,
             door=lambda: door.is_open,
             behind=lambda: door.is_behind or processes.behind,
-            parts=self._pulse.parts,
+            parts=lambda: self._parts(processes),
         )
         watchman = Watchman(watched, self._alerts, self._node.ae_title)
         works: dict[str, Callable[[], None]] = {"alerts": lambda: self._repeat(watchman.step)}
@@ -203,6 +204,13 @@ class Node:
             material = Material(journal=watched.journal, data=self._data, ae_title=self._node.ae_title, patience=patience)
             works["web"] = lambda: web.serve(watched, material)
         return works
+
+    def _parts(self, processes: Processes) -> Mapping[str, str]:
+        """Each part of the node, and what it waits for."""
+        parts = dict(self._pulse.parts())
+        if not parts.get("door processes", "none"):
+            parts["door processes"] = processes.trouble
+        return parts
 
     def _watch(self, name: str, work: Callable[[], None]) -> None:
         """Run one part of the node; where it ends in an error the whole node ends, so that its supervisor starts it anew."""

@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import event
@@ -39,16 +41,34 @@ def main(data: Path, port: int, processes: int = 0) -> None:
     door = Receiver("DUET", settings, inbox, journal)
     helpers = Processes(Plan(ae_title="DUET", data=data, receiver=settings), journal, inbox)
     door.start(helpers.station)
-    helpers.start()
-    recovery.recover(journal, inbox, time.time())
-    while helpers.ready < processes and not told.wait(0.05):
-        continue
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    told.wait()
-    door.stop()
-    helpers.stop()
+    with kept(helpers):
+        recovery.recover(journal, inbox, time.time())
+        while helpers.ready < processes and not told.wait(0.05):
+            continue
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        told.wait()
+        door.stop()
     journal.close()
+
+
+@contextmanager
+def kept(processes: Processes) -> Iterator[None]:
+    """A node's thread looks after its door processes; at the end they have ended."""
+    over = threading.Event()
+
+    def step() -> None:
+        while not over.wait(0.05):
+            processes.step()
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        processes.stop()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 from structlog.testing import capture_logs
 
 from service import door_processes
-from service.audit import AuditSettings
 from service.counts import BYTES, COUNTS, OBJECTS
 from service.door_process import Plan
 from service.door_processes import Processes
@@ -38,20 +37,21 @@ SUCCESS = 0x0000
 
 
 @contextmanager
-def crowd(folder: Any, port: int, processes: int, *, tls: TlsSettings | None = None, **settings: Any) -> Iterator[Processes]:
-    """A door with processes that are ready."""
+def crowd(
+    folder: Any, port: int, processes: int, *, ready: bool = True, tls: TlsSettings | None = None, **settings: Any
+) -> Iterator[Processes]:
+    """A door with processes; ready: once they take connections."""
     words: dict[str, Any] = {"host": "127.0.0.1", "port": port, "free_gb": 0.0, "processes": processes, **settings}
     plan = Plan(ae_title="DUET", data=folder.data, receiver=ReceiverSettings(**words), tls=tls or TlsSettings())
     behind = Processes(plan, folder.journal, folder.inbox)
     door = Receiver("DUET", plan.receiver, folder.inbox, folder.journal, tls=plan.tls)
     door.start(behind.station)
-    behind.start()
-    try:
-        until(lambda: behind.ready == processes, "the door processes are ready")
-        yield behind
-    finally:
-        door.stop()
-        behind.stop()
+    with door_alone.kept(behind):
+        try:
+            until(lambda: not ready or behind.ready == processes, "the door processes are ready")
+            yield behind
+        finally:
+            door.stop()
 
 
 def children() -> list[psutil.Process]:
@@ -263,28 +263,12 @@ def test_where_no_process_can_be_started_the_node_serves_its_callers(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     sent = some_object()
-    with capture_logs() as lines, started(folder, port) as behind:
+    with capture_logs() as lines, crowd(folder, port, 1, ready=False) as behind:
         until(lambda: "a door process has ended and is started anew" in [line["event"] for line in lines], "it is told")
         assert behind.ready == 0
         told = sent_by(port, [sent])
     nothing_lost(folder.data, told)
     assert rows(folder) == [(None, "released")]
-
-
-@contextmanager
-def started(folder: Any, port: int) -> Iterator[Processes]:
-    plan = Plan(
-        ae_title="DUET", data=folder.data, receiver=ReceiverSettings(host="127.0.0.1", port=port, free_gb=0.0, processes=1)
-    )
-    behind = Processes(plan, folder.journal, folder.inbox)
-    door = Receiver("DUET", plan.receiver, folder.inbox, folder.journal)
-    door.start(behind.station)
-    behind.start()
-    try:
-        yield behind
-    finally:
-        door.stop()
-        behind.stop()
 
 
 def test_a_process_that_hangs_gets_no_callers(folder: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,17 +288,10 @@ def test_a_process_that_hangs_gets_no_callers(folder: Any, port: int, monkeypatc
 
 def test_the_lock_on_the_folder_lasts_as_long_as_a_process(folder: Any, port: int) -> None:
     """An old process that cannot end yet, for instance for a disk that hangs, must not meet the next node."""
-    plan = Plan(
-        ae_title="DUET",
-        data=folder.data,
-        receiver=ReceiverSettings(host="127.0.0.1", port=port, processes=1),
-        audit=AuditSettings(),
-    )
+    plan = Plan(ae_title="DUET", data=folder.data, receiver=ReceiverSettings(host="127.0.0.1", port=port, processes=1))
     lock = os.open(folder.data / "node.lock", os.O_RDWR | os.O_CREAT)
-    behind = Processes(plan, folder.journal, folder.inbox, keep_open=[lock])
-    behind.start()
-    until(lambda: behind.ready == 1, "it is ready")
-    held = {Path(each.path).name for each in children()[0].open_files()}
-    behind.stop()
+    with door_alone.kept(behind := Processes(plan, folder.journal, folder.inbox, keep_open=[lock])):
+        until(lambda: behind.ready == 1, "it is ready")
+        held = {Path(each.path).name for each in children()[0].open_files()}
     os.close(lock)
     assert "node.lock" in held
