@@ -179,15 +179,13 @@ class Processes:
             board=board,
             channels=theirs,
         )
-        root = str(Path(service.__file__).resolve().parents[1])
-        found = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         popen = subprocess.Popen(
             [sys.executable, "-P", "-m", "service.door_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=(board, *theirs.values(), *self._keep_open),
-            env={**os.environ, "PYTHONPATH": found},
+            env=_environment(),
         )
         for channel in channels.values():
             channel.theirs.close()
@@ -209,6 +207,14 @@ class Processes:
                     COUNTS.add(BYTES, by=grown)
                 else:
                     COUNTS.add(OBJECTS, COUNTED[number], by=grown)
+
+
+def _environment() -> Mapping[str, str]:
+    """In which the same duet is found that runs here, also where it is not installed."""
+    root = Path(service.__file__).resolve().parents[1]
+    if root.name in ("site-packages", "dist-packages"):
+        return os.environ
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _relay(lines: IO[bytes], number: int) -> None:

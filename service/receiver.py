@@ -58,7 +58,7 @@ class ReceiverSettings:
     allow: tuple[str, ...] = ()
     require_called_ae: bool = True
     also_called: tuple[str, ...] = ()
-    processes: int = 0
+    processes: int = 2
     free_gb: float = 2.0
     associations: int = 100
     max_object_mb: int = 4000

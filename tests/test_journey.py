@@ -43,7 +43,7 @@ def hospital(folder: Path, program: Program, more: str = "") -> Iterator[tuple[N
     """An empty archive and a node that returns to it; the node is not started yet."""
     with ExitStack() as stack:
         archive = stack.enter_context(Orthanc(folder / "orthanc", program).running())
-        node = NodeProcess(folder / "node", program, archive.port, more)
+        node = NodeProcess(folder / "node", program, archive.port, more, processes=2)
         archive.know("DUET", node.port)
         stack.callback(node.clean_up)
         yield node, archive

@@ -3,7 +3,8 @@
 All senders are dcmtk's storescu, Nagle's delay is off everywhere. duet's door is the Receiver in a process of its own, with
 everything that a node's door does: each object is on disk (fsync) before it is acknowledged, its row a moment later. dcmtk's
 storescp writes files without fsync, with a process for each association; so duet is measured without fsync, too, which shows
-what the disk takes and what the processor. DUET_DOOR_INSTANCES: how many small objects the memory is watched over.
+what the disk takes and what the processor. It has the door processes of a node's defaults; "one process" has none.
+DUET_DOOR_INSTANCES: how many small objects the memory, of all its processes together, is watched over.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ import conftest  # noqa: E402
 import door_alone  # noqa: E402
 from door_peers import Peer, Sent, some_object  # noqa: E402
 from nodes import Orthanc, free_port, until  # noqa: E402
+
+from service.receiver import ReceiverSettings  # noqa: E402
 
 ROUNDS = 3
 INSTANCES = int(os.environ.get("DUET_DOOR_INSTANCES", "100000"))
@@ -79,9 +82,13 @@ def written(folder: Path, count: int, pixels: int) -> list[Path]:
 
 
 @contextlib.contextmanager
-def server(*command: str | Path) -> Iterator[psutil.Process]:
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def server(*command: str | Path, says: bytes = b"") -> Iterator[psutil.Process]:
+    """says: the line by which it tells that it is ready."""
+    output = subprocess.PIPE if says else subprocess.DEVNULL
+    process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.DEVNULL)
     try:
+        if process.stdout is not None and process.stdout.readline() != says:
+            sys.exit(f"{command} is not ready")
         yield psutil.Process(process.pid)
     finally:
         process.terminate()
@@ -106,11 +113,15 @@ def unsynced(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 
 @contextlib.contextmanager
-def duet(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
+def duet(folder: Path, processes: int = ReceiverSettings().processes) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port()
-    with server(sys.executable, door_alone.__file__, folder / "data", str(port)) as process:
-        until(lambda: _open(port), "duet's door opens")
+    command = [sys.executable, door_alone.__file__, folder / "data", str(port), str(processes)]
+    with server(*command, says=b"ready\n") as process:
         yield port, process
+
+
+def alone(folder: Path) -> contextlib.AbstractContextManager[tuple[int, psutil.Process]]:
+    return duet(folder, 0)
 
 
 @contextlib.contextmanager
@@ -153,7 +164,7 @@ class Run:
 def measure(loads: Sequence[Load], work: Path) -> dict[tuple[str, str], Run]:
     """(door, load) > the best of some rounds in which the doors take turns; each round on an empty folder."""
     best: dict[tuple[str, str], Run] = {}
-    doors = {"duet": duet, "storescp": storescp, "unsynced": unsynced, "Orthanc": orthanc}
+    doors = {"duet": duet, "storescp": storescp, "unsynced": unsynced, "alone": alone, "Orthanc": orthanc}
     for number in range(ROUNDS):
         for load in loads:
             for name, door in doors.items():
@@ -165,10 +176,12 @@ def measure(loads: Sequence[Load], work: Path) -> dict[tuple[str, str], Run]:
 
 
 def _processor_s(process: psutil.Process | None) -> float:
-    if process is None:
-        return 0.0
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    times = [each.cpu_times() for each in _family(process)]
+    return float(sum(each.user + each.system for each in times))
+
+
+def _family(process: psutil.Process | None) -> list[psutil.Process]:
+    return [] if process is None else [process, *process.children()]
 
 
 def memory(work: Path) -> dict[int, float]:
@@ -179,7 +192,7 @@ def memory(work: Path) -> dict[int, float]:
             count = (upto - max(found, default=0)) // 4
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(lambda _, count=count: _small(port, count), range(4)))
-            found[upto] = process.memory_info().rss / 1e6
+            found[upto] = sum(each.memory_info().rss for each in _family(process)) / 1e6
     return found
 
 
@@ -217,7 +230,7 @@ def main() -> None:
     keep("The DICOM door", figures, f"{told}{os.getloadavg()[0]:.1f}.")
 
 
-NAMES = ("duet", "unsynced", "storescp", "Orthanc")
+NAMES = ("duet", "unsynced", "alone", "storescp", "Orthanc")
 GOALS = {
     "PET slices, one sender": ("slices", 150),
     "CT slices, one sender": ("data", 118),
@@ -239,6 +252,7 @@ def _figures(load: Load, of: dict[str, Run]) -> Iterator[Figure]:
     goal, met = _judged(ratio, least, "x") if kind == "x" else ("", None)
     yield Figure(what="... beside storescp", ours=ratio, unit="x", target=goal, met=met)
     yield Figure(what="... both without fsync", ours=slices["unsynced"] / slices["storescp"], unit="x")
+    yield Figure(what="... one process beside storescp", ours=slices["alone"] / slices["storescp"], unit="x")
     yield Figure(what="... processor time an object", ours=1000 * of["duet"].processor_s / load.count, unit="ms")
 
 

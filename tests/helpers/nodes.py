@@ -196,13 +196,15 @@ class NodeProcess:
         *,
         deliver_held: bool = True,
         web: bool = False,
+        processes: int = 0,
     ) -> None:
+        """processes: at the door; they take two seconds to start, and few tests have more than one sender."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._program = folder, program
         self.port, self.web_port = free_port(), free_port()
         self.config = folder / "duet.toml"
         held, pages = str(deliver_held).lower(), f"enabled = {str(web).lower()}\nport = {self.web_port}"
-        words = {"data": folder / "data", "port": self.port, "archive": archive_port, "pages": pages}
+        words = {"data": folder / "data", "port": self.port, "archive": archive_port, "pages": pages, "processes": processes}
         self.config.write_text(_TOML.format(quick=QUICK.format(held=held), **words) + more)
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[int] = []
@@ -299,6 +301,7 @@ data = "{data}"
 host = "127.0.0.1"
 port = {port}
 free_gb = 0
+processes = {processes}
 [web]
 {pages}
 {quick}[[destination]]

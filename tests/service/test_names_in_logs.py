@@ -37,7 +37,7 @@ SPOILT = {
 
 @pytest.fixture
 def node(tmp_path: Path, program: Callable[[str], str]) -> Iterator[NodeProcess]:
-    process = NodeProcess(tmp_path / "node", program, free_port(), "[retrieval]\nmissing_half = true\n")
+    process = NodeProcess(tmp_path / "node", program, free_port(), "[retrieval]\nmissing_half = true\n", processes=1)
     process.config.write_text(
         process.config.read_text()
         + _tls(Authority(tmp_path / "authority", program))

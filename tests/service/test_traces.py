@@ -79,7 +79,7 @@ def test_a_pair_is_followed_through_a_nodes_log_by_the_id_alone(tmp_path: Path, 
     case = made_case(tmp_path / "made", held=False)
     studies = {pair.study.study_instance_uid: pair for pair in (case.pair.fdg, case.pair.pentixafor)}
     archive = Orthanc(tmp_path / "orthanc", program)
-    node = NodeProcess(tmp_path / "node", program, archive.port, 'commitment = "require"\n', web=True)
+    node = NodeProcess(tmp_path / "node", program, archive.port, 'commitment = "require"\n', web=True, processes=2)
     finished = tmp_path / "node" / "data" / "cases" / case.pair.uid  # the analysis lies there already
     finished.parent.mkdir(parents=True)
     case.folder.rename(finished)
