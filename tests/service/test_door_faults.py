@@ -21,6 +21,7 @@ from typing import Any
 
 import door_alone
 import pytest
+from door_crowd import crowd
 from door_peers import (
     PIECE,
     REJECTED,
@@ -50,11 +51,16 @@ from service.journal import Journal, open_journal
 from service.receiver import Receiver, ReceiverSettings
 from service.watched import Watched, faults
 
+ALONE_AND_IN_PROCESSES = pytest.mark.parametrize("processes", [0, 2], ids=["one process", "two door processes"])
 SUCCESS, RESOURCES, NEVER, FAILURE = 0x0000, 0xA700, 0xC000, 0x0110  # PS3.4 B.2.3, PS3.7 C.5
 
 
 @contextmanager
-def door(folder: Any, port: int, **settings: Any) -> Iterator[Receiver]:
+def door(folder: Any, port: int, processes: int = 0, **settings: Any) -> Iterator[Any]:
+    if processes:
+        with crowd(folder, port, processes, silence_timeout_s=20.0, **settings) as behind:
+            yield behind
+        return
     words: dict[str, Any] = {"host": "127.0.0.1", "port": port, "free_gb": 0.0, "silence_timeout_s": 20.0, **settings}
     opened = Receiver("DUET", ReceiverSettings(**words), folder.inbox, folder.journal)
     opened.start()
@@ -111,9 +117,10 @@ def endings(folder: Any) -> list[str]:
 # Many, slow and silent ones
 
 
-def test_64_senders_at_once(folder: Any, port: int) -> None:
+@ALONE_AND_IN_PROCESSES
+def test_64_senders_at_once(folder: Any, port: int, processes: int) -> None:
     objects = [[some_object() for _ in range(3)] for _ in range(64)]
-    with door(folder, port):
+    with door(folder, port, processes):
         told = at_once(64, lambda number: send(port, objects[number]))
         until(lambda: endings(folder) == ["released"] * 64, "all associations are noted as released")
     acknowledged = {uid: digest for each in told for uid, digest in each.items()}
@@ -121,9 +128,10 @@ def test_64_senders_at_once(folder: Any, port: int) -> None:
     nothing_lost(folder.data, acknowledged)
 
 
-def test_who_comes_when_all_places_are_taken_waits_for_one(folder: Any, port: int) -> None:
+@ALONE_AND_IN_PROCESSES
+def test_who_comes_when_all_places_are_taken_waits_for_one(folder: Any, port: int, processes: int) -> None:
     objects = [[some_object()] for _ in range(8)]
-    with door(folder, port, associations=2):
+    with door(folder, port, processes, associations=2):
         told = at_once(8, lambda number: send(port, objects[number]))
     assert sum(len(each) for each in told) == 8
     nothing_lost(folder.data, {uid: digest for each in told for uid, digest in each.items()})
@@ -315,19 +323,21 @@ def test_dcmtk_by_a_network_of_crumbs(folder: Any, port: int, scan: Any, tmp_pat
 # The same object twice
 
 
-def test_the_same_object_from_eight_senders_at_once_is_one(folder: Any, port: int) -> None:
+@ALONE_AND_IN_PROCESSES
+def test_the_same_object_from_eight_senders_at_once_is_one(folder: Any, port: int, processes: int) -> None:
     sent = some_object(200_000)
-    with door(folder, port):
+    with door(folder, port, processes):
         told = at_once(8, lambda _: send(port, [sent]))
     assert told == [{sent.uid: sent.digest}] * 8
     assert on_disk(folder.data) == {(sent.uid, sent.digest): 1}
     nothing_lost(folder.data, told[0])
 
 
-def test_two_contents_of_one_object_at_once_are_both_kept(folder: Any, port: int) -> None:
+@ALONE_AND_IN_PROCESSES
+def test_two_contents_of_one_object_at_once_are_both_kept(folder: Any, port: int, processes: int) -> None:
     uid = some_object().uid
     versions = [some_object(uid=uid, SeriesDescription=f"version {number}") for number in range(2)]
-    with door(folder, port):
+    with door(folder, port, processes):
         told = at_once(2, lambda number: send(port, [versions[number]]))
     assert on_disk(folder.data) == {(uid, version.digest): 1 for version in versions}
     for each in told:

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import door_alone
 import psutil
 import pytest
 from certificates import Authority
+from door_crowd import crowd
 from door_peers import BrokenError, Peer, Sent, nothing_lost, some_object
 from nodes import free_port, until
 from pydicom import Dataset, dcmwrite
@@ -30,28 +30,10 @@ from service import door_processes
 from service.counts import BYTES, COUNTS, OBJECTS
 from service.door_process import Plan
 from service.door_processes import Processes
-from service.receiver import Receiver, ReceiverSettings
+from service.receiver import ReceiverSettings
 from service.tls import TlsSettings
 
-SUCCESS = 0x0000
-
-
-@contextmanager
-def crowd(
-    folder: Any, port: int, processes: int, *, ready: bool = True, tls: TlsSettings | None = None, **settings: Any
-) -> Iterator[Processes]:
-    """A door with processes; ready: once they take connections."""
-    words: dict[str, Any] = {"host": "127.0.0.1", "port": port, "free_gb": 0.0, "processes": processes, **settings}
-    plan = Plan(ae_title="DUET", data=folder.data, receiver=ReceiverSettings(**words), tls=tls or TlsSettings())
-    behind = Processes(plan, folder.journal, folder.inbox)
-    door = Receiver("DUET", plan.receiver, folder.inbox, folder.journal, tls=plan.tls)
-    door.start(behind.station)
-    with door_alone.kept(behind):
-        try:
-            until(lambda: not ready or behind.ready == processes, "the door processes are ready")
-            yield behind
-        finally:
-            door.stop()
+SUCCESS, FAILURE = 0x0000, 0x0110
 
 
 def children() -> list[psutil.Process]:
@@ -152,6 +134,21 @@ def test_rows_that_a_killed_process_had_not_written_are_written_for_it(folder: A
         until(lambda: len(recorded(folder)) == 5, "the rows are there")
         until(lambda: behind.ready == 1, "another is ready")
     nothing_lost(folder.data, told)
+
+
+def test_a_journal_that_is_locked_is_said_of_every_process(folder: Any, port: int) -> None:
+    """Another program writes in it and does not end: objects are taken for some seconds, then refused, then taken again."""
+    objects = [some_object() for _ in range(3)]
+    with crowd(folder, port, 1) as behind, Peer(port) as peer:
+        peer.associate()
+        with folder.journal.writing():
+            assert peer.store(objects[0]) == SUCCESS
+            until(lambda: behind.behind, "the rows wait for too long")
+            assert peer.store(objects[1]) == FAILURE
+        until(lambda: not behind.behind, "the journal is written again")
+        assert [peer.store(sent) for sent in objects[1:]] == [SUCCESS] * 2
+        peer.release()
+    nothing_lost(folder.data, {sent.uid: sent.digest for sent in objects})
 
 
 def recorded(folder: Any) -> list[str]:
