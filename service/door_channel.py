@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from contextlib import suppress
 
@@ -42,10 +44,13 @@ class Channel:
 
 
 def received(channel: socket.socket) -> socket.socket:
-    """The next connection that the node hands over. Raises Over, Gone."""
+    """The next connection that the node hands over. Raises Over, Gone, and OSError where no more can be open here: it is
+    lost then."""
     word, descriptors, _, _ = socket.recv_fds(channel, len(_CONNECTION), 1)
     if word == _OVER:
         raise Over
     if not word:
         raise Gone
+    if not descriptors:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return socket.socket(fileno=descriptors[0])

@@ -88,7 +88,11 @@ class Door(AssociationServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """A connection as it came: who serves it makes it a TLS connection."""
-        return cast(socket.socket, self.socket).accept()
+        try:
+            return cast(socket.socket, self.socket).accept()
+        except OSError:  # as many are open as may be: the caller waits, and this thread must not run in circles
+            time.sleep(LOOK_AGAIN_S)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.pass_on(request):
@@ -126,7 +130,6 @@ class HandedDoor(Door):
         self, ae: AE, channel: socket.socket, handlers: list[Any], serving: Serving, tls: DoorTls | None = None
     ) -> None:
         self._channel = channel
-        self._guard = threading.Lock()
         self.over = threading.Event()  # the node has said that it ends
         super().__init__(ae, ("", 0), handlers, serving, tls)
 
@@ -150,6 +153,10 @@ class HandedDoor(Door):
                 os._exit(1)  # as the node has, whatever was going on: what was acknowledged is on disk
             time.sleep(LOOK_UP_S)
             raise Over from None
+        except OSError:
+            logger().error("no more connections can be open, a caller was let go")
+            self._ended()
+            raise
         try:
             return connection, connection.getpeername()
         except OSError:

@@ -4,6 +4,7 @@ see one door. Real processes, dcmtk's storescu and a sender written out by hand.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -281,6 +282,22 @@ def test_a_process_that_hangs_gets_no_callers(folder: Any, port: int, monkeypatc
         hung.resume()
     nothing_lost(folder.data, told)
     assert len({door for door, _ in rows(folder)}) == 1
+
+
+def test_a_process_without_descriptors_lets_a_caller_go_and_lives_on(folder: Any, port: int) -> None:
+    sent = some_object()
+    with crowd(folder, port, 1), capture_logs() as lines:
+        process = children()[0]
+        usual = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, usual[1]))  # which are open
+        with Peer(port, timeout=10) as peer:
+            assert peer.closed()
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, usual)
+        told = sent_by(port, [sent])
+        assert children() == [process]
+        until(lambda: "no more connections can be open, a caller was let go" in [each["event"] for each in lines], "it is told")
+    nothing_lost(folder.data, told)
+    assert [door is None for door, _ in rows(folder)] == [False]
 
 
 def test_the_lock_on_the_folder_lasts_as_long_as_a_process(folder: Any, port: int) -> None:
