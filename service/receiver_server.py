@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -111,6 +112,10 @@ class Door(AssociationServer):
         for assoc in silent[: max(0, len(silent) - MOST_SILENT)]:
             logger().warning("too many silent connections, the oldest was closed", address=assoc.requestor.address)
             hang_up(assoc)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """No association could be made of a connection, which is closed; not what the error says: it may quote what was sent."""
+        logger().error("a caller could not be served", error=type(sys.exception()).__name__, address=client_address[0])
 
     def left(self, assoc: Any) -> None:
         """An association has ended, or a connection that never became one."""

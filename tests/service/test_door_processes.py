@@ -284,18 +284,27 @@ def test_a_process_that_hangs_gets_no_callers(folder: Any, port: int, monkeypatc
     assert len({door for door, _ in rows(folder)}) == 1
 
 
-def test_a_process_without_descriptors_lets_a_caller_go_and_lives_on(folder: Any, port: int) -> None:
+@pytest.mark.parametrize(
+    ("for_the_caller", "word"),
+    [(False, "no more connections can be open, a caller was let go"), (True, "a caller could not be served")],
+)
+def test_a_process_without_descriptors_lets_a_caller_go_and_lives_on(
+    folder: Any, port: int, for_the_caller: bool, word: str
+) -> None:
+    """One with none for the connection, or with that one and none for what an association needs."""
     sent = some_object()
     with crowd(folder, port, 1), capture_logs() as lines:
         process = children()[0]
         usual = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, usual[1]))  # which are open
+        used = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
+        free = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (free + for_the_caller, usual[1]))
         with Peer(port, timeout=10) as peer:
             assert peer.closed()
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, usual)
         told = sent_by(port, [sent])
         assert children() == [process]
-        until(lambda: "no more connections can be open, a caller was let go" in [each["event"] for each in lines], "it is told")
+        until(lambda: word in [each["event"] for each in lines], "it is told")
     nothing_lost(folder.data, told)
     assert [door is None for door, _ in rows(folder)] == [False]
 
