@@ -113,8 +113,8 @@ class Door(AssociationServer):
             logger().warning("too many silent connections, the oldest was closed", address=assoc.requestor.address)
             hang_up(assoc)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """No association could be made of a connection, which is closed; not what the error says: it may quote what was sent."""
+    def handle_error(self, _: Any, client_address: Any) -> None:
+        """No association could be made of a connection, which is closed now. Without its message, which may quote a caller."""
         logger().error("a caller could not be served", error=type(sys.exception()).__name__, address=client_address[0])
 
     def left(self, assoc: Any) -> None:
