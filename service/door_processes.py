@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
@@ -189,7 +190,7 @@ class Processes:
         )
         for channel in channels.values():
             channel.theirs.close()
-        with cast("IO[bytes]", popen.stdin) as told:
+        with suppress(BrokenPipeError), cast("IO[bytes]", popen.stdin) as told:  # one that has ended is noticed by that
             told.write(pickle.dumps(errand))
         threading.Thread(target=_relay, args=(popen.stderr, process.number), name="door log", daemon=True).start()
         with self._guard:
