@@ -21,7 +21,8 @@ from service.config import NodeSettings, Settings, load
 from service.dask_runner import workers_at
 from service.dask_security import security_of
 from service.destinations import DeliverySettings, Destination, UndeliveredError
-from service.journal import open_journal
+from service.journal import journal_url, open_journal
+from service.journal_folder import require_own
 from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node_settings import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
@@ -111,8 +112,13 @@ def _disk(settings: Settings) -> str:
 
 
 def _journal(settings: Settings) -> str:
-    open_journal(settings.node.journal, settings.node.data).close()
-    return settings.node.journal.rpartition("@")[2] or "SQLite below the data folder"
+    node = settings.node
+    journal = open_journal(node.journal, node.data)
+    try:
+        require_own(journal, journal_url(node.journal, node.data), node.data)
+    finally:
+        journal.close()
+    return node.journal.rpartition("@")[2] or "SQLite below the data folder"
 
 
 def _door(settings: Settings) -> str:

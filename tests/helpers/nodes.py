@@ -231,6 +231,11 @@ class NodeProcess:
         self._process.terminate()
         return self._process.wait(timeout=60)
 
+    def ended(self) -> int:
+        """The exit status of a node that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=60)
+
     def clean_up(self) -> None:
         for group in self._groups:
             with contextlib.suppress(ProcessLookupError):
