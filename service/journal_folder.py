@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
 
 from analysis.errors import BadSettings
 from service.inbox import write_durably
@@ -32,17 +33,16 @@ def require_own(journal: Journal, url: str, data: Path) -> None:
 
 def take(journal: Journal, url: str, data: Path) -> None:
     """The journal of a node that starts: it serves this folder from now on. Raises BadSettings where it serves another."""
-    with journal.writing() as connection:  # of two that start at once the second one sees the first one's word
-        given = connection.execute(select(facts.c.value).where(facts.c.name == FACT)).scalar()
-        words = _words(data)
-        if given is not None and given not in words:
-            raise BadSettings(_refusal(url, data, given))
-        try:
+    try:
+        with journal.writing() as connection:  # of two that start at once the second one sees the first one's word
+            given = connection.execute(select(facts.c.value).where(facts.c.name == FACT)).scalar()
+            words = _words(data)
+            if given is not None and given not in words:
+                raise BadSettings(_refusal(url, data, given))
             _give(connection, data, words)
-        except OSError as error:  # a full disk: the door opens and says so
-            if given is None:
-                raise
-            logger().warning("the journal keeps its word", number=error.errno)
+    except (OSError, OperationalError) as error:  # a full disk: the word stays, and the door opens and says so
+        require_own(journal, url, data)
+        logger().warning("the journal keeps its word", error=type(error).__name__)
 
 
 def take_restored(journal: Journal, data: Path) -> None:
