@@ -36,6 +36,8 @@ from service.stow import look
 from service.tls import WARN_DAYS, TlsError, TlsSettings, Trust, days_left, load_own
 from service.web_settings import WebSettings, check_certificate, keyhole
 
+LEAST_MB = 100  # of free disk, whatever [receiver] free_gb says: results of one case, and the journal
+_APART = ("inbox", "cases", "cohort", "logs")  # may lie on disks of their own
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
 
@@ -108,6 +110,9 @@ def _disk(settings: Settings) -> str:
     free, floor = shutil.disk_usage(data).free / 1e9, settings.section("receiver", ReceiverSettings).free_gb
     if free < floor:
         raise OSError(f"{free:.1f} GB free in {data}; below {floor:g} GB nothing is received")
+    for folder in (data, *(data / name for name in _APART if (data / name).is_dir())):
+        if (megabytes := shutil.disk_usage(folder).free / 1e6) < LEAST_MB:
+            raise OSError(f"{megabytes:.0f} MB free in {folder}; what a node writes needs {LEAST_MB} MB at the least")
     return f"{free:.0f} GB free in {data}"
 
 

@@ -25,10 +25,12 @@ from door_crowd import crowd
 from door_peers import (
     PIECE,
     REJECTED,
+    VERIFICATION,
     BrokenError,
     Peer,
     Sent,
     association_request,
+    command,
     half_written,
     in_journal,
     nothing_lost,
@@ -229,6 +231,8 @@ BAD_MIDDLES = {
     "a command set of rubbish": pdv(1, 3, bytes(range(200))),
     "a context that nobody offered": pdv(77, 3, next(store_pdus(some_object()))[12:]),
     "a request within the association": association_request(),
+    "a request without a class": pdv(3, 3, command(CommandField=0x0030, MessageID=1)),
+    "a request without a number": pdv(3, 3, command(CommandField=0x0030, AffectedSOPClassUID=VERIFICATION)),
 }
 
 
