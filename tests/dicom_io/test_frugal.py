@@ -49,9 +49,8 @@ def bomb(path: Path) -> Path:
     with path.open("r+b") as stream:
         stream.truncate(meta_end)
         stream.seek(meta_end)
-        stream.write(deflater.compress(dataset + PIXELS))
-        for _ in range(3 << 6):
-            stream.write(deflater.compress(bytes(1 << 24)))
+        stream.write(deflater.compress(dataset + PIXELS) + deflater.flush(zlib.Z_FULL_FLUSH))
+        stream.write((deflater.compress(bytes(1 << 24)) + deflater.flush(zlib.Z_FULL_FLUSH)) * (3 << 6))
         stream.write(deflater.flush())
     return path
 
