@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from service.engine import Engine
 
 PAUSE_S = 0.5  # between two looks at the journal
-OWN_S = 10.0  # between two looks whether it still serves this folder
+OWN_S = 5.0  # between two looks whether it still serves this folder
 HEAD_START_S = 1.0  # the door answers before the analysis is imported
 LOCK_TRIES = 20  # within a second
 RULES_FACT = "rules"
