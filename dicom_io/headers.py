@@ -76,10 +76,13 @@ def read_folder(folder: Path, *, headers_alone: bool = False) -> tuple[list[Inst
 
 
 def read_object(given: Dataset | Path) -> Dataset:
-    """A whole object of any kind; one that was read already is given back. Raises NotDicom: the file cannot be read."""
+    """A whole object of any kind; one that was read already is given back. Raises NotDicom: the file cannot be read, or would
+    take more memory than any object does."""
     if isinstance(given, Dataset):
         return given
     try:
+        with given.open("rb") as stream:
+            read_header(stream)
         return dcmread(given)
     except UNREADABLE as error:
         require_content_fault(error)

@@ -6,6 +6,7 @@ server is read from it (audit_syslog).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -149,7 +150,10 @@ class Trail:
                 self._forget_old()
             handle = self._private(self.current, os.O_WRONLY | os.O_APPEND)
             try:
-                os.write(handle, line)
+                before = os.fstat(handle).st_size
+                if os.write(handle, line) < len(line):  # all that a disk had room for
+                    os.ftruncate(handle, before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(handle)
             finally:
                 os.close(handle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ def back_up(settings: Settings, wish: Wish, progress: Progress) -> tuple[Path, M
     url = _journal_of(settings)
     target = _target(wish.target, settings.node.ae_title)
     data = settings.node.data.absolute()
+    size = _size(data, images=wish.images)
+    _require_room(target.parent, size)
     made: list[Manifest] = []
 
     def manifest(writer: Writer) -> Manifest:
@@ -56,7 +59,7 @@ def back_up(settings: Settings, wish: Wish, progress: Progress) -> tuple[Path, M
         made_at = time.time()
         revision = _copied(url, copy)
         with written(target, manifest) as writer:
-            tell = _Tell(progress, _size(data, images=wish.images))
+            tell = _Tell(progress, size)
             _add_state(writer, copy, settings, tell)
             if wish.images:
                 _add_images(writer, data, tell)
@@ -108,6 +111,16 @@ def _target(wanted: Path, ae_title: str) -> Path:
     if not wanted.parent.is_dir():
         raise BadSettings(f"There is no folder {wanted.parent} for the backup.")
     return wanted
+
+
+def _require_room(folder: Path, size: int) -> None:
+    """Raises BadSettings where the disk has no room for it: it is not filled in vain, for the node may need it, too."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise BadSettings(
+            f"{folder} has {free / 1e6:.0f} MB free, and the backup takes {size / 1e6:.0f} MB without the journal; nothing was "
+            "written."
+        )
 
 
 def _copied(url: str, copy: Path) -> str:

@@ -103,6 +103,9 @@ def written(target: Path, manifest: Callable[[Writer], Manifest]) -> Iterator[Wr
                 whole = manifest(writer)
                 writer.add_bytes(MANIFEST, json.dumps(asdict(whole), indent=1).encode())
         move_durably(part, target)
+    except OSError as error:
+        error.filename = error.filename or str(target)  # of a full disk
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -25,6 +25,7 @@ from service.casebook import HELD_BY_QUALITY
 from service.inbox import Inbox, sync_folder, sync_tree
 from service.journal import HEAD, Journal, journal_url, named, telling_errors
 from service.journal_copy import CopyError, run_postgresql
+from service.journal_folder import take_restored
 from service.restorations import Restoration, remember_restoration
 from service.tables import InstanceState, JobState, StudyState, instances, jobs, studies
 from service.worker import draft_beside
@@ -137,6 +138,7 @@ def _take_stock(url: str, draft: Path, manifest: Manifest) -> Restoration:
             lost = [uid for uid in _with_results(connection) if uid not in folders]
         restored = Restoration(made_at=manifest.made_at, restored_at=time.time(), missing=missing, cases_lost=len(lost))
         remember_restoration(journal, restored)
+        take_restored(journal, draft)
         journal.close()
     return restored
 

@@ -21,7 +21,8 @@ from service.config import NodeSettings, Settings, load
 from service.dask_runner import workers_at
 from service.dask_security import security_of
 from service.destinations import DeliverySettings, Destination, UndeliveredError
-from service.journal import open_journal
+from service.journal import journal_url, open_journal
+from service.journal_folder import require_own
 from service.journal_upgrade import BackupSettings
 from service.models import installed, models_of
 from service.node_settings import analysis_of, archives_of, destinations_of, objects_of, rules_of, senders_of
@@ -35,6 +36,8 @@ from service.stow import look
 from service.tls import WARN_DAYS, TlsError, TlsSettings, Trust, days_left, load_own
 from service.web_settings import WebSettings, check_certificate, keyhole
 
+LEAST_MB = 100  # of free disk, whatever [receiver] free_gb says: results of one case, and the journal
+_APART = ("inbox", "cases", "cohort", "logs")  # may lie on disks of their own
 Line = tuple[str, bool, str]  # name, whether it is a fault, one sentence
 
 
@@ -107,12 +110,20 @@ def _disk(settings: Settings) -> str:
     free, floor = shutil.disk_usage(data).free / 1e9, settings.section("receiver", ReceiverSettings).free_gb
     if free < floor:
         raise OSError(f"{free:.1f} GB free in {data}; below {floor:g} GB nothing is received")
+    for folder in (data, *(data / name for name in _APART if (data / name).is_dir())):
+        if (megabytes := shutil.disk_usage(folder).free / 1e6) < LEAST_MB:
+            raise OSError(f"{megabytes:.0f} MB free in {folder}; what a node writes needs {LEAST_MB} MB at the least")
     return f"{free:.0f} GB free in {data}"
 
 
 def _journal(settings: Settings) -> str:
-    open_journal(settings.node.journal, settings.node.data).close()
-    return settings.node.journal.rpartition("@")[2] or "SQLite below the data folder"
+    node = settings.node
+    journal = open_journal(node.journal, node.data)
+    try:
+        require_own(journal, journal_url(node.journal, node.data), node.data)
+    finally:
+        journal.close()
+    return node.journal.rpartition("@")[2] or "SQLite below the data folder"
 
 
 def _door(settings: Settings) -> str:

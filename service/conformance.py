@@ -36,10 +36,11 @@ from service.registrar import PATIENCE_S
 from service.retention import RetentionSettings
 from service.retrieval import Archive, RetrievalSettings
 from service.retrieval_answers import KEYS
-from service.retrieval_link import CUT_OFF, FIND, GET, MOVE, STORED, SYNTAXES, UNKNOWN_DESTINATION
+from service.retrieval_link import CUT_OFF, FIND, GET, MOVE, PATIENCE, STORED, SYNTAXES, UNKNOWN_DESTINATION
 from service.retrieval_study import LIST
-from service.storage import KIND_REFUSED, WARNINGS
+from service.storage import ANSWER_S, KIND_REFUSED, WARNINGS
 from service.stow import MEANINGS
+from service.stow_session import ENDS_S, LONGEST_MB, SLOWEST
 
 MEASURED = (PositronEmissionTomographyImageStorage, CTImageStorage, *ENHANCED)
 UNCOMPRESSED = (
@@ -95,6 +96,10 @@ def _settings() -> dict[str, str]:
         "silence_s": f"{intake.silence_s:g}",
         "patience_s": f"{intake.patience_s:g}",
         **_archive(Archive(name="", url="dicom://A@h:1"), RetrievalSettings()),
+        "stow_ends_s": f"{ENDS_S:g}",
+        "stow_longest_mb": str(LONGEST_MB),
+        "stow_silence_s": str(ANSWER_S),
+        "stow_slowest_kb": f"{SLOWEST / 1000:g}",
         "first_retry_s": f"{delivery.first_retry_s:g}",
         "longest_retry_s": f"{delivery.longest_retry_s:g}",
         "patience_h": f"{delivery.commitment_patience_s / 3600:g}",
@@ -105,6 +110,7 @@ def _archive(archive: Archive, retrieval: RetrievalSettings) -> dict[str, str]:
     return {
         "at_once": str(archive.at_once),
         "archive_timeout_s": f"{archive.timeout_s:g}",
+        "archive_patience": str(PATIENCE),
         "arrival_s": f"{archive.arrival_s:g}",
         "tries": str(archive.tries),
         "again_s": f"{archive.again_s:g}",

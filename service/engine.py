@@ -22,7 +22,7 @@ from service.postings import Posting, posting_of
 from service.releases import Due
 from service.tables import WORKERS_FACT, JobState
 from service.traces import case_ids, pair_ids
-from service.worker import BUSY, CaseJob, CaseResult, Refusal, attempt, backoff
+from service.worker import BUSY, NO_ROOM, CaseJob, CaseResult, Refusal, attempt, backoff
 
 if TYPE_CHECKING:
     from analysis.patient.pipeline import AnalysisSettings
@@ -191,7 +191,7 @@ class Engine:
         if not isinstance(post, Refusal):
             releases.complete(self._journal, given, post, time.time())
             logger().info("case released", **case_ids(self._journal, given.job_id))
-        elif release.failures + 1 >= FAILURES:
+        elif release.failures + 1 >= FAILURES and post.reason != NO_ROOM:
             releases.park(self._journal, given, post.reason, f"{post.sentence} {_PARKED}")
         else:
             again = time.time() + backoff(release.failures, self._plan.first_retry_s, 600.0)
@@ -206,7 +206,7 @@ class Engine:
             COUNTS.add(CASE_FAILURES)
         if not why.system:
             casebook.set_aside(self._journal, job.id, JobState.HELD, why.reason, why.sentence)
-        elif job.failures + 1 >= FAILURES:
+        elif job.failures + 1 >= FAILURES and why.reason != NO_ROOM:  # room comes back without a restart
             casebook.set_aside(self._journal, job.id, JobState.PARKED, why.reason, f"{why.sentence} {_PARKED}")
         else:
             again = time.time() + backoff(job.failures, self._plan.first_retry_s, 600.0)

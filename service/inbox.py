@@ -8,6 +8,7 @@ with two contents is two.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 
 PART = ".part"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
 # ext4's journal is written up to the last change of a file that is synced, and the change that named it is one of these: fsync
 # of a new file brings its name to disk, too (test_recovery.py cuts the power). POSIX promises that to nobody, so elsewhere the
 # folder is synced as well.

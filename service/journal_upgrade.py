@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.errors import BadSettings
 from service.journal import HEAD, Journal, journal_url, named, newer, telling_errors
 from service.journal_copy import CopyError, copy_journal, ending
+from service.journal_folder import require_own, take
 from service.logs import logger
 
 FOLDER = "backups"  # below the data folder
@@ -25,7 +26,8 @@ class BackupSettings:
 def upgraded_journal(journal: str, data: Path, settings: BackupSettings) -> Journal:
     """The journal of a node that starts: made, or copied and then upgraded, where needed.
 
-    Raises BadSettings where it cannot be used or copied, or a later duet has written it; then nothing was changed.
+    Raises BadSettings where it cannot be used or copied, serves another folder, or a later duet has written it; then nothing
+    was changed.
     """
     url = journal_url(journal, data)
     with telling_errors(url):
@@ -34,10 +36,13 @@ def upgraded_journal(journal: str, data: Path, settings: BackupSettings) -> Jour
             opened.close()
             raise BadSettings(told)
         revision = opened.revision()
+        if revision is not None:
+            require_own(opened, url, data)
         old = revision not in (None, HEAD)
         if old and settings.before_upgrade:
             _copy(url, f"journal-{revision}", data / FOLDER)
         opened.migrate()
+        take(opened, url, data)
         if old:
             logger().info("journal upgraded", old=revision, new=HEAD)
     return opened

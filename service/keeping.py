@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 import threading
 import time
@@ -17,7 +16,7 @@ from service import arrivals
 from service.counts import BYTES, COUNTS, OBJECTS
 from service.door_board import Row
 from service.entries import Association, End, Entry
-from service.inbox import Draft, Header, Inbox
+from service.inbox import FULL, Draft, Header, Inbox
 from service.journal import Journal
 from service.logs import logger
 from service.registrar import BehindError, Registrar
@@ -46,7 +45,6 @@ _COUNTED = {
     NEVER_TAKEN: "refused",
     PROCESSING_FAILURE: "failed",
 }  # as metrics name them
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PREAMBLE = b"\0" * 128 + b"DICM"
 _VERSION = struct.pack("<HH2sHL", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1"
 
@@ -99,7 +97,7 @@ class Storing:
             return step() or SUCCESS
         except OSError as error:
             logger().error("object not written", error=error.strerror, number=error.errno)
-            return OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
+            return OUT_OF_RESOURCES if error.errno in FULL else PROCESSING_FAILURE
         except SQLAlchemyError as error:
             logger().error("object not recorded", error=type(error).__name__)
             return PROCESSING_FAILURE

@@ -33,7 +33,8 @@ from service.door_processes import Processes
 from service.explain import Patience
 from service.handover import put_all_back
 from service.inbox import Inbox
-from service.journal import Journal, journal_url
+from service.journal import Journal, journal_url, telling_errors
+from service.journal_folder import require_own
 from service.journal_upgrade import BackupSettings, upgraded_journal
 from service.keeping import StoreHandler
 from service.logs import logger
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from service.engine import Engine
 
 PAUSE_S = 0.5  # between two looks at the journal
+OWN_S = 5.0  # between two looks whether it still serves this folder
 HEAD_START_S = 1.0  # the door answers before the analysis is imported
 LOCK_TRIES = 20  # within a second
 RULES_FACT = "rules"
@@ -105,8 +107,10 @@ class Node:
             inbox.prepare()
             put_all_back(self._data / "cases")
             _clear_drafts(self._data / "cases")  # before anything of this node writes one
-            arrivals.break_open_associations(journal, time.time())
-            commitments.ask_anew(journal, time.time())
+            url = journal_url(self._node.journal, self._data)
+            with telling_errors(url):
+                arrivals.break_open_associations(journal, time.time())
+                commitments.ask_anew(journal, time.time())
             promises = Promises(journal, inbox, self._node.ae_title, self._senders)
             handlers = commitment(promises, Reports(journal, self._delivery))
             door = Receiver(self._node.ae_title, self._receiver_settings, inbox, journal, handlers, self._tls)
@@ -115,7 +119,8 @@ class Node:
             if self._web.enabled:
                 web.open()
             door.start(processes.station)
-            audit_events.began(self._settings, journal)
+            with telling_errors(url):
+                audit_events.began(self._settings, journal)
             announce(
                 f"{self._node.ae_title} receives on {self._doors()}; data in {self._data}. Research use only. Ctrl-C ends it."
             )
@@ -147,11 +152,13 @@ class Node:
     def _start(
         self, journal: Journal, inbox: Inbox, promises: Promises, others: Mapping[str, Callable[[], None]]
     ) -> list[threading.Thread]:
+        url = journal_url(self._node.journal, self._data)
         retention = Retention(journal, inbox, self._retention, self._rules.pairing.max_days)
         works: dict[str, Callable[[], None]] = {
             "intake": lambda: self._take_in(journal, inbox),
             "engine": lambda: self._work(journal),
             "promises": lambda: self._repeat(promises.step),
+            "journal": lambda: self._repeat(lambda: require_own(journal, url, self._data), OWN_S),
             "retention": lambda: self._repeat(lambda: retention.hourly(time.time())),
         }
         desk = Desk(journal=journal, data=self._data, ae_title=self._node.ae_title, settings=self._delivery)
@@ -226,9 +233,9 @@ class Node:
                 self._failed = True
                 self._stop.set()
 
-    def _repeat(self, step: Callable[[], None]) -> None:
+    def _repeat(self, step: Callable[[], None], pause_s: float = PAUSE_S) -> None:
         """One step after the other; a full disk or a database that is away is waited for."""
-        while not self._stop.wait(PAUSE_S):
+        while not self._stop.wait(pause_s):
             self._tried(step)
 
     def _first(self, step: Callable[[], None]) -> None:

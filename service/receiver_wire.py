@@ -367,6 +367,13 @@ class Acceptor(Association):
             cast(UpperLayer, self.dul).end()
             cast(Any, self._server).left(self)  # a Door
 
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        """A request that lacks what its answer would name is ended; pynetdicom lets it wait for one until it gives up."""
+        if msg.is_valid_request or msg.is_valid_response:
+            super()._serve_request(msg, context_id)
+        else:
+            self.abort()
+
     def kill(self) -> None:
         """A caller who has asked for nothing in time is let go, also one who asks at this moment: nobody would answer."""
         wire = cast(Wire, self.dul.socket)

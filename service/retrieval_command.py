@@ -21,7 +21,8 @@ from service import audit_events, logs
 from service.config import Settings
 from service.desk import journal_of, node_runs
 from service.inbox import Inbox
-from service.journal import open_journal
+from service.journal import journal_url, open_journal
+from service.journal_folder import require_own
 from service.keeping import StoreHandler
 from service.lines import plain
 from service.node_settings import archives_of
@@ -116,6 +117,7 @@ def _crew(settings: Settings, archive: Archive) -> Iterator[_Crew]:
         inbox.make_folders()
         open_journal(settings.node.journal, data).close()
     with journal_of(settings) as journal, audit_events.trail_of(settings):
+        require_own(journal, journal_url(settings.node.journal, data), data)
         if archive.method is Method.MOVE and not node_runs(data):
             raise BadSettings(
                 f"No node runs on {data}, so nothing that {archive.name} moves could arrive; start it with duet serve, "

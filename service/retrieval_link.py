@@ -32,6 +32,7 @@ MOVE = StudyRootQueryRetrieveInformationModelMove
 GET = StudyRootQueryRetrieveInformationModelGet
 CONNECT_S = 10.0
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+PATIENCE = 12  # times timeout_s, an hour as a rule: so long an archive may say that it goes on, and not go on
 MOST_ANSWERS = 100_000  # to one query; an archive that goes on for ever must not fill the memory
 CUT_OFF = (0xA700, 0xA701, 0xFE00)  # answers to a query: too many to tell, or cancelled by the archive itself
 UNKNOWN_DESTINATION = 0xA801
@@ -204,7 +205,11 @@ class Link:
         assoc = self._context(FIND, "C-FIND")
         found: list[Dataset] = []
         status = Dataset()
-        for status, identifier in self._answers(assoc, lambda: assoc.send_c_find(self._identifier(level, keys), FIND)):
+
+        def ask() -> Any:
+            return assoc.send_c_find(self._identifier(level, keys), FIND)
+
+        for status, identifier in self._answers(assoc, ask, lambda _: 0):
             if status.Status in PENDING and identifier is not None:
                 found.append(identifier)
             if len(found) > MOST_ANSWERS:
@@ -218,23 +223,35 @@ class Link:
             raise ArchiveError(f"{self.archive.name} refuses the query ({_said(status)}).")
         return Answers(found=found, cut_off=code != SUCCESS)
 
-    def _answers(self, assoc: Any, ask: Callable[[], Any]) -> Iterator[tuple[Dataset, Dataset | None]]:
-        """Every answer to one request. Raises BrokenError where the last one does not come."""
-        begun = time.monotonic()
+    def _answers(
+        self, assoc: Any, ask: Callable[[], Any], done: Callable[[Dataset], int]
+    ) -> Iterator[tuple[Dataset, Dataset | None]]:
+        """Every answer to one request. Raises BrokenError where the last one does not come. done: a number that grows while
+        the archive works; one that reads tapes lets it stand for long, and none for ever."""
+        begun = grown = time.monotonic()
+        most, stuck = 0, False
         try:
             with undisturbed(assoc):
                 for status, identifier in ask():
-                    if "Status" not in status:
+                    if "Status" not in status or stuck:
                         break
                     begun = time.monotonic()
                     yield status, identifier
                     if status.Status not in PENDING:
                         return
+                    if done(status) > most:
+                        most, grown = done(status), begun
+                    stuck = begun - grown > PATIENCE * self.archive.timeout_s
         except RuntimeError:  # it ended between two requests
             pass
         silent = time.monotonic() - begun
         assoc.abort()
         self._go_on()
+        if stuck:
+            raise BrokenError(
+                f"{self.archive.name} only said that it goes on for {begun - grown:.0f} s ({PATIENCE} times timeout_s) and was "
+                "given up."
+            )
         if silent >= 0.9 * self.archive.timeout_s:
             raise BrokenError(f"{self.archive.name} was silent for {silent:.0f} s (timeout_s) and was given up.")
         raise BrokenError(f"{self.archive.name} ended the association before it had answered.")
@@ -248,13 +265,13 @@ class Link:
         def ask() -> Any:
             return assoc.send_c_get(identifier, GET) if get else assoc.send_c_move(identifier, self.destination, MOVE)
 
-        for status, _ in self._answers(assoc, ask):
+        for status, _ in self._answers(assoc, ask, _suboperations):
             last = status
             tell()
         return Outcome(
             code=int(last.Status),
-            completed=int(last.get("NumberOfCompletedSuboperations", 0) or 0),
-            failed=int(last.get("NumberOfFailedSuboperations", 0) or 0),
+            completed=_number(last, "Completed"),
+            failed=_number(last, "Failed"),
             sentence=self._wrong(last),
         )
 
@@ -277,6 +294,15 @@ class Link:
         if self.archive.method is Method.GET:
             return "; where this machine has refused them, its log says why"
         return f"; see whether it knows {self.destination}, and whether [receiver] allow of this node admits it"
+
+
+def _suboperations(status: Dataset) -> int:
+    """How many are over."""
+    return sum(_number(status, kind) for kind in ("Completed", "Failed", "Warning"))
+
+
+def _number(status: Dataset, kind: str) -> int:
+    return int(status.get(f"NumberOf{kind}Suboperations", 0) or 0)
 
 
 def _said(status: Dataset) -> str:

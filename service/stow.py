@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 JSON = "application/dicom+json"
 AT_ONCE = 1 << 31  # bytes; the client's own chunks are a stream that it cannot send a second time
+# What the client, or a parser of JSON or XML, makes of a body that it cannot read.
+_NOT_READ = (ValueError, LookupError, AttributeError, TypeError, SyntaxError, ArithmeticError, RuntimeError)
 # FailureReason, PS3.18 I.2.2
 REASONS = {
     0x0110: "processing failure",
@@ -28,7 +30,9 @@ REASONS = {
     0xA900: "the object does not fit its SOP class",
     0xC000: "it cannot be understood",
 }
+_ELSEWHERE = "it sends on to another address, and objects go to that of the settings alone"
 MEANINGS = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
     400: "it does not understand the request",
     401: "user and password, or the headers, are not accepted",
     403: "this node may not store there",
@@ -66,12 +70,16 @@ def look(destination: Destination) -> str:
     """
     import requests
 
+    from service.stow_session import AnswerError
+
     client, heard = _client(destination)
     try:
         client.search_for_studies(limit=1)
     except requests.HTTPError:
         pass
-    except (requests.RequestException, ValueError) as error:
+    except AnswerError as error:
+        raise UndeliveredError(f"{destination.url}: {error}.") from None
+    except (requests.RequestException, *_NOT_READ) as error:
         raise _unreachable(destination, error) from None
     status = heard[-1].status_code if heard else 0
     if status in (401, 403) or status >= 500:
@@ -87,14 +95,15 @@ def _client(destination: Destination) -> tuple[DICOMwebClient, list[requests.Res
     import requests
     from dicomweb_client.web import DICOMwebClient
 
+    from service.stow_session import Session
+
     heard: list[requests.Response] = []
 
     def hear(response: requests.Response, *_: Any, **__: Any) -> requests.Response:
         heard[:] = [response]
         return response
 
-    session = requests.Session()
-    session.trust_env = False  # no proxy and no password of the environment's own
+    session = Session(ANSWER_S)
     if destination.user:
         session.auth = requests.auth.HTTPBasicAuth(destination.user.encode(), destination.password().encode())
     if destination.ca_file is not None:
@@ -116,6 +125,8 @@ def _client(destination: Destination) -> tuple[DICOMwebClient, list[requests.Res
 def _offer_one(client: DICOMwebClient, heard: list[requests.Response], ds: Dataset, name: str) -> Answer:
     import requests
 
+    from service.stow_session import AnswerError
+
     heard.clear()
     said: Mapping[str, Any] = {}
     try:
@@ -124,9 +135,13 @@ def _offer_one(client: DICOMwebClient, heard: list[requests.Response], ds: Datas
         pass  # its response is in `heard`, with the reason
     except requests.ReadTimeout:
         raise BrokenError(f"{name}: the archive did not answer within {ANSWER_S} s.") from None
+    except AnswerError as error:
+        raise BrokenError(f"{name}: {error}.") from None
     except requests.RequestException as error:
+        if _was_there(error):
+            raise BrokenError(f"{name}: the connection was lost before it had answered.") from None
         raise _unreachable_at(client.base_url, error) from None
-    except (ValueError, LookupError, AttributeError, TypeError, SyntaxError) as error:  # of a body that it cannot read
+    except _NOT_READ as error:
         if not heard:
             return Answer(taken=False, sentence=f"{name}: {error}.")
     return read_answer(heard[-1].status_code, _json(heard[-1].content) or said, identity(ds).sop_instance_uid, name)
@@ -146,7 +161,7 @@ def read_answer(status: int, words: Mapping[str, Any], sop_instance_uid: str, na
     if stored is not None and status < 300:
         warning = _number(stored, "00081196")
         return Answer(taken=True, sentence="" if not warning else f"{REMARK} 0x{warning:04X}")
-    if status < 400:
+    if status < 400 and status not in MEANINGS:
         return Answer(taken=False, sentence=f"{name}: answered with HTTP {status}, which does not say that it is stored.")
     return Answer(taken=False, sentence=f"{name}: refused with HTTP {status}{_meaning(status)}.", kind_refused=status == 415)
 
@@ -159,7 +174,7 @@ def _json(body: bytes) -> Mapping[str, Any]:
     """The response's dataset in DICOM JSON; some wrap it into a list. Empty where it is none."""
     try:
         words = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if isinstance(words, list):
         words = words[0] if words else {}
@@ -182,6 +197,14 @@ def _values(words: Mapping[str, Any], tag: str) -> list[Any]:
     element = words.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return values if isinstance(values, list) else []
+
+
+def _was_there(error: requests.RequestException) -> bool:
+    """Whether it broke off after the connection was there: then it may be this object that it does not bear."""
+    import requests
+    from urllib3.exceptions import ProtocolError
+
+    return isinstance(error, requests.ConnectionError) and isinstance(next(iter(error.args), None), ProtocolError)
 
 
 def _unreachable(destination: Destination, error: Exception) -> UndeliveredError:

@@ -60,7 +60,7 @@ def faults(watched: Watched) -> list[str]:
     except SQLAlchemyError:
         found.append("journal")
     try:
-        found += ["disk"] if watched.free_bytes < watched.floor_bytes else []
+        found += ["disk"] if watched.free_bytes <= watched.floor_bytes else []  # the floor may be 0
     except OSError:
         found.append("disk")
     return found + sorted(part for part, trouble in watched.parts().items() if trouble)

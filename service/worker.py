@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.errors import Rejected
-from service.inbox import seal
+from service.inbox import FULL, seal
 from service.logs import logger
 from service.outcomes import Outcome
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUSY = "Busy"  # the reason of a case that another process still computes
+NO_ROOM = "NoRoom"  # the reason of what a full disk did not take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,18 @@ def attempt(work: Callable[[], T]) -> T | Refusal:
         # The message may quote a header, so the log has only where it happened; `duet status` shows the message.
         frames = "".join(traceback.format_tb(error.__traceback__))
         logger().error("duet failed", error=type(error).__name__, where=frames)
+        if _no_room(error):
+            return Refusal(
+                reason=NO_ROOM, sentence="The disk of the results is full; once there is room it goes on.", system=True
+            )
         sentence = f"duet itself failed ({type(error).__name__}: {_words(error)}); the log says where."
         return Refusal(reason=type(error).__name__, sentence=sentence[:1000], system=True)
+
+
+def _no_room(error: Exception) -> bool:
+    if isinstance(error, shutil.Error):  # of many files, in words
+        return any(f"[Errno {number}]" in str(error) for number in FULL)
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _words(error: Exception) -> str:

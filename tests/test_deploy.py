@@ -5,6 +5,7 @@ tests/test_journey_scale.py runs the services of compose.yaml together.
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import tomllib
@@ -53,6 +54,15 @@ def test_each_unit_is_one_that_systemd_takes(unit: Path, tmp_path: Path, program
     here.write_text(text.replace("/opt/duet/bin/duet", program("duet")))
     told = subprocess.run([program("systemd-analyze"), "verify", here], capture_output=True, text=True, check=False, timeout=60)
     assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_whatever_ends_is_started_again_however_often() -> None:
+    """A node whose database is away ends with a sentence. systemd gives up after five starts in ten seconds unless told."""
+    for unit in UNITS:
+        read = configparser.ConfigParser(strict=False, interpolation=None)
+        read.read(unit)
+        assert (read["Service"]["Restart"], read["Unit"]["StartLimitIntervalSec"]) == ("always", "0"), unit.name
+    assert {each["restart"] for each in services().values()} == {"unless-stopped"}
 
 
 def test_the_settings_of_compose_are_settings() -> None:

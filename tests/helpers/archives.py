@@ -11,6 +11,7 @@ from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     CTImageStorage,
     PositronEmissionTomographyImageStorage,
@@ -34,7 +35,8 @@ class ScriptedArchive:
 
     wait_s: before each answer; drops, drops_moves: so many requests (so many that move) break the association; hides: elements
     that it does not know; ignores: keys that it does not match; move_status: what it answers to every C-MOVE; lies: it answers
-    Success and sends nothing; leaves_out: objects of each whole series that it does not send; late_s: sends after its end.
+    Success and sends nothing; leaves_out: objects of each whole series that it does not send; late_s: sends after its end;
+    goes_on_s: so long it only says that it goes on before it does, or for ever.
     """
 
     datasets: Sequence[Dataset]
@@ -50,6 +52,7 @@ class ScriptedArchive:
     lies: bool = False
     leaves_out: int = 0
     late_s: float = 0.0
+    goes_on_s: float = 0.0
     asked: list[tuple[str, str, Dataset]] = field(default_factory=list)  # service, level, identifier
     at_once: int = 0
     port: int = 0
@@ -118,7 +121,22 @@ class ScriptedArchive:
             event.assoc.abort()
             return None
         time.sleep(self.wait_s)
+        self._go_on(event, service)
         return ds  # type: ignore[no-any-return]
+
+    def _go_on(self, event: Any, service: str) -> None:
+        """Pending, and no number that changes (PS3.4 C.4.2.1.6)."""
+        kinds = {"FIND": C_FIND, "MOVE": C_MOVE, "GET": C_GET}
+        end = time.monotonic() + self.goes_on_s
+        while time.monotonic() < end and event.assoc.is_established:
+            answer = kinds[service]()
+            answer.MessageIDBeingRespondedTo = event.request.MessageID
+            answer.AffectedSOPClassUID = event.request.AffectedSOPClassUID
+            answer.Status = 0xFF00
+            if service != "FIND":
+                answer.NumberOfRemainingSuboperations, answer.NumberOfCompletedSuboperations = 7, 0
+            event.assoc.dimse.send_msg(answer, event.context.context_id)
+            time.sleep(0.05)
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         wanted = self._heard(event, "FIND")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from duet_command import duet
 
 from analysis.phantom import make_patient
@@ -231,12 +232,23 @@ class NodeProcess:
         self._process.terminate()
         return self._process.wait(timeout=60)
 
+    def ended(self) -> int:
+        """The exit status of a node that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=60)
+
     def clean_up(self) -> None:
         for group in self._groups:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         if self._process is not None:
             self._process.wait(timeout=10)
+
+    def workers(self) -> list[psutil.Process]:
+        """What computes cases below it, and looks after that."""
+        assert self._process is not None
+        below = psutil.Process(self._process.pid).children(recursive=True)
+        return [each for each in below if "multiprocessing" in " ".join(each.cmdline())]
 
     def survivors(self) -> list[int]:
         """Groups of earlier starts of which a process still runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -148,6 +149,24 @@ def test_a_disk_that_is_full_is_told_and_stops_nobody(tmp_path: Path, monkeypatc
     with capture_logs() as lines:
         audit.record(Event.STARTED, PEOPLE)
     assert [(line["event"], line["error"]) for line in lines] == [("audit record not written", "No space left on device")]
+
+
+def test_a_record_of_which_a_disk_takes_the_half_leaves_nothing(tmp_path: Path) -> None:
+    trail = audit.set_up(tmp_path, AuditSettings(), "DUET")
+    audit.record(Event.STARTED, PEOPLE)
+    limits, size = resource.getrlimit(resource.RLIMIT_FSIZE), trail.current.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, limits[1]))  # some bytes more are taken, as on a disk
+    try:
+        with capture_logs() as lines:
+            audit.record(Event.STOPPED, PEOPLE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [line["event"] for line in lines] == ["audit record not written"]
+    audit.record(Event.SEEN, PEOPLE)
+    assert [each["EventIdentification"]["EventID"]["originalText"] for each in messages(tmp_path)] == [
+        Event.STARTED.value[1],
+        Event.SEEN.value[1],
+    ]
 
 
 def test_without_a_trail_nothing_is_entered() -> None:

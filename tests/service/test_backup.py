@@ -12,9 +12,11 @@ import tarfile
 import threading
 from contextlib import closing
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import pytest
+from disks import small_disk
 from old_journals import rows
 
 from analysis.errors import BadSettings
@@ -154,6 +156,7 @@ def test_the_journal_of_a_working_node_is_whole(folder: Any, scan: Any, tmp_path
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from shutil import disk_usage
 from service import backup, backup_archive
 from service.config import Settings
 point = sys.argv[3]
@@ -187,3 +190,25 @@ def test_without_room_there_is_no_backup_and_no_rest_of_one(folder: Any, tmp_pat
     words = [sys.executable, "-c", code, str(folder.data), str(tmp_path / "b.tar"), "never"]
     assert b"OSError" in subprocess.run(words, check=False, capture_output=True).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_disk_without_room_for_it_is_not_filled(folder: Any, tmp_path: Path) -> None:
+    a_case(folder, "2.25.1", "x" * 2_000_000)
+    with small_disk(tmp_path / "small", 2) as disk:
+        with pytest.raises(BadSettings, match=r"small has 2 MB free, and the backup takes 4 MB without the journal"):
+            back_up(settings_of(folder), Wish(target=disk / "b.tar"), silent)
+        assert list(disk.iterdir()) == []
+
+
+def test_a_disk_that_becomes_full_is_named_and_has_room_again(folder: Any, tmp_path: Path) -> None:
+    a_case(folder, "2.25.1", "x" * 200_000)
+    with small_disk(tmp_path / "small", 2) as disk:
+        others = disk / "others"
+
+        def full(message: str, _fraction: float) -> None:
+            if message == "Journal":
+                others.write_bytes(bytes(disk_usage(disk).free))
+
+        with pytest.raises(OSError, match=r"No space left on device: .*b.tar"):
+            back_up(settings_of(folder), Wish(target=disk / "b.tar"), full)
+        assert list(disk.iterdir()) == [others]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from archives import ScriptedArchive
 from certificates import Authority
+from disks import fill, small_disk
 from nets import swap_byte, write_net
 from nodes import free_port, until
 from workforce import workforce
@@ -28,6 +29,17 @@ def lines(folder: Path, settings: ModelSettings | None = None, **models: str) ->
     config = folder / "duet.toml"
     config.write_text(f'[node]\ndata = "{folder}"\n[receiver]\nport = {free_port()}\n[models]\nallow = {allow}\n{more}')
     return {name: (fault, sentence) for name, fault, sentence in run_checks(config)}
+
+
+@pytest.mark.parametrize("full", [".", "cases", "logs"])
+def test_a_full_disk_is_a_fault_also_where_the_floor_is_none(tmp_path: Path, full: str) -> None:
+    config = tmp_path / "duet.toml"
+    config.write_text(f'[node]\ndata = "{tmp_path / "data"}"\n[receiver]\nfree_gb = 0\n')
+    with small_disk(tmp_path / "data" / full, 200) as disk:
+        assert next(line for line in run_checks(config) if line[0] == "disk")[1] is False
+        fill(disk)
+        _, fault, sentence = next(line for line in run_checks(config) if line[0] == "disk")
+        assert (fault, sentence) == (True, f"0 MB free in {disk}; what a node writes needs 100 MB at the least")
 
 
 def test_without_networks_nothing_is_missing(tmp_path: Path) -> None:

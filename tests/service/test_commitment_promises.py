@@ -159,6 +159,8 @@ def test_what_cannot_be_understood_is_not_taken(folder: Any, port: int) -> None:
         scanner = Scanner(port)
         assert scanner.ask([], action=1) == 0x0115
         assert scanner.ask([("1.2", "1.3")], action=7) == 0x0123
+        model = (StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+        assert scanner.assoc.send_n_action(None, 1, *model)[0].Status == 0x0115  # without a dataset
         scanner.assoc.release()
     assert rows(folder) == []
 

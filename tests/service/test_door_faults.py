@@ -5,7 +5,6 @@ Each test counts what the sender was told (0x0000) against what lies in the inbo
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import struct
@@ -21,14 +20,17 @@ from typing import Any
 
 import door_alone
 import pytest
+from disks import small_disk
 from door_crowd import crowd
 from door_peers import (
     PIECE,
     REJECTED,
+    VERIFICATION,
     BrokenError,
     Peer,
     Sent,
     association_request,
+    command,
     half_written,
     in_journal,
     nothing_lost,
@@ -229,6 +231,8 @@ BAD_MIDDLES = {
     "a command set of rubbish": pdv(1, 3, bytes(range(200))),
     "a context that nobody offered": pdv(77, 3, next(store_pdus(some_object()))[12:]),
     "a request within the association": association_request(),
+    "a request without a class": pdv(3, 3, command(CommandField=0x0030, MessageID=1)),
+    "a request without a number": pdv(3, 3, command(CommandField=0x0030, AffectedSOPClassUID=VERIFICATION)),
 }
 
 
@@ -345,23 +349,6 @@ def test_two_contents_of_one_object_at_once_are_both_kept(folder: Any, port: int
 
 
 # Disk, journal and clock
-
-
-@contextmanager
-def small_disk(where: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of that size; only root may mount one."""
-    if os.geteuid() != 0:
-        pytest.skip("a small file system needs root")
-    where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "duet", where], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", "-l", where], check=True)
 
 
 class OnDisk:

@@ -155,6 +155,24 @@ def test_an_error_of_duet_is_tried_again_and_then_parked_until_the_next_start(fo
     assert job(folder).state is JobState.DONE
 
 
+def _on_a_full_disk(job: CaseJob) -> CaseResult:
+    Path("/dev/full").write_bytes(b"results")
+    return good(job)
+
+
+def test_a_full_disk_is_waited_for_without_a_restart(folder: Any, scan: Any) -> None:
+    queue(folder, scan)
+    runner = StandIn(_on_a_full_disk)
+    running = engine(folder, runner)
+    run(running, steps=3 * FAILURES)
+    assert runner.ran > FAILURES
+    assert job(folder).state in (JobState.QUEUED, JobState.RUNNING)
+    assert job(folder).sentence == "The disk of the results is full; once there is room it goes on."
+    runner.act = good
+    run(running)
+    assert job(folder).state is JobState.DONE
+
+
 def test_a_failure_waits_before_it_is_tried_again(folder: Any, scan: Any) -> None:
     queue(folder, scan)
     running = engine(folder, StandIn(lambda _: 1 / 0))  # type: ignore[arg-type,return-value]

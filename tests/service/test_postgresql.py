@@ -18,6 +18,8 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from associations import open_association
+from duet_command import duet
+from nodes import NodeProcess, free_port
 from postgres import Postgres, running
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -195,3 +197,31 @@ def test_a_server_that_is_restarted_is_waited_for(program: Any, tmp_path: Path) 
         assert count(journal) == 2
         assert outcomes.outcomes_of(journal) == {}
         journal.close()
+
+
+@pytest.mark.peer("echoscu")
+def test_a_node_whose_database_is_away_says_so_and_comes_up_once_it_is_back(program: Any, tmp_path: Path) -> None:
+    with running(Path(program("postgres"))) as server, server.database() as url:
+        node = NodeProcess(tmp_path / "node", program, free_port())
+        node.config.write_text(node.config.read_text().replace("[node]", f'[node]\njournal = "{url}"'))
+        server.stop()
+        try:
+            node.start()
+            assert node.ended() == 2
+            (told,) = node.log().splitlines()
+            assert told.startswith("duet: The journal 127.0.0.1:")
+            assert "see whether it can be reached" in told
+            server.start()
+            node.start()  # as its supervisor does, see tests/test_deploy.py
+            node.wait_for_door()
+        finally:
+            node.clean_up()
+
+
+def test_a_journal_without_one_of_its_tables_is_told_in_a_sentence(url: str, journal: Journal, tmp_path: Path) -> None:
+    with journal.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE associations CASCADE")
+    (tmp_path / "duet.toml").write_text(f'[node]\njournal = "{url}"\ndata = "{tmp_path / "data"}"\n')
+    ran = duet("serve", "--config", tmp_path / "duet.toml")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+    assert 'cannot be used (relation "associations" does not exist' in ran.stderr

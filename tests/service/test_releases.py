@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cases import HOLD, Made, enter, enter_study, put_on_hold
+from disks import fill, small_disk
 from pydicom import dcmread
 from sqlalchemy import select
 
@@ -268,6 +270,27 @@ def test_a_release_that_fails_is_tried_again_then_parked_and_done_after_the_next
         running.step()
     assert job(folder, held).state is JobState.DONE
     assert len(postings.due(folder.journal, "pacs", 1e12)) == 6
+
+
+def test_a_release_for_which_there_is_no_room_waits_for_it(folder: Any, held: int, tmp_path: Path) -> None:
+    cases = folder.data / "cases"
+    cases.rename(tmp_path / "aside")
+    with small_disk(cases, 256):
+        shutil.copytree(tmp_path / "aside", cases, dirs_exist_ok=True)
+        ballast = fill(cases)
+        let_go(folder, held)
+        running = engine(folder)
+        for _ in range(2 * FAILURES):
+            running.step()
+        assert (job(folder, held).state, job(folder, held).sentence) == (
+            JobState.HELD,
+            "The disk of the results is full; once there is room it goes on.",
+        )
+        assert [path.name for path in cases.iterdir() if path.name.startswith(".")] == []
+        ballast.unlink()
+        for _ in range(2):
+            running.step()
+        assert job(folder, held).state is JobState.DONE
 
 
 # What a case is compared with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from service import retrieval_link
+from service.receiver import Receiver, ReceiverSettings
 from service.retrieval import Archive, ArchiveError, Level, Method
 from service.retrieval_link import STORED, SYNTAXES, Link
 
@@ -80,3 +82,35 @@ def test_a_patient_id_of_another_alphabet_reaches_the_archive() -> None:
 def test_c_get_proposes_no_more_contexts_than_dicom_allows() -> None:
     """PS3.8 9.3.2.2: context IDs are odd numbers of one byte, 128 in all."""
     assert len(STORED) * len(SYNTAXES) + 2 <= 128
+
+
+STUCK = r"pacs only said that it goes on for \d s \(1 times timeout_s\) and was given up"
+
+
+def series_of(archive: ScriptedArchive) -> dict[str, str | list[str]]:
+    ds = archive.datasets[0]
+    return {"StudyInstanceUID": str(ds.StudyInstanceUID), "SeriesInstanceUID": str(ds.SeriesInstanceUID)}
+
+
+@pytest.mark.parametrize("method", ["move", "get"])
+def test_an_archive_that_only_says_that_it_goes_on_is_given_up(scan: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_link, "PATIENCE", 1)
+    with ScriptedArchive(datasets=scan(slices=1).datasets(), goes_on_s=60).running() as archive:
+        with Link(archive.settings(timeout_s=1.5, method=method), "DUET") as link:
+            outcome = link.bring(Level.SERIES, series_of(archive), lambda: None)
+            assert outcome.code is None
+            assert re.match(STUCK, outcome.sentence)
+        with Link(archive.settings(timeout_s=1.5, tries=1), "DUET") as link, pytest.raises(ArchiveError, match=STUCK):
+            link.find(Level.STUDY, {"PatientID": "P1"})
+
+
+def test_an_archive_that_reads_a_tape_first_is_waited_for(folder: Any, scan: Any, port: int) -> None:
+    scripted = ScriptedArchive(datasets=scan(slices=2, modalities=("CT",)).datasets(), destinations={"DUET": port}, goes_on_s=2)
+    receiver = Receiver("DUET", ReceiverSettings(host="127.0.0.1", port=port, free_gb=0), folder.inbox, folder.journal)
+    receiver.start()
+    try:
+        with scripted.running() as archive, Link(archive.settings(timeout_s=1.0), "DUET") as link:
+            outcome = link.bring(Level.SERIES, series_of(archive), lambda: None)
+    finally:
+        receiver.stop()
+    assert (outcome.code, outcome.completed, outcome.sentence) == (0, 2, "")
