@@ -7,11 +7,12 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from journals import new_journal
 from sqlalchemy import insert
 
 from analysis.phantom.cohort import invented_cohort
 from service.cohort_inputs import CohortSection
-from service.journal import Journal, open_journal
+from service.journal import Journal
 from service.tables import JobState, jobs
 
 COLUMNS = 12  # of features.csv: keys, and features enough for a report
@@ -33,7 +34,7 @@ def known_cohort(folder: Path, seed: int = 1, cycles: int = 24) -> KnownCohort:
     data = folder / "data"
     data.mkdir(parents=True)
     (folder / "clinical.csv").write_text(made.clinical_csv)
-    journal = open_journal("", data)
+    journal = new_journal("", data)
     for number, row in enumerate(rows_of(seed)[:cycles], start=1):
         add_case(journal, data, f"2.25.{number}", row)
     section = CohortSection(clinical=folder / "clinical.csv", quiet_s=0.1, **QUICK)

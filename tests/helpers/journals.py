@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from service.journal import Journal
+from service.journal import Journal, open_journal
 from service.tables import (
     DeliveryState,
     Ending,
@@ -17,6 +20,23 @@ from service.tables import (
     releases,
     studies,
 )
+
+
+@cache
+def _empty() -> tuple[str, bytes]:
+    """The name of SQLite's file, and what is in it when all migrations have run: a tenth of a second of a core."""
+    with TemporaryDirectory(prefix="duet-journal-") as folder:
+        open_journal("", Path(folder)).close()
+        (made,) = Path(folder).iterdir()
+        return made.name, made.read_bytes()
+
+
+def new_journal(url: str, data: Path) -> Journal:
+    """As open_journal where there is none yet; SQLite's is a copy of one that was made once for all tests of a process."""
+    if not url:
+        name, content = _empty()
+        (data / name).write_bytes(content)
+    return open_journal(url, data)
 
 
 def add_study(journal: Journal, uid: str, **words: Any) -> str:

@@ -18,6 +18,9 @@ from nodes import free_port, until
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
+from service.journal import open_journal
+
+MIGRATED = "duet_migrated"
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
 
 
@@ -29,6 +32,7 @@ class Postgres:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._as = _other_than_root()
+        self._migrated = False
 
     def make(self) -> None:
         """An empty cluster, whose superuser `duet` needs no password on this machine."""
@@ -52,14 +56,24 @@ class Postgres:
             self._process.wait(timeout=30)
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The address of an empty database, which is gone afterwards."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The address of an empty database, or of another's copy, which is gone afterwards."""
         name = f"duet_{uuid.uuid4().hex[:12]}"
-        self._tell(f"CREATE DATABASE {name} STRATEGY file_copy")
+        self._tell(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         try:
             yield self.url(name)
         finally:
             self._tell(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextlib.contextmanager
+    def journal(self) -> Iterator[str]:
+        """The address of a journal's database without a row: a copy of one in which all migrations have run once."""
+        if not self._migrated:
+            self._tell(f"CREATE DATABASE {MIGRATED}")
+            open_journal(self.url(MIGRATED), self._folder).close()
+            self._migrated = True
+        with self.database(MIGRATED) as url:
+            yield url
 
     @contextlib.contextmanager
     def databases(self) -> Iterator[Callable[[], str]]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import usual
 from cases import Made, made_case
+from journals import new_journal
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.uid import generate_uid
 
@@ -20,7 +21,7 @@ from analysis.values import Tracer
 from service import arrivals
 from service.arrivals import Arrival
 from service.inbox import Inbox, Received
-from service.journal import Journal, open_journal
+from service.journal import Journal
 
 
 @dataclass(kw_only=True)
@@ -62,7 +63,7 @@ class NodeFolder:
 
     def __init__(self, data: Path, url: str = "") -> None:
         self.data = data
-        self.journal: Journal = open_journal(url, data)
+        self.journal: Journal = new_journal(url, data)
         self.inbox = Inbox(data)
         self.inbox.prepare()
 
@@ -110,11 +111,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def journal_address(request: pytest.FixtureRequest) -> Iterator[str]:
-    """What stands as [node] journal: nothing for SQLite, or an empty database of a real server."""
+    """What stands as [node] journal: nothing for SQLite, or a database of a real server with its tables."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield ""
         return
-    with request.getfixturevalue("postgres").database() as url:
+    with request.getfixturevalue("postgres").journal() as url:
         yield url
 
 
