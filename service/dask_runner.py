@@ -30,14 +30,18 @@ GPU = "GPU"
 LOOK_AGAIN_S = 5.0  # between two tries to reach a scheduler
 CONNECT_S = 3.0
 COMPUTING = threading.Lock()  # held while this process computes a case, also one whose scheduler is gone
+# What Dask would set in the environment of a worker: one core, and memory that goes back to the system at once. None keeps
+# it from that; an empty section would not, for Dask adds its own defaults to it.
+LEFT_ALONE = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
 # A job that kills its worker is to be counted by the journal, not tried three times more by Dask. Nothing is served over
 # HTTP. A worker may use every core.
 QUIET = {
     "logging": {"distributed": "warning"},
     "distributed.scheduler.http.routes": [],
     "distributed.scheduler.allowed-failures": 0,
-    "distributed.nanny.pre-spawn-environ": {},
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(LEFT_ALONE),
     "distributed.comm.timeouts.connect": f"{CONNECT_S} s",
+    "distributed.worker.profile.enabled": False,  # nobody is shown it
     "distributed.admin.tick.limit": "1 h",  # a case may keep Python's lock for seconds; that is no fault
 }
 
