@@ -53,8 +53,12 @@ demo: $(VENV)/.package
 	rm -rf duet-demo
 	$(BIN)/duet demo --out duet-demo
 
+# Two cores are full with three processes: the tests of nodes wait for them half of their time. Each reads all test files, which
+# takes half a minute of a core where nothing compiled may be kept.
+test test-thorough: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.package $(VENV)/.dev peers
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not thorough"
 
 test-thorough: $(VENV)/.package $(VENV)/.dev peers
 	$(BIN)/pytest --numprocesses 2 --dist load -m thorough

@@ -21,7 +21,7 @@ PATIENTS = int(os.environ.get("DUET_COHORT_PATIENTS", "3"))
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu"), pytest.mark.peer("Orthanc"), pytest.mark.timeout(1800)]
 Program = Callable[[str], str]
 MADE = "SELECT version, folder, cycles FROM cohorts WHERE version > 0 ORDER BY version"
-FEW = "permutations = 99\nrelabelings = 20\nrepeats = 1"  # enough for a journey
+FEW = "permutations = 19\nresamples = 3\nrelabelings = 3\nrepeats = 1"  # enough for a journey
 DONE = "SELECT count(*) FROM jobs WHERE state = 'done'"
 OPEN = "SELECT count(*) FROM deliveries WHERE state NOT IN ('delivered', 'committed')"
 

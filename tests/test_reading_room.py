@@ -49,10 +49,21 @@ class Room:
     def study(self, tracer: str) -> str:
         return str(self.results["pair"][f"{tracer.lower()}_study"])
 
+    def look_at(self, study: str) -> None:
+        """The study stands open: as the last look has left it, or opened now."""
+        if self.viewer.study != study:
+            self.viewer.open(study)
+
     def calm(self) -> None:
         """Nothing went wrong on the page, and no dialog stands there."""
         assert self.viewer.faults == []
         assert self.viewer.alarms() == []
+
+
+@pytest.fixture(scope="module", params=TRACERS)
+def tracer(request: pytest.FixtureRequest) -> str:
+    """Of the module, so that all looks at one study follow each other."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +120,9 @@ def assert_measured_alike(statistics: dict[str, Any], lesion: dict[str, Any]) ->
         assert statistics[name] == [pytest.approx(value, rel=1e-5), unit], (lesion["id"], name)
 
 
-@pytest.mark.parametrize("tracer", TRACERS)
 def test_every_lesion_is_listed_and_drawn_over_the_pet(room: Room, tracer: str) -> None:
     viewer, lesions = room.viewer, room.lesions(tracer)
-    viewer.open(room.study(tracer))
+    room.look_at(room.study(tracer))
     listed = viewer.load_segmentation(f"duet {tracer} lesions")
     assert len(listed) == len(lesions) > 0
     for row, state, lesion in zip(listed, viewer.segments(), lesions, strict=True):
@@ -145,9 +155,8 @@ def numbers(group: str, name: str) -> list[float]:
     return [float(x) for x in re.findall(rf"^{re.escape(name)}: ([-0-9.e+]+) ", group, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("tracer", TRACERS)
 def test_the_report_shows_the_numbers_of_every_lesion(room: Room, tracer: str) -> None:
-    room.viewer.open(room.study(tracer))
+    room.look_at(room.study(tracer))
     room.viewer.show(f"duet {tracer} report")
     report = room.viewer.report()
     groups = groups_of(report)
@@ -169,7 +178,7 @@ def test_the_report_shows_the_numbers_of_every_lesion(room: Room, tracer: str) -
 
 
 def test_the_report_of_the_pair_shows_sites_features_and_quality(room: Room) -> None:
-    room.viewer.open(room.study("PentixaFor"))
+    room.look_at(room.study("PentixaFor"))
     room.viewer.show("duet dual-tracer report")
     groups = groups_of(room.viewer.report())
     for site in room.results["sites"]:
@@ -187,7 +196,7 @@ def test_the_report_of_the_pair_shows_sites_features_and_quality(room: Room) -> 
 
 def test_the_fusion_view_plays(room: Room) -> None:
     viewer = room.viewer
-    viewer.open(room.study("PentixaFor"))
+    room.look_at(room.study("PentixaFor"))
     viewer.show("rotating view")
     assert viewer.wait_for_frame() == 0
     digest, drawn = viewer.frame()
@@ -202,7 +211,7 @@ def test_the_fusion_view_plays(room: Room) -> None:
 
 
 def test_a_report_without_lesions_opens(room: Room) -> None:
-    room.viewer.open(room.empty_study)
+    room.look_at(room.empty_study)
     assert room.viewer.thumbnail("lesions").count() == 0
     room.viewer.show("duet FDG report")
     report = room.viewer.report()

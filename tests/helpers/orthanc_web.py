@@ -13,6 +13,7 @@ from typing import Any
 
 from nodes import Orthanc
 
+KEPT_S = 3600  # so long the browser keeps the viewer's files
 TYPES = {
     ".js": "text/javascript",
     ".css": "text/css",
@@ -74,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             wanted = (self.root / path.lstrip("/")).resolve()
             found = wanted if wanted.is_file() and wanted.is_relative_to(self.root) else self.root / "index.html"
-            self._answer(200, TYPES.get(found.suffix, "application/octet-stream"), found.read_bytes())
+            kept = f"max-age={KEPT_S}"  # or the browser compiles all of it again for each study that is opened
+            self._answer(200, TYPES.get(found.suffix, "application/octet-stream"), found.read_bytes(), kept)
 
     def log_message(self, *_: Any) -> None:
         """The tests' output holds no access log."""
@@ -88,11 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
             answer = connection.getresponse()
             self._answer(answer.status, answer.getheader("Content-Type") or "application/octet-stream", answer.read())
 
-    def _answer(self, status: int, kind: str, content: bytes) -> None:
+    def _answer(self, status: int, kind: str, content: bytes, kept: str = "no-store") -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the page was left meanwhile
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", kept)
             self.send_header("Cross-Origin-Opener-Policy", "same-origin")
             self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
             self.end_headers()

@@ -49,11 +49,12 @@ class Listed:
 
 
 class Viewer:
-    """The viewer on one page. faults: what went wrong on the page since it was opened."""
+    """The viewer on one page. faults: what went wrong on the page since it was opened; study: which one is open."""
 
     def __init__(self, page: Page, address: str, pictures: Path) -> None:
         self.page, self._address, self._pictures = page, address, pictures
         self.faults: list[str] = []
+        self.study = ""
         page.add_init_script("localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))")
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
         page.on("console", lambda line: self._heard(line.type, line.text))
@@ -69,10 +70,12 @@ class Viewer:
 
     def open(self, study_instance_uid: str, mode: str = "viewer") -> None:
         """The study with a thumbnail for each series and its first image drawn; what went wrong before is forgotten."""
+        self.study = ""
         self.page.goto("about:blank")
         self.faults.clear()
         self.page.goto(f"{self._address}/{mode}?StudyInstanceUIDs={study_instance_uid}")
         self.page.wait_for_function(_SETTLED, arg=study_instance_uid)
+        self.study = study_instance_uid
 
     def thumbnail(self, words: str) -> Locator:
         return self.page.locator('[data-cy^="study-browser-thumbnail"]').filter(has_text=words)
