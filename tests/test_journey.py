@@ -15,6 +15,8 @@ import pytest
 from nodes import NodeProcess, Orthanc, push, small_patient, until
 from pydicom import dcmread
 
+from service.dask_runner import LEFT_ALONE
+
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu"), pytest.mark.peer("Orthanc")]
 
 Program = Callable[[str], str]
@@ -87,6 +89,16 @@ def test_the_archive_has_what_the_case_folder_has(
     objects = json.loads((case / "results.json").read_text())["objects"]
     assert {each["sop_instance_uid"] for each in objects.values()} == set(held)
     assert {path.name for path in case.iterdir()} >= {"lesions.csv", "features.csv", "fusion.png", "fusion.dcm", "sr-pair.dcm"}
+
+
+def test_its_worker_may_use_every_core_and_keep_its_memory(
+    uninterrupted: tuple[NodeProcess, Orthanc, dict[str, tuple[str, str]]],
+) -> None:
+    """Dask would have it otherwise."""
+    node, _, _ = uninterrupted
+    assert node.environments()
+    for environment in node.environments():
+        assert {name: environment.get(name) for name in LEFT_ALONE} == {name: os.environ.get(name) for name in LEFT_ALONE}
 
 
 def test_sending_everything_again_changes_nothing(

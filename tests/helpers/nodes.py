@@ -254,6 +254,11 @@ class NodeProcess:
         """Groups of earlier starts of which a process still runs."""
         return [group for group in self._groups if _alive(group)]
 
+    def environments(self) -> list[dict[str, str]]:
+        """The environment of each process that it has started."""
+        assert self._process is not None
+        return [process.environ() for process in psutil.Process(self._process.pid).children(recursive=True)]
+
     def log(self) -> str:
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -184,8 +185,13 @@ def test_an_archive_that_is_not_set_is_told(here: Here, tmp_path: Path) -> None:
 def test_what_is_interrupted_ends_at_once_and_leaves_its_table(here: Here, scan: Any) -> None:
     """Ctrl-C comes in the main thread, while others wait for a slow archive."""
     with ScriptedArchive(datasets=patients(scan, 3), destinations={"DUET": here.port}, wait_s=3.0).running() as archive:
-        timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
+
+        def interrupt() -> None:
+            until(lambda: bool(archive.requests("FIND")), "the archive is asked")
+            time.sleep(0.5)  # the main thread waits for the answer by now
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             here.retrieve(archive.url, ["patient_id", "P1", "P2", "P3"], "at_once = 1\n")
         assert len(archive.requests("FIND")) == 1, "nothing more was asked after the first answer that was waited for"
