@@ -58,18 +58,25 @@ left_running = pytest.StashKey[list[str]]()
 SCREENSHOTS = ROOT / "build" / "screenshots"
 NO_INPUTS = "inputs absent: ../shared/data"
 NO_PEER = re.compile(r"peer absent: ([^']+)")
-# These last longest. Whoever runs the files on two cores begins with them, or one core waits for the other at the end.
+# These last longest. Whoever runs the files beside each other begins with them, or all wait for one at the end.
 LONGEST = (
     "test_cohort_journey.py",
     "test_journey.py",
     "test_reading_room.py",
+    "test_journey_scale.py",
+    "test_real_pair.py",
     "test_viewers.py",
     "test_fuzz.py",
     "test_dask_runner.py",
-    "test_journey_scale.py",
-    "test_cohort_command.py",
+    "test_synthetic.py",
     "test_cli.py",
     "test_release_node.py",
+    "test_retrieval_command.py",
+    "test_cohort_command.py",
+    "test_pipeline.py",
+    "test_exchange.py",
+    "test_registration.py",
+    "test_rules.py",
     "test_phantom_network.py",
     "test_phantom.py",
     "test_trees.py",

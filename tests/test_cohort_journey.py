@@ -21,6 +21,7 @@ PATIENTS = int(os.environ.get("DUET_COHORT_PATIENTS", "3"))
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("echoscu"), pytest.mark.peer("Orthanc"), pytest.mark.timeout(1800)]
 Program = Callable[[str], str]
 MADE = "SELECT version, folder, cycles FROM cohorts WHERE version > 0 ORDER BY version"
+REFUSED = "SELECT count(*) FROM cohorts WHERE version = 0"
 FEW = "permutations = 19\nresamples = 3\nrelabelings = 3\nrepeats = 1"  # enough for a journey
 DONE = "SELECT count(*) FROM jobs WHERE state = 'done'"
 OPEN = "SELECT count(*) FROM deliveries WHERE state NOT IN ('delivered', 'committed')"
@@ -127,12 +128,14 @@ def test_a_wrong_table_is_told_and_the_report_stays(known: tuple[NodeProcess, Or
     good, before = clinical.read_text(), set(cohort_objects(archive))
     clinical.write_text(good.replace("2025", "2525", 1))
     try:
-        until(lambda: "no newer report can be made" in node.status(), "the mistake in duet status", 60)
+        until(lambda: node.ask(REFUSED) == [(1,)], "the mistake is seen", 60)
+        assert "no newer report can be made" in node.status()
         assert "row 2, column therapy_date" in " ".join(node.status().split())  # the terminal's lines end somewhere
         assert set(cohort_objects(archive)) == before
     finally:
         clinical.write_text(good)
-    until(lambda: "no newer report" not in node.status(), "the mistake is gone from duet status", 60)
+    until(lambda: node.ask(REFUSED) == [(0,)], "the mistake is gone", 60)
+    assert "no newer report" not in node.status()
 
 
 def test_killed_while_a_version_is_made_there_is_one_version_and_one_truth(known: tuple[NodeProcess, Orthanc, Path]) -> None:
