@@ -28,7 +28,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_from_two_tables_to_a_report(tables: Path) -> None:
-    done = duet("cohort", "--features", FEATURES, "--clinical", CLINICAL, "--out", "report", "--config", "duet.toml", cwd=tables)
+    words = ("--features", FEATURES, "--clinical", CLINICAL, "--out", "report")
+    done = duet("cohort", *words, "--config", "duet.toml", cwd=tables)
     assert done.returncode == 0, done.stderr
     assert "24 treatment cycles of 22 patients, 14 features." in done.stdout
     assert "Research use only." in done.stdout
