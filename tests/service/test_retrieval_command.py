@@ -182,6 +182,15 @@ def test_an_archive_that_is_not_set_is_told(here: Here, tmp_path: Path) -> None:
         retrieve_here(load(None), replace(asked, since="May"), lambda _message, _done: None)
 
 
+@pytest.fixture
+def _hears_ctrl_c() -> Iterator[None]:
+    """A shell has what it starts in the background ignore Ctrl-C, these tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_hears_ctrl_c")
 def test_what_is_interrupted_ends_at_once_and_leaves_its_table(here: Here, scan: Any) -> None:
     """Ctrl-C comes in the main thread, while others wait for a slow archive."""
     with ScriptedArchive(datasets=patients(scan, 3), destinations={"DUET": here.port}, wait_s=3.0).running() as archive:
