@@ -282,7 +282,7 @@ def test_what_an_operator_has_taken_away_is_left_to_him(folder: Any, scan: Any) 
 
 def _promise(folder: Any, ds: Any, told_at: float | None) -> None:
     kept = Kept(sop_class_uid=str(ds.SOPClassUID), sop_instance_uid=str(ds.SOPInstanceUID))
-    commitments.take_request(folder.journal, "2.25.77", "SCANNER", [kept], told_at or AFTER)
+    commitments.take_request(folder.journal, "2.25.77", "SCANNER", [kept], told_at or AFTER, told_at or AFTER)
     if told_at is not None:
         (promise,) = commitments.open_promises(folder.journal, told_at)
         commitments.end_promise(folder.journal, promise.id, PromiseState.TOLD, "", told_at)
@@ -434,7 +434,7 @@ def test_old_ledger_rows_are_taken_out_and_open_ones_stay(folder: Any, scan: Any
     commitments.enter(
         folder.journal, commitments.Request(transaction_uid="2", destination="pacs", asked_at=300 * DAY_S), [], 2.0
     )
-    commitments.take_request(folder.journal, "3", "SCANNER", [], 1.0)
+    commitments.take_request(folder.journal, "3", "SCANNER", [], 1.0, 1.0)
     retention(folder, RetentionSettings()).step(366 * DAY_S)
     with folder.journal.reading() as connection:
         ask: Callable[[str], list[Any]] = lambda words: list(connection.exec_driver_sql(words).scalars())  # noqa: E731
