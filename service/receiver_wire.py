@@ -363,9 +363,11 @@ class Acceptor(Association):
         try:
             super().run()
         finally:
-            self.dul.stop_dul()
-            cast(UpperLayer, self.dul).end()
-            cast(Any, self._server).left(self)  # a Door
+            try:
+                self.dul.stop_dul()
+                cast(UpperLayer, self.dul).end()
+            finally:  # a disk that does not let go of half an object keeps no place
+                cast(Any, self._server).left(self)  # a Door
 
     def kill(self) -> None:
         """A caller who has asked for nothing in time is let go, also one who asks at this moment: nobody would answer."""
