@@ -150,6 +150,8 @@ class Processes:
         """What it served is cut off, and what it had acknowledged is in the inbox, whether its rows were written or not."""
         code = cast("subprocess.Popen[bytes]", process.popen).returncode
         logger().error("a door process has ended and is started anew", door=process.number, status=code)
+        for number in (Number.BEAT, Number.PLACES, Number.BEHIND):  # before the journal is asked, which may be away
+            self._board.put(process.number, number, 0)
         arrivals.break_open_associations(self._journal, time.time(), process.name)
         recovered = recovery.recover(self._journal, self._inbox, time.time())
         if recovered:
@@ -190,7 +192,7 @@ class Processes:
         )
         for channel in channels.values():
             channel.theirs.close()
-        with suppress(BrokenPipeError), cast("IO[bytes]", popen.stdin) as told:  # one that has ended is noticed by that
+        with suppress(BrokenPipeError), cast("IO[bytes]", popen.stdin) as told:  # one that has ended is found at the next look
             told.write(pickle.dumps(errand))
         threading.Thread(target=_relay, args=(popen.stderr, process.number), name="door log", daemon=True).start()
         with self._guard:

@@ -166,14 +166,16 @@ class HandedDoor(Door):
             return connection, connection.getpeername()
         except OSError:
             self.shutdown_request(connection)
+            self._ended()
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._serve(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:
-        """A connection that could not be served."""
-        super().shutdown_request(request)
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Of this one no association was made, which would tell its end. (shutdown_request does not serve for that: pynetdicom
+        calls it for associations, too, before they leave.)"""
+        super().handle_error(request, client_address)
         self._ended()
 
     def left(self, assoc: Any) -> None:

@@ -363,9 +363,11 @@ class Acceptor(Association):
         try:
             super().run()
         finally:
-            self.dul.stop_dul()
-            cast(UpperLayer, self.dul).end()
-            cast(Any, self._server).left(self)  # a Door
+            try:
+                self.dul.stop_dul()
+                cast(UpperLayer, self.dul).end()
+            finally:  # a disk that does not let go of half an object keeps no place
+                cast(Any, self._server).left(self)  # a Door
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
         """A request that lacks what its answer would name is ended; pynetdicom lets it wait for one until it gives up."""
