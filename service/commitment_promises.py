@@ -31,6 +31,7 @@ from service.destinations import Kept, Sender, UndeliveredError
 from service.inbox import Inbox
 from service.journal import Journal
 from service.logs import logger
+from service.postings import LOT
 from service.sockets import undisturbed
 from service.storage import SUCCESS, associate, leave, why_not
 from service.tables import PromiseState
@@ -82,7 +83,11 @@ class Promises:
 
     def answer_waiting(self) -> None:
         """Answer those who wait on an association of this process."""
-        self._answer_all(commitments.promises_of(self._journal, list(self._waiting)))
+        waiting = list(self._waiting)[:LOT]
+        found = commitments.promises_of(self._journal, waiting)
+        for over in {*waiting} - {promise.transaction_uid for promise in found}:
+            self._waiting.pop(over, None)
+        self._answer_all(found)
 
     def _answer_all(self, promises: Sequence[Promise]) -> None:
         for promise in promises:

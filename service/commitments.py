@@ -172,8 +172,8 @@ def open_promises(journal: Journal, now: float) -> list[Promise]:
 
 
 def promises_of(journal: Journal, transaction_uids: Sequence[str]) -> list[Promise]:
-    """Those requests among these that are not answered yet."""
-    return _open_promises(journal, promises.c.transaction_uid.in_(transaction_uids[:LOT])) if transaction_uids else []
+    """Those requests among these, at most LOT, that are not answered yet."""
+    return _open_promises(journal, promises.c.transaction_uid.in_(transaction_uids)) if transaction_uids else []
 
 
 def _open_promises(journal: Journal, wanted: ColumnElement[bool]) -> list[Promise]:

@@ -6,6 +6,7 @@ node is gone without a word it ends at once, so that the next node is alone on i
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import socket
@@ -34,7 +35,7 @@ from service.receiver import Receiver, ReceiverSettings, Station
 from service.tls import TlsSettings
 
 PAUSE_S = 0.5  # between two looks for promises
-CONNECTIONS = 8  # to the database
+CONNECTIONS = 4  # to the database, kept open; see journal.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Plan:
 
     ae_title: str
     data: Path
-    journal: str = ""
+    journal: str = field(default="", repr=False)  # it may hold a password
     receiver: ReceiverSettings
     tls: TlsSettings = field(default_factory=TlsSettings)
     senders: Sequence[Sender] = ()
@@ -88,12 +89,16 @@ def serve(errand: Errand) -> None:
 
 def _keep_promises(promises: Promises) -> None:
     """Answer those that only this process can: their senders wait on an association that it serves."""
-    while True:
-        time.sleep(PAUSE_S)
-        try:
-            promises.answer_waiting()
-        except (OSError, SQLAlchemyError) as error:
-            logger().error("waiting for disk or database", error=type(error).__name__)
+    try:
+        while True:
+            time.sleep(PAUSE_S)
+            try:
+                promises.answer_waiting()
+            except (OSError, SQLAlchemyError) as error:
+                logger().error("waiting for disk or database", error=type(error).__name__)
+    finally:  # what nobody foresaw: a node ends for such an error of one of its parts, and so does this process
+        logger().error("a part of a door process has ended", error=type(sys.exception()).__name__)
+        os._exit(1)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
+
+from sqlalchemy.exc import SQLAlchemyError
 
 import service
 from service import arrivals, recovery
@@ -34,6 +37,7 @@ from service.logs import logger
 from service.receiver import COUNTED, Station
 
 PATIENCE_S = 30.0  # one that is not ready after so long is in trouble
+HUNG_S = 60.0  # one without a sign of life for so long is killed, and another one started
 SILENT_S = 5.0  # a process without a sign of life for so long gets no connections
 LEAVE_S = 15.0  # so long it has for its leave
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 0.5, 60.0  # before one that has ended is started anew, doubled each time that it ends soon
@@ -50,6 +54,7 @@ class Process:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     given: int = 0
     began: float = 0.0
+    served: bool = False
     again_at: float = 0.0
     again_s: float = FIRST_AGAIN_S
     counted: dict[Number, int] = field(default_factory=dict)
@@ -77,10 +82,16 @@ class Processes:
 
     def step(self) -> None:
         """Look whether all live; called again and again. The first one starts them; they take connections when they are ready.
-        Raises OSError where no process can be started, and SQLAlchemyError."""
+        Raises OSError and SQLAlchemyError where disk or database are away, after all were looked at."""
+        error: OSError | SQLAlchemyError | None = None
         with self._turn:
             for process in () if self._over else self._all:
-                self._look_at(process)
+                try:
+                    self._look_at(process)
+                except (OSError, SQLAlchemyError) as found:
+                    error = found
+        if error is not None:
+            raise error
         if self.ready == len(self._all):
             self._complete_at = time.monotonic()
 
@@ -100,7 +111,8 @@ class Processes:
             except subprocess.TimeoutExpired:
                 logger().error("a door process did not end in time and is killed", door=process.number)
                 popen.kill()
-                popen.wait()
+                with suppress(subprocess.TimeoutExpired):  # a disk that hangs; the lock on the folder lasts as long
+                    popen.wait(LEAVE_S)
             self._count(process)
             self._forget(process)
 
@@ -145,17 +157,23 @@ class Processes:
                 self._begin(process)
         elif process.popen.poll() is not None:
             self._bury(process)
+        elif time.monotonic() - max(process.began, self._board.get(process.number, Number.BEAT) / 1e9) > HUNG_S:
+            logger().error("a door process hangs and is killed", door=process.number)
+            process.popen.kill()
 
     def _bury(self, process: Process) -> None:
         """What it served is cut off, and what it had acknowledged is in the inbox, whether its rows were written or not."""
         code = cast("subprocess.Popen[bytes]", process.popen).returncode
         logger().error("a door process has ended and is started anew", door=process.number, status=code)
+        served = self._board.get(process.number, Number.BEAT) > 0
         for number in (Number.BEAT, Number.PLACES, Number.BEHIND):  # before the journal is asked, which may be away
             self._board.put(process.number, number, 0)
-        arrivals.break_open_associations(self._journal, time.time(), process.name)
-        recovered = recovery.recover(self._journal, self._inbox, time.time())
-        if recovered:
-            logger().info("files without a row were entered", count=recovered)
+        process.served |= served  # the journal may be away, and this be repeated
+        if process.served:
+            arrivals.break_open_associations(self._journal, time.time(), process.name)
+            recovered = recovery.enter_files(self._journal, self._inbox, time.time())
+            if recovered:
+                logger().info("files without a row were entered", count=recovered)
         soon = time.monotonic() - process.began < STEADY_S
         process.again_s = min(2 * process.again_s, LONGEST_AGAIN_S) if soon else FIRST_AGAIN_S
         process.again_at = time.monotonic() + process.again_s
@@ -197,7 +215,8 @@ class Processes:
         threading.Thread(target=_relay, args=(popen.stderr, process.number), name="door log", daemon=True).start()
         with self._guard:
             process.popen, process.channels, process.given = popen, channels, 0
-            process.began, process.counted = time.monotonic(), {}
+            process.began, process.counted, process.served = time.monotonic(), {}, False
+        logger().info("a door process begins", door=process.number, name=process.name)
 
     def _count(self, process: Process) -> None:
         """Add what it has counted since the last look to the node's own counts."""
@@ -220,8 +239,11 @@ def _environment() -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
+_ERROR = re.compile(rb"[A-Za-z_.]+(Error|Exception)(?=:)")  # as a traceback ends with it
+
+
 def _relay(lines: IO[bytes], number: int) -> None:
-    """What a process logs stands in the node's log. Other words of it are left out: they may quote what was sent."""
+    """What a process logs stands in the node's log, and the name of an error; no other words: they may quote what was sent."""
     with lines:
         for line in lines:
             try:
@@ -229,6 +251,8 @@ def _relay(lines: IO[bytes], number: int) -> None:
                 level, event = str(facts.pop("level")), str(facts.pop("event"))
                 tell = getattr(logger(), level)
             except (ValueError, TypeError, KeyError, AttributeError):
+                if named := _ERROR.match(line):
+                    logger().error("a door process says", door=number, error=named[0].decode())
                 continue
             facts.pop("timestamp", None)
             tell(event, **{"door": number, **facts})

@@ -166,8 +166,10 @@ class Receiver:
 
     def wait_until_over(self) -> None:
         """In a door process: returns when the node asks it to end."""
-        while not any(door.over.wait(LOOK_UP_S) for door in self._servers if isinstance(door, HandedDoor)):
+        handed = [door for door in self._servers if isinstance(door, HandedDoor)]
+        while not any(door.over.wait(LOOK_UP_S) for door in handed):
             self._publish()
+            self._station.row.put(Number.BEAT, min(door.beat for door in handed))
 
     def _publish(self) -> None:
         """What the node tells of this process."""

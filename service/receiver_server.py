@@ -16,14 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.transport import AssociationServer, RequestHandler
 
 from service.door_board import Number, Row
 from service.door_channel import Gone, Over, received
 from service.keeping import StoreHandler
 from service.logs import logger
-from service.receiver_wire import Bounds, Wire, quicken
+from service.receiver_socket import Wire
+from service.receiver_wire import Bounds, quicken
 from service.tls_door import DoorTls
 
 BACKLOG = 256
@@ -40,7 +41,13 @@ class _Caller(RequestHandler):
 
     def handle(self) -> None:
         self.server.make_room()
-        super().handle()
+        assoc = self._create_association()
+        evt.trigger(assoc, evt.EVT_CONN_OPEN, {"address": self.client_address})
+        try:
+            assoc.start()
+        except RuntimeError:  # no more threads
+            assoc.dul.end()
+            raise
 
     def _create_association(self) -> Any:
         assoc = super()._create_association()
@@ -136,6 +143,7 @@ class HandedDoor(Door):
     ) -> None:
         self._channel = channel
         self.over = threading.Event()  # the node has said that it ends
+        self.beat = time.monotonic_ns()  # its thread's last sign of life
         super().__init__(ae, ("", 0), handlers, serving, tls)
 
     def server_bind(self) -> None:
@@ -188,7 +196,7 @@ class HandedDoor(Door):
 
     def service_actions(self) -> None:
         super().service_actions()
-        self.serving.row.put(Number.BEAT, time.monotonic_ns())
+        self.beat = time.monotonic_ns()
 
 
 def _silent(assoc: Any) -> bool:

@@ -26,19 +26,18 @@ from pynetdicom.timer import Timer
 from pynetdicom.transport import AssociationSocket
 
 from service.keeping import StoreHandler, Storing
+from service.receiver_socket import Wire
 from service.receiver_stores import StoreRequest, answer, store_request
 from service.tables import Ending
 
 HEADER = struct.Struct(">BBL")  # PS3.8 9.3: type, reserved, length of what follows
 ITEM = struct.Struct(">LBB")  # PS3.8 9.3.5.1: length of what follows, presentation context, kind of piece
-_TIMEVAL = struct.Struct("ll")
 COMMAND, LAST = 0x01, 0x02  # PS3.8 E.2
 P_DATA_TF, PDU_TYPES = 0x04, range(0x01, 0x08)
 ESTABLISHED, CLOSING = "Sta6", "Sta13"  # PS3.8 9.2
 CLOSED, UNREADABLE = "Evt17", "Evt19"
 LONGEST_NEGOTIATION = 1 << 20  # 128 presentation contexts with all their syntaxes are below 100 kB
 LONGEST_MESSAGE = 1 << 26  # that is no object: a request for storage commitment of half a million
-FIRST_ROOM, ROOM = 1 << 14, 1 << 18  # bytes that are taken at once: of who asks for an association, and of who sends objects
 MAXIMUM_DRAINED = 65536  # bytes at a time
 LOOK_AGAIN_S = 0.25  # for what nobody wakes us: timeouts
 
@@ -115,58 +114,6 @@ class Checkpoint(threading.Event):
         return super().wait(timeout)
 
 
-class Wire(AssociationSocket):
-    """The connection. What has come is taken from it in large pieces, whatever is wanted of it: each call to the system lets
-    another thread run, and has to wait for its turn."""
-
-    def __init__(self, assoc: Any, connection: Any) -> None:
-        super().__init__(assoc, client_socket=connection)
-        self._limit_s = 0.0
-        self._room = memoryview(bytearray(FIRST_ROOM))
-        self._start = self._end = 0
-
-    @property
-    def holds(self) -> int:
-        """Bytes that were taken and are not read yet."""
-        return self._end - self._start
-
-    def limit(self, seconds: float) -> None:
-        """How long one call may wait for the peer."""
-        if seconds == self._limit_s:
-            return
-        self._limit_s = seconds
-        connection = cast(socket.socket, self.socket)
-        if isinstance(connection, ssl.SSLSocket):
-            connection.settimeout(seconds)
-            return
-        connection.settimeout(None)  # Python's own timeout costs a look before each call; the system's costs nothing
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(round(1e6 * seconds), 1_000_000)))
-
-    def read(self, count: int, deadline: float) -> memoryview | None:
-        """So many bytes, which stay as they are until the next call; None where the connection was closed before. Raises
-        OSError where they do not come in time."""
-        while self.holds < count:
-            self._make_room(count)
-            got = cast(socket.socket, self.socket).recv_into(self._room[self._end :])
-            if not got:
-                return None
-            self._end += got
-            if self.holds < count and time.monotonic() > deadline:
-                raise TimeoutError
-        self._start += count
-        return self._room[self._start - count : self._start]
-
-    def _make_room(self, count: int) -> None:
-        """Room for so many bytes in one piece; what is held goes to its beginning."""
-        if not self.holds or len(self._room) - self._start < count:
-            held = bytes(self._room[self._start : self._end])
-            if len(self._room) < count:
-                self._room = memoryview(bytearray(max(count, ROOM)))
-            self._room[: len(held)] = held
-            self._start, self._end = 0, len(held)
-
-
 class UpperLayer(DULServiceProvider):
     """Sleeps until the peer sends or this node does."""
 
@@ -218,7 +165,8 @@ class UpperLayer(DULServiceProvider):
         if self.state_machine.current_state != "Sta1":
             return False
         self.kill_dul()
-        self.join()
+        if self.is_alive():
+            self.join()
         return True
 
     def _is_transport_event(self) -> bool:
@@ -239,7 +187,7 @@ class UpperLayer(DULServiceProvider):
         """Our last word is said. What still comes is let go: unread, it would make TCP take our word back."""
         connection = cast(socket.socket, wire.socket)
         try:
-            if not self._poll.poll(0) or not connection.recv(MAXIMUM_DRAINED):
+            if self._watched not in dict(self._poll.poll(0)) or not connection.recv(MAXIMUM_DRAINED):
                 wire.close()
         except OSError:
             wire.close()
@@ -360,14 +308,11 @@ class Acceptor(Association):
     """An association that was asked for; whatever ends it, its end is told."""
 
     def run(self) -> None:
-        try:
+        with contextlib.ExitStack() as ends:  # each is done whatever becomes of the others: a place must not be kept for ever
+            ends.callback(cast(Any, self._server).left, self)  # a Door
+            ends.callback(cast(UpperLayer, self.dul).end)
+            ends.callback(self.dul.stop_dul)
             super().run()
-        finally:
-            try:
-                self.dul.stop_dul()
-                cast(UpperLayer, self.dul).end()
-            finally:  # a disk that does not let go of half an object keeps no place
-                cast(Any, self._server).left(self)  # a Door
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
         """A request that lacks what its answer would name is ended; pynetdicom lets it wait for one until it gives up."""

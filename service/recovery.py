@@ -19,12 +19,16 @@ _SYNTAX = b"\x02\x00\x10\x00UI"  # the transfer syntax in the door's meta inform
 
 
 def recover(journal: Journal, inbox: Inbox, now: float) -> int:
+    """At start: enter_files. Where an operator has moved a file away or back, what rests on it is judged anew."""
+    arrivals.reconsider(journal, lambda path: (inbox.data / path).is_file())
+    return enter_files(journal, inbox, now)
+
+
+def enter_files(journal: Journal, inbox: Inbox, now: float) -> int:
     """Enter files that lie in the inbox without a row; returns how many. Each is on disk before its row is.
 
-    Where an operator has moved a file away or back, what rests on it is judged anew. A file that a power cut tore is left as
-    it is: its sender was not told that it is here, sends it again, and replaces it.
+    A file that a power cut tore is left as it is: its sender was not told that it is here, sends it again, and replaces it.
     """
-    arrivals.reconsider(journal, lambda path: (inbox.data / path).is_file())
     entered = torn = 0
     files = inbox.files()
     while lot := list(islice(files, arrivals.LOT)):  # an inbox may hold more names than fit into memory

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import event
 
-from service import arrivals, recovery
+from service import arrivals, logs, recovery
 from service.door_process import Plan
 from service.door_processes import Processes
 from service.inbox import Inbox
@@ -30,6 +30,7 @@ def main(data: Path, port: int, processes: int = 0) -> None:
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     data.mkdir(parents=True, exist_ok=True)
+    logs.to_standard_error()
     journal, inbox = open_journal("", data), Inbox(data)
     if os.environ.get("DUET_BENCH_UNSYNCED"):
         os.fsync = lambda _: None

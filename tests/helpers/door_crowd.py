@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 from door_alone import kept
+from door_peers import Peer
 from nodes import until
 
 from service.door_process import Plan
@@ -31,3 +34,32 @@ def crowd(
             yield behind
         finally:
             door.stop()
+
+
+def children() -> list[psutil.Process]:
+    """The door processes of this process."""
+    return [each for each in filter(lives, psutil.Process().children()) if "service.door_process" in each.cmdline()]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Not as a zombie, which whoever adopts it may never ask about."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def rows(folder: Any) -> list[tuple[str | None, str]]:
+    """Door and ending of every association."""
+    with folder.journal.reading() as connection:
+        return [(row[0], row[1]) for row in connection.exec_driver_sql("SELECT door, ending FROM associations ORDER BY id")]
+
+
+def first_to_lose(processes: list[psutil.Process], peer: Peer) -> psutil.Process:
+    """Kill the process that serves the peer."""
+    mine = peer.socket.getsockname()[1]
+    for process in processes:
+        if any(each.raddr and each.raddr.port == mine for each in process.net_connections(kind="tcp")):
+            process.send_signal(signal.SIGKILL)
+            return process
+    raise AssertionError("nobody serves the peer")

@@ -19,7 +19,7 @@ import door_alone
 import psutil
 import pytest
 from certificates import Authority
-from door_crowd import crowd
+from door_crowd import children, crowd, first_to_lose, lives, rows
 from door_peers import BrokenError, Peer, Sent, nothing_lost, some_object
 from nodes import free_port, until
 from pydicom import Dataset, dcmwrite
@@ -35,25 +35,6 @@ from service.receiver import ReceiverSettings
 from service.tls import TlsSettings
 
 SUCCESS, FAILURE = 0x0000, 0x0110
-
-
-def children() -> list[psutil.Process]:
-    """The door processes of this process."""
-    return [each for each in filter(lives, psutil.Process().children()) if "service.door_process" in each.cmdline()]
-
-
-def lives(process: psutil.Process) -> bool:
-    """Not as a zombie, which whoever adopts it may never ask about."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def rows(folder: Any) -> list[tuple[str | None, str]]:
-    """Door and ending of every association."""
-    with folder.journal.reading() as connection:
-        return [(row[0], row[1]) for row in connection.exec_driver_sql("SELECT door, ending FROM associations ORDER BY id")]
 
 
 def sent_by(port: int, objects: list[Sent]) -> dict[str, str]:
@@ -110,16 +91,6 @@ def test_a_process_that_is_killed_takes_its_own_callers_alone(folder: Any, port:
     nothing_lost(folder.data, told)
     assert Counter(ending for _, ending in rows(folder)) == {"broken": 1, "released": 2}
     assert "a door process has ended and is started anew" in [line["event"] for line in lines]
-
-
-def first_to_lose(processes: list[psutil.Process], peer: Peer) -> psutil.Process:
-    """Kill the process that serves the peer."""
-    mine = peer.socket.getsockname()[1]
-    for process in processes:
-        if any(each.raddr and each.raddr.port == mine for each in process.net_connections(kind="tcp")):
-            process.send_signal(signal.SIGKILL)
-            return process
-    raise AssertionError("nobody serves the peer")
 
 
 def test_rows_that_a_killed_process_had_not_written_are_written_for_it(folder: Any, port: int) -> None:
@@ -269,7 +240,7 @@ def test_where_no_process_can_be_started_the_node_serves_its_callers(
     assert rows(folder) == [(None, "released")]
 
 
-def test_a_process_that_hangs_gets_no_callers(folder: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_hangs_gets_no_callers_and_is_replaced(folder: Any, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door_processes, "SILENT_S", 1.0)
     objects = [some_object() for _ in range(4)]
     with crowd(folder, port, 2) as behind:
@@ -279,7 +250,10 @@ def test_a_process_that_hangs_gets_no_callers(folder: Any, port: int, monkeypatc
         told = {}
         for sent in objects:
             told |= sent_by(port, [sent])
-        hung.resume()
+        with monkeypatch.context() as patch:
+            patch.setattr(door_processes, "HUNG_S", 1.0)
+            until(lambda: hung not in children(), "it is killed")
+        until(lambda: behind.ready == 2, "another takes its place")
     nothing_lost(folder.data, told)
     assert len({door for door, _ in rows(folder)}) == 1
 

@@ -8,10 +8,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from door_crowd import crowd
+from door_crowd import children, crowd, first_to_lose, rows
 from door_peers import Peer, some_object
 from nodes import until
-from test_door_processes import children, first_to_lose, rows
 
 from service import door_processes
 from service.door_process import Plan
