@@ -54,8 +54,8 @@ class Draft:
 
     def __init__(self, inbox: Inbox, stem: str, header: Header) -> None:
         """stem: its path below the data folder as far as it is known now."""
-        self._data, self._stem, self._sync_folder = inbox.data, stem, inbox.sync_folder
-        self._part = Path(f"{self._data}/{stem}.{uuid.uuid4().hex}{PART}")
+        self._data, self._stem, self._sync_folder = inbox.data, stem, inbox.sync_name
+        self._part = f"{inbox.data}/{stem}.{uuid.uuid4().hex}{PART}"  # no Path: each object has a dozen uses of it
         self._file = FileIO(self._part, "x+")
         self._hash = hashlib.sha256(header.transfer_syntax_uid.encode() + b"\0")
         self._put(header.meta)
@@ -82,13 +82,13 @@ class Draft:
         """Make it a file for good; returns its path. Raises OSError."""
         path = f"{self._stem}-{self.digest[:16]}.dcm"
         try:
-            self._settle(self._part.parent / path.rpartition("/")[2])
+            self._settle(f"{self._data}/{path}")
         except OSError:
             self.discard()
             raise
         return path
 
-    def _settle(self, path: Path) -> None:
+    def _settle(self, path: str) -> None:
         """A new file gets its name first, so that one sync brings both to disk. A power cut in between leaves a name with
         half a file, which nobody was told of (recovery.py knows it by the digest in its name). A file of that name that is
         there already may have been acknowledged: it is replaced by nothing that is not on disk."""
@@ -96,12 +96,12 @@ class Draft:
             os.link(self._part, path)
         except OSError:  # it is there, or the file system has no links
             os.fsync(self._file.fileno())
-            self._part.rename(path)
-            sync_folder(path.parent)
+            os.rename(self._part, path)
+            sync_folder(Path(path).parent)
             return
-        self._part.unlink()
+        os.unlink(self._part)
         os.fsync(self._file.fileno())
-        self._sync_folder(path.parent)
+        self._sync_folder(path)
 
     def put_back(self, path: str) -> None:
         """Write the file once more where somebody has taken it away meanwhile. Raises OSError."""
@@ -113,7 +113,8 @@ class Draft:
 
     def discard(self) -> None:
         self._file.close()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._part)
 
 
 class Inbox:
@@ -124,11 +125,11 @@ class Inbox:
         self.root = data / "inbox"
         self._file_system = ""
 
-    def sync_folder(self, folder: Path) -> None:
+    def sync_name(self, path: str) -> None:
         """What a file needs besides its own sync, so that its name survives a power cut."""
         self._file_system = self._file_system or file_system(self.root)
         if self._file_system not in _NAMES_WITH_FILES:
-            sync_folder(folder)
+            sync_folder(Path(path).parent)
 
     def prepare(self) -> None:
         """Make the folders and clear what a killed node left half written (it was never acknowledged)."""

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, Select, create_engine, event, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -47,6 +47,8 @@ class Journal:
         self._compiled: dict[Any, Any] = {}
         # SQLite's own waiting for the write lock is a poll without order; fifty associations wait better here.
         self._turn = threading.Lock()
+        self._glancing = threading.Lock()
+        self._for_glances: PoolProxiedConnection | None = None
         if self._server:
             event.listen(self._engine, "begin", _begin_postgresql)
         else:
@@ -68,16 +70,24 @@ class Journal:
         if compiled is None:
             compiled = self._compiled[statement] = statement.compile(dialect=self._engine.dialect)
         given = compiled.construct_params(words)
-        connection = self._engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            by_place = compiled.positiontup
-            cursor.execute(str(compiled), given if by_place is None else [given[name] for name in by_place])
-            return cursor.fetchone()
-        except self._engine.dialect.loaded_dbapi.Error as error:
-            raise OperationalError(str(compiled), {}, error) from None
-        finally:
-            connection.close()
+        by_place = compiled.positiontup
+        values = given if by_place is None else [given[name] for name in by_place]
+        with nullcontext() if self._server else self._glancing:
+            connection = self._for_glances or self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(str(compiled), values)
+                found = cursor.fetchone()
+                cursor.close()
+            except self._engine.dialect.loaded_dbapi.Error as error:
+                self._for_glances = None
+                connection.close()
+                raise OperationalError(str(compiled), {}, error) from None
+            if self._server:
+                connection.close()
+            else:  # kept: to get one from the pool takes as long as to ask
+                self._for_glances = connection
+        return found
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -99,6 +109,10 @@ class Journal:
             _upgrade(self._engine)
 
     def close(self) -> None:
+        with self._glancing:
+            if self._for_glances is not None:
+                self._for_glances.close()
+                self._for_glances = None
         self._engine.dispose()
 
     def revision(self) -> str | None:

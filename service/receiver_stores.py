@@ -20,6 +20,8 @@ P_DATA_TF, LAST_COMMAND = 0x04, 0x03
 LONGEST_UID = 64
 
 _ELEMENT = struct.Struct("<HHL")
+_LENGTH = struct.Struct("<HHLL")
+_MIDDLE = struct.Struct("<" + 4 * "HHLH")
 _PDU = struct.Struct(">BBLLBB")
 
 
@@ -48,16 +50,16 @@ def store_request(context: int, command: bytes) -> StoreRequest | None:
 
 def answer(request: StoreRequest, status: int) -> bytes:
     """The response, as the PDU that is sent."""
-    elements = (
-        (SOP_CLASS_UID, _padded(request.sop_class_uid)),
-        (COMMAND, _short(C_STORE_RSP)),
-        (ANSWERED_ID, _short(request.message_id)),
-        (DATASET_TYPE, _short(NO_DATASET)),
-        (STATUS, _short(status)),
-        (SOP_INSTANCE_UID, _padded(request.sop_instance_uid)),
+    sop_class, instance = _padded(request.sop_class_uid), _padded(request.sop_instance_uid)
+    middle = _MIDDLE.pack(
+        *(0, COMMAND, 2, C_STORE_RSP),
+        *(0, ANSWERED_ID, 2, request.message_id),
+        *(0, DATASET_TYPE, 2, NO_DATASET),
+        *(0, STATUS, 2, status),
     )
-    content = b"".join(_ELEMENT.pack(0, element, len(value)) + value for element, value in elements)
-    command = _ELEMENT.pack(0, 0, 4) + struct.pack("<L", len(content)) + content
+    first, last = _ELEMENT.pack(0, SOP_CLASS_UID, len(sop_class)), _ELEMENT.pack(0, SOP_INSTANCE_UID, len(instance))
+    content = b"".join((first, sop_class, middle, last, instance))
+    command = _LENGTH.pack(0, 0, 4, len(content)) + content
     return _PDU.pack(P_DATA_TF, 0, len(command) + 6, len(command) + 2, request.context, LAST_COMMAND) + command
 
 
@@ -88,10 +90,6 @@ def _uid(elements: dict[int, bytes], element: int) -> str:
     if not 0 < len(uid) <= LONGEST_UID:
         raise ValueError(f"a command set without a UID in (0000,{element:04x})")
     return uid
-
-
-def _short(number: int) -> bytes:
-    return number.to_bytes(2, "little")
 
 
 def _padded(uid: str) -> bytes:

@@ -98,7 +98,8 @@ class Checkpoint(threading.Event):
 
     @property
     def has_news(self) -> bool:
-        return not (self._assoc.dimse.msg_queue.empty() and self._assoc.dul.to_user_queue.empty())
+        assoc = self._assoc
+        return bool(assoc.dimse.msg_queue.queue or assoc.dul.to_user_queue.queue)  # asked often, hence without their locks
 
     def ring(self) -> None:
         self._news.set()
@@ -178,7 +179,7 @@ class UpperLayer(DULServiceProvider):
             return True
         while self._comes():
             self._read_pdu_data()
-            if self._checkpoint.has_news or not (self.event_queue.empty() and self.to_provider_queue.empty()):
+            if self._checkpoint.has_news or self.event_queue.queue or self.to_provider_queue.queue:
                 return True
             self._idle_timer.restart()
         return False
@@ -199,7 +200,7 @@ class UpperLayer(DULServiceProvider):
         wire = cast(Wire, self.socket)
         if wire.holds or (isinstance(wire.socket, ssl.SSLSocket) and wire.socket.pending()):
             return True
-        pause_s = LOOK_AGAIN_S if self.event_queue.empty() else 0  # one event is handled between two looks
+        pause_s = 0 if self.event_queue.queue else LOOK_AGAIN_S  # one event is handled between two looks
         ready = dict(self._poll.poll(1000 * pause_s))
         if self._woken in ready:
             os.read(self._woken, 4096)

@@ -27,7 +27,7 @@ from service.entries import Entry
 from service.journal import Journal
 from service.logs import logger
 
-GATHER_S = 0.02  # so long what comes is gathered for one transaction
+GATHER_S = 0.05  # so long what comes is gathered for one transaction
 PATIENCE_S = 5.0  # so long rows may wait before objects are refused; senders give up after half a minute
 MOST_WAITING = 2000
 MOST_AT_ONCE = 500
