@@ -5,6 +5,7 @@ A report may come on the association of its request, or later on a new one to th
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import evt
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
@@ -108,8 +110,8 @@ def ask(question: Question, destination: Destination, ae_title: str, journal: Jo
     Raises NotOfferedError where the destination accepts no storage commitment, UndeliveredError where it cannot be reached
     or does not take the request.
     """
-    handlers = [(evt.EVT_N_EVENT_REPORT, reports.hear)]
-    assoc = associate(destination.address, ae_title, [(MODEL, None)], handlers=handlers, trust=destination.trust)
+    answer = _Answer(reports)
+    assoc = associate(destination.address, ae_title, [(MODEL, None)], handlers=answer.handlers, trust=destination.trust)
     if not assoc.is_established:
         if assoc.rejected_contexts:
             raise NotOfferedError(f"{destination.name} offers no storage commitment.")
@@ -119,8 +121,39 @@ def ask(question: Question, destination: Destination, ae_title: str, journal: Jo
         commitments.enter(journal, request, question.delivery_ids, question.again_at)  # first: the report may be quicker
         _request(assoc, request.transaction_uid, question.objects, destination)
         _await(assoc, request.transaction_uid, journal)
+        answer.wait_until_sent()
     finally:
         leave(assoc)
+
+
+class _Answer:
+    """Our answer to a report that comes on the association of the request. pynetdicom gives it from a thread of its own, and a
+    release that overtakes it would leave the destination without one."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._heard = self._begun = False
+        self._sent = threading.Event()
+        self.handlers: list[Any] = [
+            (evt.EVT_N_EVENT_REPORT, self._on_report),
+            (evt.EVT_DIMSE_SENT, self._on_message),
+            (evt.EVT_PDU_SENT, self._on_pdu),
+        ]
+
+    def wait_until_sent(self) -> None:
+        if self._heard:
+            self._sent.wait(WAIT_S)
+
+    def _on_report(self, event: Any) -> tuple[int, None]:
+        self._heard = True
+        return self._reports.hear(event)
+
+    def _on_message(self, event: Any) -> None:
+        self._begun |= isinstance(event.message, N_EVENT_REPORT_RSP)  # one PDU, which follows
+
+    def _on_pdu(self, _: Any) -> None:
+        if self._begun:
+            self._sent.set()
 
 
 def _request(assoc: Any, transaction_uid: str, objects: Sequence[Kept], destination: Destination) -> None:
@@ -145,9 +178,6 @@ def _await(assoc: Any, transaction_uid: str, journal: Journal) -> None:
     deadline = time.monotonic() + WAIT_S
     while assoc.is_established and time.monotonic() < deadline and not commitments.answered(journal, transaction_uid):
         time.sleep(0.05)
-    if assoc.is_established:
-        with undisturbed(assoc):  # its loop stands: our answer to the report is on its way, before the release that follows
-            return
 
 
 def reference(kept: Kept) -> Dataset:
