@@ -71,9 +71,9 @@ class Processes:
         self._all = [Process(number=number) for number in range(1, count + 1)]
         doors = {"tls": plan.tls.port, "receiver": plan.receiver.port}
         self._doors = [door for door, port in doors.items() if port]
-        self._guard = threading.Lock()
         self._complete_at = time.monotonic()
-        self._turn, self._over = threading.Lock(), False
+        self._turn, self._over = threading.Lock(), False  # one looks after them at a time, and nobody any more once it is over
+        self._guard = threading.Lock()  # of what is known of each; held for moments, for callers wait for it
 
     @property
     def station(self) -> Station:
@@ -96,7 +96,8 @@ class Processes:
             self._complete_at = time.monotonic()
 
     def stop(self) -> None:
-        """When the port is closed: returns when all have ended, and what they had acknowledged is in the journal."""
+        """When the port is closed: returns when all have ended, and what they had acknowledged is in the journal (that of one
+        which had to be killed: at the next start)."""
         with self._turn:
             self._over = True
         deadline = time.monotonic() + LEAVE_S
