@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import tarfile
@@ -123,5 +124,5 @@ def test_a_manifest_that_is_not_understood_is_refused(tmp_path: Path, change: di
 
 def test_what_fails_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="away"), written(tmp_path / "b.tar", _manifest):
-        raise OSError("away")
+        raise OSError(errno.EIO, "away")
     assert list(tmp_path.iterdir()) == []
