@@ -166,10 +166,9 @@ class Processes:
         """What it served is cut off, and what it had acknowledged is in the inbox, whether its rows were written or not."""
         code = cast("subprocess.Popen[bytes]", process.popen).returncode
         logger().error("a door process has ended and is started anew", door=process.number, status=code)
-        served = self._board.get(process.number, Number.BEAT) > 0
+        process.served |= self._board.get(process.number, Number.BEAT) > 0
         for number in (Number.BEAT, Number.PLACES, Number.BEHIND):  # before the journal is asked, which may be away
             self._board.put(process.number, number, 0)
-        process.served |= served  # the journal may be away, and this be repeated
         if process.served:
             arrivals.break_open_associations(self._journal, time.time(), process.name)
             recovered = recovery.enter_files(self._journal, self._inbox, time.time())

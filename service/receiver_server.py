@@ -105,10 +105,7 @@ class Door(AssociationServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.pass_on(request):
             request.close()  # this process's end of it
-        else:
-            self._serve(request, client_address)
-
-    def _serve(self, request: socket.socket, client_address: Any) -> None:
+            return
         if self.ssl_context is not None:
             request = self.ssl_context.wrap_socket(request, server_side=True)
         super().process_request(request, client_address)
@@ -125,7 +122,7 @@ class Door(AssociationServer):
         logger().error("a caller could not be served", error=type(sys.exception()).__name__, address=client_address[0])
 
     def left(self, assoc: Any) -> None:
-        """An association has ended, or a connection that never became one."""
+        """An association has ended."""
         self.serving.places.leave(assoc)
 
     def close(self) -> None:
@@ -176,9 +173,6 @@ class HandedDoor(Door):
             self.shutdown_request(connection)
             self._ended()
             raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._serve(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Of this one no association was made, which would tell its end. (shutdown_request does not serve for that: pynetdicom

@@ -144,6 +144,15 @@ class Peer:
         self.socket.close()
 
 
+def send(port: int, objects: list[Sent]) -> dict[str, str]:
+    """What was acknowledged, of objects sent over one association."""
+    with Peer(port) as peer:
+        peer.associate()
+        told = {sent.uid: sent.digest for sent in objects if peer.store(sent) == 0}
+        peer.release()
+    return told
+
+
 def association_request() -> bytes:
     """A-ASSOCIATE-RQ for PET storage in context 1 and verification in context 3."""
     contexts = b"".join(

@@ -21,7 +21,7 @@ from typing import Any
 import door_alone
 import pytest
 from disks import small_disk
-from door_crowd import crowd
+from door_crowd import crowd, rows
 from door_peers import (
     PIECE,
     REJECTED,
@@ -36,6 +36,7 @@ from door_peers import (
     nothing_lost,
     on_disk,
     pdv,
+    send,
     some_object,
     store_pdus,
 )
@@ -72,15 +73,6 @@ def door(folder: Any, port: int, processes: int = 0, **settings: Any) -> Iterato
         opened.stop()
 
 
-def send(port: int, objects: list[Sent]) -> dict[str, str]:
-    """What was acknowledged, of objects sent over one association."""
-    with Peer(port) as peer:
-        peer.associate()
-        told = {sent.uid: sent.digest for sent in objects if peer.store(sent) == SUCCESS}
-        peer.release()
-    return told
-
-
 def send_again(port: int, objects: list[Sent], tries: int = 20) -> dict[str, str]:
     """As a scanner does: what was not acknowledged is sent again on a new association."""
     told: dict[str, str] = {}
@@ -112,8 +104,7 @@ def at_once(senders: int, work: Callable[[int], Any]) -> list[Any]:
 
 
 def endings(folder: Any) -> list[str]:
-    with folder.journal.reading() as connection:
-        return [str(row[0]) for row in connection.exec_driver_sql("SELECT ending FROM associations ORDER BY id")]
+    return [ending for _, ending in rows(folder)]
 
 
 # Many, slow and silent ones

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from certificates import Authority
 from door_crowd import children, crowd, first_to_lose, lives, rows
-from door_peers import BrokenError, Peer, Sent, nothing_lost, some_object
+from door_peers import BrokenError, Peer, nothing_lost, send, some_object
 from nodes import free_port, until
 from pydicom import Dataset, dcmwrite
 from pynetdicom import AE, evt
@@ -35,14 +35,6 @@ from service.receiver import ReceiverSettings
 from service.tls import TlsSettings
 
 SUCCESS, FAILURE = 0x0000, 0x0110
-
-
-def sent_by(port: int, objects: list[Sent]) -> dict[str, str]:
-    with Peer(port) as peer:
-        peer.associate()
-        told = {sent.uid: sent.digest for sent in objects if peer.store(sent) == SUCCESS}
-        peer.release()
-    return told
 
 
 @pytest.mark.peer("storescu")
@@ -84,7 +76,7 @@ def test_a_process_that_is_killed_takes_its_own_callers_alone(folder: Any, port:
         told |= {sent.uid: sent.digest for sent in objects[20:30] if second.store(sent) == SUCCESS}
         with pytest.raises(BrokenError):
             first.store(objects[30])
-        told |= sent_by(port, objects[30:])
+        told |= send(port, objects[30:])
         second.release()
         assert victim.pid not in [each.pid for each in children()]
     assert len(told) == 40
@@ -149,7 +141,7 @@ def test_with_the_node_all_its_processes_end(folder_of: Any, tmp_path: Path, por
     second = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert second.stdout is not None
     assert second.stdout.readline() == b"ready\n"
-    told |= sent_by(port, objects[15:])
+    told |= send(port, objects[15:])
     second.send_signal(signal.SIGTERM)
     assert second.wait(30) == 0
     first.stdout.close()
@@ -235,7 +227,7 @@ def test_where_no_process_can_be_started_the_node_serves_its_callers(
     with capture_logs() as lines, crowd(folder, port, 1, ready=False) as behind:
         until(lambda: "a door process has ended and is started anew" in [line["event"] for line in lines], "it is told")
         assert behind.ready == 0
-        told = sent_by(port, [sent])
+        told = send(port, [sent])
     nothing_lost(folder.data, told)
     assert rows(folder) == [(None, "released")]
 
@@ -249,7 +241,7 @@ def test_a_process_that_hangs_gets_no_callers_and_is_replaced(folder: Any, port:
         until(lambda: behind.ready == 1, "it is noticed")
         told = {}
         for sent in objects:
-            told |= sent_by(port, [sent])
+            told |= send(port, [sent])
         with monkeypatch.context() as patch:
             patch.setattr(door_processes, "HUNG_S", 1.0)
             until(lambda: hung not in children(), "it is killed")
@@ -276,7 +268,7 @@ def test_a_process_without_descriptors_lets_a_caller_go_and_lives_on(
         with Peer(port, timeout=10) as peer:
             assert peer.closed()
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, usual)
-        told = sent_by(port, [sent])
+        told = send(port, [sent])
         assert children() == [process]
         until(lambda: word in [each["event"] for each in lines], "it is told")
     nothing_lost(folder.data, told)
